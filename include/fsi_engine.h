@@ -1,0 +1,209 @@
+/*
+ * fsi_engine.h
+ *	  GPT-2: one forward pass for int8 and f32 weights, keys and values, two readouts.
+ *
+ * gpt2_forward() runs a ragged batch of new tokens, each sequence on top of any number of
+ * finished runs of keys and values (a shared prefix, a message, the ancestors of a tree
+ * node).  Weights decide the arithmetic: KERN_I8 matrices take the exact path (equal bits
+ * alone, in a batch, on every CPU level), KERN_F32 ones OpenBLAS.  Models are read-only
+ * views; all scratch is in the caller's arena and Gpt2Work.  Every call may return
+ * FSI_CANCELLED (checked per layer and per ~512 tokens) or FSI_NOMEM and leaves no state.
+ */
+#ifndef FSI_ENGINE_H
+#define FSI_ENGINE_H
+
+#include "fsi_base.h"
+#include "fsi_kernels.h"
+#include "fsi_text.h"
+
+typedef enum Gpt2Layout { GPT2_PROMPT = 1, GPT2_SEGMENTS = 2 } Gpt2Layout;
+
+typedef struct Gpt2Config
+{
+	int32_t		n_layer,
+				n_head,
+				n_embd,
+				n_inner,
+				n_positions,
+				n_vocab;
+	KernAct		act;
+	float		ln_eps;
+	bool		tied;			/* head is wte */
+	bool		scale_attn_weights;
+	bool		scale_attn_by_inverse_layer_idx;
+	Gpt2Layout	layout;
+	int32_t		begin;			/* token before a prompt or segment ([CLS], <|bos|>, …) or TOK_NONE */
+	int32_t		end_prompt;		/* token after a prompt ([SEP]) or TOK_NONE */
+	int32_t		end;			/* token that ends an answer or segment ([SEP], <|eos|>, …) */
+} Gpt2Config;
+
+typedef struct Gpt2Layer
+{
+	const float *ln1_gain,
+			   *ln1_bias;		/* [n_embd] */
+	KernMatrix	qkv;			/* n_embd x 3 n_embd */
+	const float *qkv_bias;
+	KernMatrix	proj;			/* n_embd x n_embd */
+	const float *proj_bias;
+	const float *ln2_gain,
+			   *ln2_bias;
+	KernMatrix	fc;				/* n_embd x n_inner */
+	const float *fc_bias;
+	KernMatrix	out;			/* n_inner x n_embd */
+	const float *out_bias;
+} Gpt2Layer;
+
+/* Scalars of the pointing readout (segments layout); formula in src/engine/pointing.c. */
+typedef struct PointingScalars
+{
+	double		scale;			/* of the softmax */
+	double		spelling;		/* weight of the spelling cosine beside the meaning's */
+	double		name_only;		/* weight of the name's similarity: no examples */
+	double		name_with;		/* …: with examples */
+	double		example_with;	/* weight of the mean of the examples' similarities */
+	double		example_only;	/* reserved for hidden names */
+	double		other;			/* logit of "none of these" */
+	double		reserved[9];
+} PointingScalars;
+
+typedef struct Gpt2Model
+{
+	Gpt2Config	cfg;
+	KernMatrix	wte;			/* n_embd inputs x n_vocab outputs: column t is token t's vector */
+	const float *wpe;			/* [n_positions][n_embd] */
+	Gpt2Layer  *layers;
+	const float *lnf_gain,
+			   *lnf_bias;
+	KernMatrix	head;			/* equals wte when tied */
+	/* segments layout */
+	const float *readout_q,		/* [n_embd][n_embd], z_row * q */
+			   *readout_k;
+	PointingScalars pointing;
+} Gpt2Model;
+
+/* ---- Keys and values of one run of tokens, all layers. ---- */
+
+typedef struct KvRun
+{
+	int			count,			/* tokens stored */
+				cap;			/* room, a multiple of 16 */
+	float	   *kt;				/* [n_layer][n_head][head_dim][cap] */
+	float	   *v;				/* [n_layer][n_head][cap][head_dim] */
+} KvRun;
+
+extern size_t kv_bytes(const Gpt2Config *cfg, int cap);
+extern FsiStatus kv_alloc(const Gpt2Config *cfg, int cap, FsiArena *arena, KvRun *kv, FsiError *err);
+
+/* One sequence of a batch: context runs (finished), own new tokens at positions after them. */
+typedef struct Gpt2Seq
+{
+	int			n_context;
+	const KvRun *const *context;
+	KvRun	   *own;			/* receives the new tokens' keys and values after own->count, and they
+								 * attend to those already there; NULL: kept for the pass only */
+	int			n_token;
+	const int32_t *tokens;
+} Gpt2Seq;
+
+typedef enum Gpt2Want
+{
+	GPT2_ALL = 0,				/* ln_f(h) of every new token */
+	GPT2_LAST					/* of each sequence's last token only (the last layer skips the rest) */
+} Gpt2Want;
+
+/* Scratch of the forward pass, reused between calls; grows to the largest batch of up to max_tokens. */
+typedef struct Gpt2Work Gpt2Work;
+extern FsiStatus gpt2_work_create(const FsiHost *host, const KernOps *ops, Gpt2Work **work, FsiError *err);
+extern void gpt2_work_destroy(Gpt2Work *work);
+extern size_t gpt2_work_bytes(const Gpt2Work *work);
+extern const KernOps *gpt2_work_ops(const Gpt2Work *work);
+
+/*
+ * hidden: [sum of n_token][n_embd] (GPT2_ALL) or [n_seq][n_embd] (GPT2_LAST), ln_f applied.
+ * FSI_LIMIT when a sequence passes n_positions, FSI_INVALID for a token outside the vocabulary.
+ */
+extern FsiStatus gpt2_forward(const Gpt2Model *model, Gpt2Work *work, int n_seq, const Gpt2Seq *seqs,
+							  Gpt2Want want, float *hidden, FsiError *err);
+
+/* Logits of m hidden rows: all [m][n_vocab], or of n chosen tokens [m][n]. */
+extern FsiStatus gpt2_logits(const Gpt2Model *model, Gpt2Work *work, int m, const float *hidden,
+							 float *logits, FsiError *err);
+extern FsiStatus gpt2_logits_of(const Gpt2Model *model, Gpt2Work *work, const float *hidden,
+								int n, const int32_t *tokens, float *logits, FsiError *err);
+
+/* ---- Free generation. ---- */
+
+typedef struct SampleOptions
+{
+	int			max_new_tokens;
+	double		temperature;	/* 0: greedy */
+	double		top_p;			/* (0, 1] */
+	int			top_k;			/* 0: off */
+	double		repetition_penalty;		/* 1: off */
+	uint64_t	seed;
+} SampleOptions;
+
+/* New ids after the prompt, without the end token; stops at cfg.end, max_new_tokens or the context's end. */
+extern FsiStatus gpt2_generate(const Gpt2Model *model, Gpt2Work *work, const int32_t *prompt, int n_prompt,
+							   const SampleOptions *opt, FsiArena *arena, TokIds *out, FsiError *err);
+
+/* ---- Label trie (prompt layout). ---- */
+
+typedef struct Trie Trie;		/* nodes over labels' tokens, each label ended by cfg.end */
+
+/* label_ids[i]: tokens of label i.  FSI_COLLISION names the two labels' numbers in err->detail via labels[]. */
+extern FsiStatus trie_build(const Gpt2Config *cfg, int n_label, const TokIds *label_ids,
+							const char *const *labels, FsiArena *arena, Trie **trie, FsiError *err);
+
+typedef enum TrieScoring
+{
+	TRIE_BEST = 0,				/* best label alone, best-first: expands no more nodes than needed */
+	TRIE_ALL,					/* probability of every label: product of softmaxes over children; sums to 1 */
+	TRIE_SEQUENCE				/* full-vocabulary log-likelihood of every label and its end token; then softmax */
+} TrieScoring;
+
+/*
+ * Score labels after a sequence whose runs are context (prefix, message) and whose last
+ * token's ln_f(h) is hidden.  score[n_label] (TRIE_ALL, TRIE_SEQUENCE) may be NULL for TRIE_BEST.
+ */
+extern FsiStatus trie_score(const Gpt2Model *model, Gpt2Work *work, const Trie *trie,
+							int n_context, const KvRun *const *context, const float *hidden,
+							TrieScoring scoring, FsiArena *arena,
+							int *best, double *score, FsiError *err);
+
+/* ---- Segments and the pointing readout (segments layout). ---- */
+
+/*
+ * z of n texts' tokens: begin + ids + end is put around here; too long ones keep head and
+ * tail (*shortened counts them, may be NULL).  z [n][n_embd], unit length, mean of ln_f(h).
+ */
+extern FsiStatus segment_encode(const Gpt2Model *model, Gpt2Work *work, int n, const TokIds *texts,
+								float *z, int *shortened, FsiArena *arena, FsiError *err);
+/* unit(z q) of a message and unit(z k) of anything else; out [n_embd]. */
+extern void segment_project(const Gpt2Model *model, const KernOps *ops, const float *z, bool message, float *out);
+
+/* A message or segment ready to be compared. */
+typedef struct SegmentVec
+{
+	const float *proj;			/* [n_embd], segment_project() */
+	SpellVec	spell;
+} SegmentVec;
+
+typedef struct PointingCandidate
+{
+	const SegmentVec *name;
+	const SegmentVec *description;	/* or NULL */
+	int			n_example;
+	const SegmentVec *const *examples;
+} PointingCandidate;
+
+/*
+ * logit[n] of each candidate for a message, then prob[n + 1]: softmax over the candidates
+ * and, last, "other" when with_other (else prob[n] = 0).  Canonical order of every sum:
+ * permuting candidates or examples permutes the results and changes no bit.
+ */
+extern FsiStatus pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *message,
+								int n, const PointingCandidate *candidates, bool with_other,
+								double *logit, double *prob, FsiArena *arena, FsiError *err);
+
+#endif

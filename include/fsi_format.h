@@ -1,0 +1,98 @@
+/*
+ * fsi_format.h
+ *	  Files: safetensors, PyTorch .bin, Hugging Face directories, and the packed model file.
+ *
+ * Source checkpoints are read once, at import, into f32 arrays in an arena.  The packed
+ * file is what serves: immutable, mapped MAP_SHARED, PROT_READ, everything derived
+ * (weight panels, scales, tokenizer tables) inside at 64-aligned offsets, so that opening
+ * it allocates the few pointers of an FsiFile and nothing else.  All files are treated as
+ * hostile: every offset, size and count goes through one bounds-checked cursor; a
+ * pickle is interpreted by a whitelist and executes nothing.  Layout structs of the
+ * packed file are guarded by static assertions (src/format/fsifile_layout.c).
+ */
+#ifndef FSI_FORMAT_H
+#define FSI_FORMAT_H
+
+#include "fsi_base.h"
+#include "fsi_engine.h"
+#include "fsi_text.h"
+
+/* ---- Named tensors of a source checkpoint (views into an arena-held copy of the file). ---- */
+
+#define TENSOR_MAX_DIMS 4
+typedef struct NamedTensor
+{
+	const char *name;			/* without "transformer." and other wrappers' prefixes */
+	int			n_dim;
+	int64_t		dim[TENSOR_MAX_DIMS];
+	const float *data;			/* converted to f32 (from F64, F32, F16, BF16); row-major */
+} NamedTensor;
+
+typedef struct TensorSet
+{
+	int			n;
+	NamedTensor *tensors;
+} TensorSet;
+
+extern const NamedTensor *tensors_find(const TensorSet *set, const char *name);
+/* Masks (attn.bias, attn.masked_bias) are left out by both readers. */
+extern FsiStatus safetensors_read(const char *path, FsiArena *arena, TensorSet *out, FsiError *err);
+extern FsiStatus torchbin_read(const char *path, FsiArena *arena, TensorSet *out, FsiError *err);
+
+/* ---- A Hugging Face directory: config.json, tokenizer files, weights. ---- */
+
+typedef struct HfModel
+{
+	Gpt2Model	model;			/* f32 matrices, pointers into the arena */
+	uint8_t    *tokenizer;		/* blob, see tok_build_dir() */
+	size_t		tokenizer_len;
+	const float *spelling_idf;	/* segments layout, else NULL */
+	char	   *card;			/* JSON text: name, source, quirks met (missing lm_head, eos outside …) */
+	size_t		card_len;
+} HfModel;
+
+/*
+ * Read and check a whole directory.  model.safetensors (or its .index.json shards), else
+ * pytorch_model.bin.  Quirks handled and reported in card: eos outside the vocabulary
+ * (then [SEP], else <|endoftext|>), missing lm_head (tied to wte), names with and without
+ * "transformer.", attn.bias masks.  need_tokenizer false: a directory without one is fine.
+ */
+extern FsiStatus hf_read_dir(const char *dir, bool need_tokenizer, FsiArena *arena,
+							 HfModel *out, FsiError *err);
+
+/* ---- The packed model file. ---- */
+
+#define FSIFILE_MAGIC "FSIMODEL"
+#define FSIFILE_VERSION 1
+#define FSIFILE_ALIGN 64
+
+typedef struct FsiFile
+{
+	const uint8_t *map;			/* whole file */
+	size_t		size;
+	uint8_t		sha256[FSI_SHA256_BYTES];	/* identity: of all bytes after the header's hash field */
+	Gpt2Model	model;			/* int8 matrices, pointers into map; layers array is in the arena */
+	Tokenizer	tok;
+	bool		has_tokenizer;
+	const float *spelling_idf;	/* segments layout */
+	const char *card;			/* JSON text inside the map */
+	size_t		card_len;
+} FsiFile;
+
+/* Quantise an f32 model and write the file: to path.tmp-PID, fsync, rename, fsync of the directory. */
+extern FsiStatus fsifile_write(const char *path, const HfModel *src, const FsiHost *host,
+							   uint8_t sha256[FSI_SHA256_BYTES], FsiError *err);
+/* Structure only: header, bounds, alignment, shapes, finite scales, tokenizer blob. O(sections), touches few pages. */
+extern FsiStatus fsifile_open(const void *map, size_t size, FsiArena *arena, FsiFile *out, FsiError *err);
+/* Full check: SHA-256 of the contents equals the header's, comp equals the panels', floats finite. Reads every page. */
+extern FsiStatus fsifile_verify(const FsiFile *file, const FsiHost *host, FsiError *err);
+/* mmap read-only, shared. Unmap with fsifile_unmap. */
+extern FsiStatus fsifile_map(const char *path, void **map, size_t *size, FsiError *err);
+extern void fsifile_unmap(void *map, size_t size);
+
+/* The packed weights as an f32 model (w = panels * scale): the reference engine's view of the file. */
+extern FsiStatus fsifile_dequantize(const FsiFile *file, FsiArena *arena, Gpt2Model *out, FsiError *err);
+/* The f32 model a packed file would hold, without the file: quantise in memory (import checks, tests). */
+extern FsiStatus gpt2_quantize(const Gpt2Model *f32, FsiArena *arena, Gpt2Model *out, FsiError *err);
+
+#endif

@@ -1,0 +1,163 @@
+/*
+ * fsi_kernels.h
+ *	  Arithmetic: int8 GEMM and the float steps between, one dispatch table per CPU level.
+ *
+ * Exactness.  Every level (scalar, AVX2, AVX-VNNI, AVX-512 VNNI, NEON) gives EQUAL BITS:
+ * int8 x int8 sums are int32 and exact in any order; every float step has one fixed order
+ * of operations, written once over 16-lane vectors (kern_float.h) and compiled per level:
+ *	- a reduction over n floats adds element i into lane i % 16 in ascending order, then
+ *	  folds the lanes 8, 4, 2, 1 (lane j += lane j + width);
+ *	- a * b + c is always one fused multiply-add (fmaf() where the CPU has none);
+ *	- exp, tanh, erf are our polynomials; division and sqrt are IEEE; rounding to integer
+ *	  is to nearest even.
+ * Nothing depends on batch size, blocking, alignment or position.  The f32 GEMM is
+ * OpenBLAS and promises none of this: it serves the reference engine and training only.
+ *
+ * Kernels allocate nothing and cannot fail; callers give scratch.  Pointers need the
+ * alignment of their type unless stated.  Sizes are in elements.
+ */
+#ifndef FSI_KERNELS_H
+#define FSI_KERNELS_H
+
+#include "fsi_base.h"
+
+#define KERN_LANES 16			/* one zmm of float; the order of every sum depends on it */
+#define KERN_PANEL 16			/* output channels per weight panel */
+#define KERN_QUAD 4				/* inputs per int32 lane of a dot-product instruction */
+
+#define KERN_ROUND_UP(n, to) ((((n) + (to) - 1) / (to)) * (to))
+
+/*
+ * A weight matrix of K inputs and N outputs, y = x W (+ bias).
+ * int8: panels[N16/16][K4/4][16][4] with N16, K4 rounded up and zero filled, weights in
+ *	[-127, 127], w ~ panels * scale[n]; comp[n] = 128 * sum_k panels[k][n] undoes the
+ *	+128 of the activations (u8 x s8 instructions).  64-aligned.
+ * f32: w[k * N + n], or w[n * K + k] when transposed.
+ */
+typedef enum KernType { KERN_I8 = 1, KERN_F32 = 2 } KernType;
+
+typedef struct KernMatrix
+{
+	KernType	type;
+	int			k,
+				n;
+	const int8_t *panels;		/* int8 */
+	const float *scale;			/* int8: [N16] */
+	const int32_t *comp;		/* int8: [N16] */
+	const float *w;				/* f32 */
+	bool		transposed;		/* f32 */
+} KernMatrix;
+
+typedef enum KernAct
+{
+	KERN_ACT_NONE = 0,
+	KERN_ACT_GELU_NEW,			/* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+	KERN_ACT_GELU,				/* x Phi(x), erf form */
+	KERN_ACT_RELU
+} KernAct;
+
+typedef enum KernLevel
+{
+	KERN_AUTO = 0,
+	KERN_SCALAR,
+	KERN_AVX2,
+	KERN_AVXVNNI,
+	KERN_AVX512VNNI,
+	KERN_NEON
+} KernLevel;
+
+/* One run of keys and values for one head: kt[d * ld + j], v[j * ldv + d]. */
+typedef struct KernKeys
+{
+	const float *kt;
+	const float *v;
+	int			ld;				/* distance of kt's rows */
+	int			ldv;			/* distance of v's rows */
+	int			count;			/* keys */
+} KernKeys;
+
+typedef struct KernOps
+{
+	KernLevel	level;
+	const char *name;			/* "scalar", "avx2", "avx-vnni", "avx512-vnni", "neon" */
+
+	/*
+	 * q[i * ldq + k] = 128 + round(x[i * ldx + k] * (127 / amax)), amax = max |x| of the row,
+	 * scale[i] = amax / 127; a zero row gives scale 0 and q 128; NaN counts as 0 and
+	 * infinities as +-FLT_MAX, so that no later step sees one.  q is filled with 128 up to
+	 * ldq.  x (m, k); ldq >= K4, a multiple of 4; q 64-aligned.
+	 */
+	void		(*quantize) (int m, int k, const float *x, int ldx,
+							 uint8_t *q, int ldq, float *scale);
+
+	/* As quantize() of layer_norm(): out of one pass over the row. */
+	void		(*layer_norm_quantize) (int m, int k, const float *x, int ldx,
+										const float *gain, const float *bias, float eps,
+										uint8_t *q, int ldq, float *scale);
+
+	/*
+	 * y[i * ldy + n] = act(fma((float) dot, ascale[i] * w->scale[n], bias[n])), with
+	 * dot = sum_k q[i][k] * w[k][n] - comp[n] in int32; bias may be NULL (0).
+	 * residual: y += instead (act must be NONE).  (m, k) x (k, n) -> (m, n).
+	 */
+	void		(*gemm_i8) (int m, const uint8_t *q, int ldq, const float *ascale,
+							const KernMatrix *w, const float *bias, KernAct act,
+							bool residual, float *y, int ldy);
+
+	/* y[j] = as gemm_i8 with m = 1 for the n columns cols[j] alone (label tokens). */
+	void		(*gemv_i8_cols) (const uint8_t *q, float ascale, const KernMatrix *w,
+								 int n, const int32_t *cols, float *y);
+
+	/* y = (x - mean) / sqrt(var + eps) * gain + bias for each of m rows of k. */
+	void		(*layer_norm) (int m, int k, const float *x, int ldx, const float *gain,
+							   const float *bias, float eps, float *y, int ldy);
+	void		(*activate) (int n, float *x, KernAct act);
+	/* y += x */
+	void		(*add) (int n, float *y, const float *x);
+	/* y += a * x, fused */
+	void		(*axpy) (int n, float a, const float *x, float *y);
+	float		(*dot) (int n, const float *a, const float *b);
+	/* y[n] = sum_k x[k] w[k * n_out + n], k ascending, fused: any n, no lanes across k. */
+	void		(*gemv_f32) (int k, int n, const float *x, const float *w, float *y);
+	/* Softmax of n values in place; returns the natural log of the sum of exp(x - max), plus max. */
+	float		(*softmax) (int n, float *x);
+
+	/*
+	 * Causal attention of m queries of one head over runs of keys.  Query i sees all keys
+	 * of runs[0 .. n_run-2] and the first last_seen + i keys of the last run.
+	 * s_j = scale * sum_d q_d k_jd (d ascending); e_j = exp(s_j - max); out_d =
+	 * (sum_j e_j v_jd, j ascending, runs in order) / (lane sum of e).
+	 * q (m, head_dim) at q[i * ldq], out likewise; scores: scratch of at least the number
+	 * of keys seen by the last query, rounded up to 16.
+	 */
+	void		(*attend) (int m, int head_dim, const float *q, int ldq, float scale,
+						   int n_run, const KernKeys *runs, int last_seen,
+						   float *scores, float *out, int ldout);
+} KernOps;
+
+/* The table for a level; NULL if this CPU or build lacks it.  KERN_AUTO: the best one. */
+extern const KernOps *kern_ops(KernLevel level);
+extern KernLevel kern_level_by_name(const char *name);	/* (KernLevel) -1 if unknown */
+
+/* Weights into panels: w[k * N + n] or w[n * K + k] if transposed. Per-output-channel symmetric, scale = amax/127. */
+extern size_t kern_panel_bytes(int k, int n);
+extern void kern_pack_i8(int k, int n, const float *w, bool transposed,
+						 int8_t *panels, float *scale, int32_t *comp);
+/* Recompute comp of one matrix: a file's comp must equal it. */
+extern void kern_panel_comp(int k, int n, const int8_t *panels, int32_t *comp);
+/* Column n of W as floats, out[k] = panels * scale (embedding row of a token); either type. */
+extern void kern_matrix_column(const KernMatrix *w, int n, float *out);
+
+/*
+ * f32 GEMM through OpenBLAS, loaded on first use by dlopen with all signals blocked.
+ * y (m, n) = x (m, k) W + bias.  FSI_UNSUPPORTED with a hint when no OpenBLAS is installed.
+ * threads: 1 unless a trainer asks.
+ */
+extern FsiStatus kern_blas_load(int threads, FsiError *err);
+extern void kern_gemm_f32(int m, const float *x, int ldx, const KernMatrix *w,
+						  const float *bias, float *y, int ldy, bool residual);
+
+/* ---- Naive references, ten lines each, for the tests: same contracts, same bits. ---- */
+extern const KernOps kern_reference;
+
+#endif
