@@ -1,0 +1,149 @@
+# fsi_intent: classify text into your own intents, with a native GPT-2 inside PostgreSQL.
+# `make help` lists what can be made.
+
+EXTENSION = fsi_intent
+MODULE_big = fsi_intent
+DATA = $(wildcard sql/fsi_intent--*.sql)
+MODELS = $(wildcard models/*.fsi)
+
+# Products go to $(BUILD); only the shared library itself lies beside this file, where PGXS links it.
+BUILD ?= build
+PG_CONFIG ?= pg_config
+
+# ---------------------------------------------------------------- sources
+
+# The lower floor is plain C and never sees postgres.h; the upper floor is the extension.
+LOWER_DIRS = src/base src/kernels src/text src/format src/engine src/train
+UPPER_DIRS = src/store src/exec src/sql
+
+MACHINE := $(shell uname -m)
+X86_FILES = $(wildcard src/kernels/*_sse*.c src/kernels/*_avx2.c src/kernels/*_avx512.c src/kernels/*_avxvnni.c)
+ARM_FILES = $(wildcard src/kernels/*_neon.c)
+FOREIGN_FILES = $(if $(filter x86_64,$(MACHINE)),,$(X86_FILES)) $(if $(filter aarch64,$(MACHINE)),,$(ARM_FILES))
+
+LOWER_SRCS := $(filter-out $(FOREIGN_FILES),$(sort $(wildcard $(addsuffix /*.c,$(LOWER_DIRS)))))
+UPPER_SRCS := $(sort $(wildcard $(addsuffix /*.c,$(UPPER_DIRS))))
+TOOL_SRCS := $(sort $(wildcard src/tools/*.c))
+UNIT_SRCS := $(sort $(wildcard test/unit/*.c))
+
+LOWER_OBJS = $(LOWER_SRCS:%.c=$(BUILD)/%.o)
+UPPER_OBJS = $(UPPER_SRCS:%.c=$(BUILD)/%.o)
+TOOLS = $(TOOL_SRCS:src/tools/%.c=$(BUILD)/tools/%)
+UNITS = $(UNIT_SRCS:test/unit/%.c=$(BUILD)/unit/%)
+LOWER_LIB = $(BUILD)/libfsi.a
+
+OBJS = $(LOWER_OBJS) $(UPPER_OBJS)
+SHLIB_LINK = -Wl,--version-script=src/exports.map -lutf8proc -ljansson -lm -ldl
+EXTRA_CLEAN = $(BUILD)
+
+# ---------------------------------------------------------------- flags
+
+# Labels must not depend on the machine that compiled them: no -march=native, no -ffast-math, no contraction to
+# FMA behind our back. ISA flags only on the files that hold that ISA.
+WERROR ?= $(if $(CI),1,)
+OPT ?= -g -O2
+FSI_CFLAGS = -std=gnu11 $(OPT) -ffp-contract=off -fPIC -fno-strict-aliasing -fwrapv \
+	-fno-omit-frame-pointer -fstack-protector-strong \
+	-Wall -Wextra -Wpointer-arith -Wvla -Wmissing-prototypes -Wformat-security $(if $(filter-out 0,$(WERROR)),-Werror) \
+	$(SANITIZE)
+FSI_CPPFLAGS = -Iinclude -D_GNU_SOURCE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+FSI_LIBS = -lutf8proc -ljansson -lm -ldl -lpthread
+DEPFLAGS = -MMD -MP
+
+isa_flags = $(if $(filter %_avx512.c,$<),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma) \
+	$(if $(filter %_avxvnni.c,$<),-mavx2 -mfma -mavxvnni) \
+	$(if $(filter %_avx2.c,$<),-mavx2 -mfma -mf16c) \
+	$(if $(filter %_neon.c,$<),-march=armv8.2-a+dotprod)
+
+# ---------------------------------------------------------------- PGXS
+
+all: ## build the extension (the default)
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifneq ($(wildcard $(PGXS)),)
+# No bitcode: the JIT would inline code that was compiled for another ISA than the one chosen at run time.
+override with_llvm = no
+include $(PGXS)
+else
+all install:
+	@echo "PostgreSQL's server headers are missing ($(PG_CONFIG) --pgxs finds nothing)." >&2
+	@echo "On Debian: apt-get install postgresql-server-dev-15, or let \`make demo\` install what it needs." >&2
+	@exit 1
+clean:
+	rm -rf $(BUILD)
+endif
+
+PG_CPPFLAGS_FSI = -isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
+
+# ---------------------------------------------------------------- objects, library, tools, unit tests
+
+$(LOWER_OBJS): $(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(FSI_CFLAGS) -fvisibility=hidden $(isa_flags) $(FSI_CPPFLAGS) $(DEPFLAGS) -c -o $@ $<
+
+$(UPPER_OBJS): $(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(FSI_CFLAGS) $(FSI_CPPFLAGS) $(PG_CPPFLAGS_FSI) $(DEPFLAGS) -c -o $@ $<
+
+$(LOWER_LIB): $(LOWER_OBJS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(TOOLS): $(BUILD)/tools/%: src/tools/%.c $(LOWER_LIB) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(FSI_CFLAGS) $(FSI_CPPFLAGS) $(DEPFLAGS) -o $@ $< $(LOWER_LIB) $(FSI_LIBS)
+
+$(UNITS): $(BUILD)/unit/%: test/unit/%.c $(LOWER_LIB) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(FSI_CFLAGS) -Wno-missing-prototypes $(FSI_CPPFLAGS) -Itest/unit $(DEPFLAGS) -o $@ $< $(LOWER_LIB) $(FSI_LIBS)
+
+-include $(OBJS:.o=.d) $(TOOLS:=.d) $(UNITS:=.d)
+
+$(MODULE_big).so: src/exports.map
+
+lib: $(LOWER_LIB) ## the lower floor alone, as $(BUILD)/libfsi.a (needs no PostgreSQL)
+tools: $(TOOLS) ## the command line tools, in $(BUILD)/tools
+units: $(UNITS) ## the unit tests, built but not run
+
+# ---------------------------------------------------------------- install
+
+ifneq ($(wildcard $(PGXS)),)
+modeldir = $(DESTDIR)$(datadir)/extension/$(EXTENSION)
+
+# Backends map model files in place: replace by rename, never by writing into the old file.
+install: install-models
+install-models: installdirs
+	$(MKDIR_P) '$(modeldir)'
+	set -e; for f in $(MODELS); do \
+		$(INSTALL_DATA) "$$f" "$(modeldir)/.$$(basename "$$f").new"; \
+		mv -f "$(modeldir)/.$$(basename "$$f").new" "$(modeldir)/$$(basename "$$f")"; \
+	done
+
+uninstall: uninstall-models
+uninstall-models:
+	rm -f $(addprefix '$(modeldir)'/,$(notdir $(MODELS)))
+	-rmdir '$(modeldir)'
+endif
+
+# ---------------------------------------------------------------- tests
+
+UNIT_TESTS ?= $(UNITS)
+
+check-unit: $(UNITS) ## unit tests of the lower floor
+	$(if $(UNITS),prove -e '' $(UNIT_TESTS),@echo "no unit tests")
+
+check-asan: ## unit tests under the address and undefined-behaviour sanitizers
+	$(MAKE) BUILD=$(BUILD)/asan OPT='-g -O1' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
+		check-unit
+
+check-clang: ## compile everything with clang, warnings are errors
+	$(MAKE) BUILD=$(BUILD)/clang CC=clang WERROR=1 compile
+
+compile: $(OBJS) $(TOOLS) $(UNITS)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
+		| sed 's|\$$(BUILD)|$(BUILD)|g'
+
+.PHONY: all lib tools units install-models uninstall-models check-unit check-asan check-clang compile help
