@@ -8,7 +8,7 @@ MODELS = $(wildcard models/*.fsi)
 
 # Products go to $(BUILD); only the shared library itself lies beside this file, where PGXS links it.
 BUILD ?= build
-PG_CONFIG ?= pg_config
+PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
 
 # ---------------------------------------------------------------- sources
 
@@ -59,11 +59,17 @@ isa_flags = $(if $(filter %_avx512.c,$<),-mavx512f -mavx512bw -mavx512vl -mavx51
 
 all: ## build the extension (the default)
 
-PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-ifneq ($(wildcard $(PGXS)),)
+# PGXS has a `check` of its own, which only says that it is not supported: ours runs without PGXS.
+PGXS := $(if $(filter check,$(MAKECMDGOALS)),,$(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null)))
+ifneq ($(PGXS),)
 # No bitcode: the JIT would inline code that was compiled for another ISA than the one chosen at run time.
 override with_llvm = no
 include $(PGXS)
+else ifneq ($(filter check,$(MAKECMDGOALS)),)
+all install uninstall clean:
+	@$(MAKE) $@
+check: ## run every test in a throw-away cluster
+	@test/check.sh
 else
 all install:
 	@echo "PostgreSQL's server headers are missing ($(PG_CONFIG) --pgxs finds nothing)." >&2
@@ -108,7 +114,7 @@ units: $(UNITS) ## the unit tests, built but not run
 
 # ---------------------------------------------------------------- install
 
-ifneq ($(wildcard $(PGXS)),)
+ifneq ($(PGXS),)
 modeldir = $(DESTDIR)$(datadir)/extension/$(EXTENSION)
 
 # Backends map model files in place: replace by rename, never by writing into the old file.
@@ -128,6 +134,16 @@ endif
 
 # ---------------------------------------------------------------- tests
 
+# These install what is missing and bring a private PostgreSQL of their own: nothing of the system's is touched.
+demo: ## see it work: install what is missing, build, classify tickets in a throw-away cluster
+	@test/demo/demo.sh
+
+check-sql check-tap check-isolation: ## one kind of test; REGRESS, PROVE_TESTS or ISOLATION pick some
+	@test/check.sh $(@:check-%=%)
+
+psql: ## try it: psql in a throw-away cluster that has the extension
+	@test/demo/psql.sh
+
 UNIT_TESTS ?= $(UNITS)
 
 check-unit: $(UNITS) ## unit tests of the lower floor
@@ -143,7 +159,7 @@ check-clang: ## compile everything with clang, warnings are errors
 compile: $(OBJS) $(TOOLS) $(UNITS)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
+	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## /{printf "  make %-36s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
 		| sed 's|\$$(BUILD)|$(BUILD)|g'
 
-.PHONY: all lib tools units install-models uninstall-models check-unit check-asan check-clang compile help
+.PHONY: all demo check check-sql check-tap check-isolation psql lib tools units install-models uninstall-models check-unit check-asan check-clang compile help

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Install from Debian what is needed to build, run and test, and is not there yet. Says nothing and asks nobody
+# when nothing is missing.
+#
+#   test/setup/packages.sh          what `make demo` needs
+#   test/setup/packages.sh test     what `make check` needs
+#
+# Needs root or sudo, and only when something is missing. No database cluster is created, started or restarted,
+# and nothing stays in /etc beyond the packages' own files.
+set -euo pipefail
+pg_major=15
+pg_config=${PG_CONFIG:-/usr/lib/postgresql/$pg_major/bin/pg_config}
+cc=${CC:-cc}
+
+has_header() { printf '#include <%s>\n' "$1" | "$cc" -E -x c - >/dev/null 2>&1; }
+has_library() { /sbin/ldconfig -p | grep -qF "$1"; }
+has_file() { [ -n "$1" ] && [ -e "$1" ]; }
+has_perl() { perl -e "use $1" >/dev/null 2>&1; }
+
+missing=()
+need() { local package=$1; shift; "$@" || missing+=("$package"); }
+
+if [ "${1:-}" = as-root ]; then
+    shift
+    missing=("$@")
+else
+    need gcc has_header stdio.h
+    need libc6-dev has_header stdio.h
+    need libutf8proc-dev has_header utf8proc.h
+    need libjansson-dev has_header jansson.h
+    need libopenblas0 has_library libopenblas.so.0
+    need postgresql-server-dev-$pg_major has_file "$("$pg_config" --pgxs 2>/dev/null || true)"
+    need postgresql-$pg_major has_file "$("$pg_config" --bindir 2>/dev/null || true)/initdb"
+    if [ "${1:-}" = test ]; then
+        need perl has_perl TAP::Harness
+        need libipc-run-perl has_perl IPC::Run
+    fi
+fi
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+by_hand="apt-get install --no-install-recommends ${missing[*]}"
+if ! command -v apt-get >/dev/null; then
+    echo "Missing here, by their names in Debian 12: ${missing[*]}" >&2
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    if sudo -n true 2>/dev/null || { [ -t 0 ] && command -v sudo >/dev/null; }; then
+        exec sudo env PG_CONFIG="$pg_config" bash "$0" as-root "${missing[@]}"
+    fi
+    echo "Some packages are missing and there is neither root nor sudo to install them. Ask for:" >&2
+    echo "  $by_hand" >&2
+    exit 1
+fi
+
+echo "Installing from Debian: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+undo=("$log")
+trap 'rm -f "${undo[@]}"; rmdir /etc/postgresql-common/createcluster.d 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM HUP
+
+# postgresql-15 creates a cluster "main" and starts it unless told otherwise; an upgrade of a package that comes
+# along would restart the clusters that run. Both are forbidden while apt runs.
+no_cluster=/etc/postgresql-common/createcluster.d/fsi_intent.conf
+mkdir -p "${no_cluster%/*}"
+undo+=("$no_cluster")
+echo 'create_main_cluster = false' >"$no_cluster"
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    undo+=(/usr/sbin/policy-rc.d)
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+fi
+
+apt() { apt-get -q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >>"$log" 2>&1; }
+install_missing() { apt install --no-install-recommends --no-upgrade "${missing[@]}"; }
+ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || apt update || true
+if ! install_missing && ! { apt update && install_missing; }; then
+    cat "$log" >&2
+    echo "apt could not install what is missing: $by_hand" >&2
+    exit 1
+fi
