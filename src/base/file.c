@@ -1,0 +1,66 @@
+/*
+ * file.c
+ *	  Read a whole regular file into an arena.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fsi_base.h"
+
+FsiStatus
+fsi_read_file(const char *path, size_t limit, FsiArena *arena,
+			  uint8_t **data, size_t *len, FsiError *err)
+{
+	struct stat st;
+	uint8_t    *bytes;
+	size_t		size,
+				got = 0;
+	FsiStatus	status = FSI_OK;
+	int			fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return fsi_fail_errno(err, "could not open file \"%s\"", path);
+	if (fstat(fd, &st) != 0)
+		status = fsi_fail_errno(err, "could not stat file \"%s\"", path);
+	else if (!S_ISREG(st.st_mode))
+		status = fsi_fail(err, FSI_INVALID, "\"%s\" is not a regular file", path);
+	else if ((uint64_t) st.st_size > limit)
+	{
+		status = fsi_fail(err, FSI_LIMIT, "file \"%s\" is too large", path);
+		fsi_detail(err, "It has %llu bytes; at most %zu are read.",
+				   (unsigned long long) st.st_size, limit);
+	}
+	if (status != FSI_OK)
+	{
+		close(fd);
+		return status;
+	}
+
+	size = (size_t) st.st_size;
+	bytes = fsi_arena_alloc(arena, size + 1);
+	if (bytes == NULL)
+		status = fsi_nomem(err, size + 1);
+	while (status == FSI_OK && got < size)
+	{
+		ssize_t		n = read(fd, bytes + got, size - got);
+
+		if (n > 0)
+			got += (size_t) n;
+		else if (n == 0)
+			status = fsi_fail(err, FSI_IO, "file \"%s\" became shorter while it was read", path);
+		else if (errno != EINTR)
+			status = fsi_fail_errno(err, "could not read file \"%s\"", path);
+		if (fsi_should_stop(arena->host))
+			status = fsi_fail(err, FSI_CANCELLED, "cancelled while reading \"%s\"", path);
+	}
+	close(fd);
+	if (status == FSI_OK)
+	{
+		bytes[size] = '\0';
+		*data = bytes;
+		*len = size;
+	}
+	return status;
+}
