@@ -27,6 +27,10 @@
 
 #define KERN_ROUND_UP(n, to) ((((n) + (to) - 1) / (to)) * (to))
 
+/* Floats of scratch that attend() needs when its last query sees this many keys: 4 queries go side by side. */
+#define KERN_ATTEND_ROWS 4
+#define KERN_ATTEND_SCRATCH(keys) ((size_t) KERN_ATTEND_ROWS * (KERN_ROUND_UP(keys, KERN_LANES) + KERN_LANES))
+
 /*
  * A weight matrix of K inputs and N outputs, y = x W (+ bias).
  * int8: panels[N16/16][K4/4][16][4] with N16, K4 rounded up and zero filled, weights in
@@ -127,8 +131,9 @@ typedef struct KernOps
 	 * of runs[0 .. n_run-2] and the first last_seen + i keys of the last run.
 	 * s_j = scale * sum_d q_d k_jd (d ascending); e_j = exp(s_j - max); out_d =
 	 * (sum_j e_j v_jd, j ascending, runs in order) / (lane sum of e).
-	 * q (m, head_dim) at q[i * ldq], out likewise; scores: scratch of at least the number
-	 * of keys seen by the last query, rounded up to 16.
+	 * q (m, head_dim) at q[i * ldq], out likewise; scores: KERN_ATTEND_SCRATCH(keys seen by
+	 * the last query) floats.  Every query sees at least one key.  Keys past those seen are
+	 * never read.
 	 */
 	void		(*attend) (int m, int head_dim, const float *q, int ldq, float scale,
 						   int n_run, const KernKeys *runs, int last_seen,
