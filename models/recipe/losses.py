@@ -1,0 +1,73 @@
+"""The losses of both stages. All vectors are unit vectors (B, C)."""
+import torch
+import torch.nn.functional as F
+
+import batches
+
+TAU = 0.05  # temperature of in-batch similarities
+
+
+def cosine(z, y):
+    return 1 - (z * y).sum(-1).mean()
+
+
+def similarity_kl(z, y):
+    """KL between in-batch similarity distributions of student and teacher, without the diagonal."""
+    own = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    s, t = ((v @ v.T / TAU).masked_fill(own, -1e4) for v in (z, y))
+    return F.kl_div(F.log_softmax(s, -1), F.softmax(t, -1), reduction="batchmean")
+
+
+def contrast(a, b, tau=TAU):
+    """Symmetric in-batch cross-entropy: a[i] belongs to b[i]."""
+    s = a @ b.T / tau
+    y = torch.arange(len(a), device=a.device)
+    return (F.cross_entropy(s, y) + F.cross_entropy(s.T, y)) / 2
+
+
+def distil(embed, source, rng, lang):
+    """Texts against the teacher's vectors; glossed Chinese is a noisy target and weighs less."""
+    texts = batches.neighbours(rng, source.short[lang], source.batch)
+    y, z = source.targets(texts), embed(texts)
+    c = cosine(z, y)
+    return (2 * c + 0.2 * similarity_kl(z, y) if lang == "en" else c + 0.1 * similarity_kl(z, y)), 1 - c.item()
+
+
+def distil_long(embed, source, rng):
+    """Passages of up to 510 tokens: trains the later positions. 8 at a time, so that a step costs as much as others."""
+    lang = rng.choice(("en", "zh"))
+    texts = batches.neighbours(rng, source.long[lang], max(2, source.batch // 12), 200)
+    y = source.targets(texts, 512)
+    wide = batches.Embedder(embed.student, embed.tokenizer, embed.device, batches.LONG_TOKENS)
+    z = wide(texts)
+    c = cosine(z, y)
+    return c * (1.0 if lang == "en" else 0.5), 1 - c.item()
+
+
+def parallel(embed, source, rng):
+    """Both sides of translated pairs against the teacher's vector of the English side."""
+    pairs = batches.neighbours(rng, source.parallel, source.batch // 2)
+    en, zh = [p[0] for p in pairs], [p[1] for p in pairs]
+    y = source.targets(en)
+    z_en, z_zh = embed(en), embed(zh)
+    c = cosine(z_zh, y)
+    loss = cosine(z_en, y) + c + 0.3 * F.cross_entropy(z_zh @ y.T / TAU, torch.arange(len(y), device=y.device))
+    return loss, 1 - c.item()
+
+
+def paraphrases(embed, source, rng):
+    pairs = batches.neighbours(rng, source.pairs, source.batch // 2)
+    n = len(pairs)
+    z = embed([p[0] for p in pairs] + [p[1] for p in pairs])
+    loss = contrast(z[:n], z[n:])
+    return 0.3 * loss, loss.item()
+
+
+def intents(embed, source, rng):
+    """Name and two texts of up to 24 intents of one set: a text belongs to its name and to the other text."""
+    s = source.intent_set(rng)["labels"]
+    labels = rng.sample(list(s), min(24, len(s)))
+    texts = [t for label in labels for t in [label] + rng.sample(s[label], 2)]
+    z = embed(texts).view(len(labels), 3, -1)
+    loss = contrast(z[:, 1], z[:, 0], 0.07) + contrast(z[:, 1], z[:, 2], 0.07)
+    return 0.15 * loss, loss.item() / 2

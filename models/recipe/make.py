@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Make the shipped model: one command that does everything and goes on where it stopped.
+
+    python3 models/recipe/make.py --data ../shared/data --work models/recipe/work [--device cuda --batch 512 --half]
+
+Texts, vocabulary, conversion, training by the plan (plan.json in the work folder), then readout scalars on the
+validation sets, export and evaluation. Each step leaves a file and is skipped when the file is there. See README.md.
+"""
+import argparse
+import os
+import sys
+
+import torch
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import checkpoint  # noqa: E402
+import convert  # noqa: E402
+import fetch  # noqa: E402
+import texts  # noqa: E402
+import train  # noqa: E402
+import vocab  # noqa: E402
+from batches import Source  # noqa: E402
+from glosses import Glosses  # noqa: E402
+from teacher import Teacher  # noqa: E402
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--data", help="folder with intents/, pairs/, parallel/, corpora/, seed/ (only for the first run)")
+    p.add_argument("--work", default="models/recipe/work", help="where everything made is kept")
+    p.add_argument("--mirror", help="a second folder that gets checkpoint, vocabulary and log at each save")
+    p.add_argument("--device", default="cpu")
+    p.add_argument("--half", action="store_true", help="bfloat16 autocast (CUDA)")
+    p.add_argument("--batch", type=int, default=96, help="sentences a step")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to PyTorch")
+    p.add_argument("--max-steps", type=int, help="stop, with a checkpoint, after so many steps")
+    p.add_argument("--extend", action="append", default=[], metavar="NAME:KIND:STEPS:RATE[:rounding]",
+                   help="append a phase to the plan, e.g. d:episodes:1500:2e-4")
+    return p.parse_args()
+
+
+def start_weights(work, corpus, tokenizer, teacher, glosses):
+    """The converted, untrained student; kept as start.pt."""
+    path = f"{work}/start.pt"
+    if not os.path.exists(path):
+        state, rows = convert.convert(teacher, corpus["short"]["en"])
+        state["wte.weight"] = vocab.first_rows(tokenizer, teacher, glosses, rows)
+        checkpoint.save(path, state)
+    return checkpoint.load(path)
+
+
+def main():
+    a = arguments()
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    os.makedirs(a.work, exist_ok=True)
+    corpus = texts.load(a.work, a.data)
+    tokenizer = vocab.load(a.work, corpus)
+    teacher = Teacher(fetch.teacher(a.work), a.device)
+    glosses = Glosses(fetch.glosses(a.work))
+    plan = train.load_plan(a.work)
+    trainer = train.Trainer(a.work, tokenizer, Source(corpus, teacher, glosses, a.batch),
+                            lambda: start_weights(a.work, corpus, tokenizer, teacher, glosses), plan, a.device,
+                            a.mirror, a.half, a.max_steps)
+    trainer.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""The int8 arithmetic of the serving engine, simulated in floats.
+
+A row is a token's activations, an output channel's weights, or a token's embedding: its scale is absmax / 127, its
+values are rounded half to even and lie in -127 … 127. wpe, biases, layer norms and the readout stay float32.
+"""
+import torch
+
+
+def rounded(x):
+    """x with every row (last dimension) rounded to int8 and scaled back."""
+    scale = x.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127
+    return torch.round(x / scale).clamp_(-127, 127) * scale
+
+
+def straight_through(x):
+    """Rounded forwards, the identity backwards."""
+    return x + (rounded(x) - x).detach()
+
+
+@torch.no_grad()
+def round_weights(student):
+    """Replace a student's matrices and token rows by their rounded values (activations stay float)."""
+    student.wte.weight.copy_(rounded(student.wte.weight))
+    for block in student.blocks:
+        for name in ("c_attn", "c_proj", "c_fc", "m_proj"):
+            w = getattr(block, name).weight
+            w.copy_(rounded(w))
+    return student

@@ -1,0 +1,90 @@
+"""The pointing readout: from similarities to a label. This docstring is the formula the C engine follows.
+
+For a message m and a segment s (an intent's name, a description of it, or one of its examples):
+
+    sim(m, s) = cos(z_m Q, z_s K) + w cos(g_m, g_s)
+
+z is the segment's pooled unit vector (student.py) as a row, Q and K the 384 x 384 matrices `fsi.readout.q` and
+`fsi.readout.k` (row vector times matrix), g the spelling vector (spelling.py), w = `spelling_weight`. The cosine with
+a zero vector is 0.
+
+A candidate has a name, D >= 0 descriptions and E >= 0 examples:
+
+    N = sim(name)                                                            when D = 0
+    N = (sim(name) + v mean(sim(description))) / (1 + v)                     otherwise, v = `description_weight`
+    X = sum(e^(t s) s) / sum(e^(t s)) over its examples' sims s              t = `example_sharpness`; 0 is the mean
+
+    name alone:          logit = name_scale N + name_bias
+    examples and name:   logit = both_scale (u N + (1 - u) X) + both_bias    u = `name_share`
+    examples alone:      logit = example_scale X + example_bias              (only where an engine hides the names)
+
+`other`, when it is asked for, has the constant logit `other_logit`. Scores are the softmax over the candidates and, if
+asked for, `other`; the label is the highest logit, ties to the first in the canonical order. Sums over examples and
+descriptions run in a canonical order that does not depend on the order of the arguments (the engine sorts similarities
+ascending), so that permuting them changes no bit.
+
+During training the same form is used with w = 0, t = 0, one learned scale and one learned `other`
+(`Head`); the other scalars are chosen afterwards on validation sets (choose.py).
+"""
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+DEFAULTS = {"spelling_weight": 1.0, "description_weight": 1.0, "example_sharpness": 0.0, "name_share": 0.5,
+            "name_scale": 16.0, "name_bias": 0.0, "both_scale": 16.0, "both_bias": 0.0, "example_scale": 16.0,
+            "example_bias": 0.0, "other_logit": 5.0}
+NAME, DESCRIPTION, EXAMPLE = range(3)
+
+
+class Head(nn.Module):
+    """The trained part of the readout: Q, K and, for training's own logits, a scale, an offset and `other`."""
+
+    def __init__(self, width=384):
+        super().__init__()
+        self.q, self.k = nn.Parameter(torch.eye(width)), nn.Parameter(torch.eye(width))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(16.0)))
+        self.name_bias = nn.Parameter(torch.tensor(0.0))
+        self.other = nn.Parameter(torch.tensor(5.0))
+
+    def meaning(self, zm, zs):
+        """cos(z_m Q, z_s K): (M, C), (S, C) -> (M, S)."""
+        return F.normalize(zm @ self.q, dim=-1) @ F.normalize(zs @ self.k, dim=-1).T
+
+    def logits(self, zm, zs, owner, kind, n):
+        """Training's logits of n candidates and, last, `other`: (M, n + 1). Candidates without segments get -1e4."""
+        s = self.meaning(zm, zs)
+        examples = kind == EXAMPLE
+
+        def mean(rows):
+            """Mean over each candidate's segments: (M, n); and which candidates have any."""
+            hit = F.one_hot(owner, n).to(s.dtype) * rows[:, None]
+            count = hit.sum(0)
+            return s @ hit / count.clamp_min(1), count > 0
+
+        x, has_x = mean(examples)
+        names, has_n = mean(~examples)
+        names = names + torch.where(has_x, 0.0, 1.0) * self.name_bias / self.log_scale.exp()
+        mixed = torch.where(has_x & has_n, (names + x) / 2, torch.where(has_x, x, names))
+        logits = torch.where(has_x | has_n, self.log_scale.exp() * mixed, torch.tensor(-1e4, device=s.device))
+        return torch.cat([logits, self.other.expand(len(zm), 1)], 1)
+
+
+def mix(sims, kinds, scalars):
+    """One candidate's logit from its segments' sims: the formula above, in plain Python. Sums run ascending."""
+    name = [s for s, k in zip(sims, kinds) if k == NAME]
+    told = sorted(s for s, k in zip(sims, kinds) if k == DESCRIPTION)
+    shown = sorted(s for s, k in zip(sims, kinds) if k == EXAMPLE)
+    c = scalars
+    if name:
+        n, v = name[0], c["description_weight"]
+        if told:
+            n = (n + v * sum(told) / len(told)) / (1 + v)
+    if shown:
+        e = [math.exp(c["example_sharpness"] * s) for s in shown]
+        x = sum(a * s for a, s in zip(e, shown)) / sum(e)
+        if not name:
+            return c["example_scale"] * x + c["example_bias"]
+        return c["both_scale"] * (c["name_share"] * n + (1 - c["name_share"]) * x) + c["both_bias"]
+    return c["name_scale"] * n + c["name_bias"]

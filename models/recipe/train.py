@@ -1,0 +1,163 @@
+"""The training loop: named phases of a fixed number of steps each, resumable at any step.
+
+`plan.json` in the work folder lists the phases; `make.py --extend` appends to it. A phase starts from the end of the
+one before with a fresh optimiser, warms up, and lowers its rate linearly to (nearly) zero.
+"""
+import json
+import os
+import signal
+import time
+
+import torch
+
+import batches
+import checkpoint
+import episodes
+import losses
+from readout import Head
+from student import SHAPE, Student
+
+SEED = 1
+PLAN = [{"name": "a", "kind": "distil", "steps": 2600, "rate": 4e-4},
+        {"name": "b", "kind": "episodes", "steps": 1500, "rate": 3e-4},
+        {"name": "c", "kind": "episodes", "steps": 150, "rate": 4e-5, "rounding": True}]
+SAVE_SECONDS, REPORT_STEPS = 240, 50
+
+# what one step does, by kind of phase: (share, name); shares add up to one
+MIXES = {
+    "distil": [(0.28, "en"), (0.20, "zh"), (0.20, "parallel"), (0.14, "pairs"), (0.16, "intents"), (0.02, "long")],
+    "episodes": [(0.48, "episodes"), (0.26, "parallel"), (0.12, "en"), (0.07, "zh"), (0.06, "pairs"), (0.01, "long")],
+}
+
+
+def step_loss(kind, embed, head, source, rng):
+    """One step's loss, the name of what was done and its figure for the log."""
+    r, chosen = rng.random(), None
+    for share, chosen in MIXES[kind]:
+        r -= share
+        if r < 0:
+            break
+    if chosen in ("en", "zh"):
+        loss, figure = losses.distil(embed, source, rng, chosen)
+    elif chosen == "episodes":
+        loss, figure = episodes.loss(embed, head, source, rng, max(1, source.batch // 24))
+    else:
+        loss, figure = {"parallel": losses.parallel, "pairs": losses.paraphrases, "intents": losses.intents,
+                        "long": losses.distil_long}[chosen](embed, source, rng)
+    return loss, chosen, figure
+
+
+def rate(phase, step):
+    warm = min(1.0, (step + 1) / min(100, max(1, phase["steps"] // 10)))
+    return phase["rate"] * warm * max(0.02, 1 - step / phase["steps"])
+
+
+def optimiser(student, head):
+    named = list(student.parameters()) + list(head.parameters())
+    return torch.optim.AdamW([{"params": [p for p in named if p.dim() > 1], "weight_decay": 0.01},
+                              {"params": [p for p in named if p.dim() < 2], "weight_decay": 0.0}],
+                             lr=0.0, betas=(0.9, 0.98), fused=True)
+
+
+class Stop:
+    """Set by SIGTERM or SIGINT: the loop writes a checkpoint after the step in hand and ends."""
+
+    def __init__(self):
+        self.asked = False
+        for s in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(s, self)
+
+    def __call__(self, *_):
+        self.asked = True
+
+
+class Trainer:
+    def __init__(self, work, tokenizer, source, start, plan, device="cpu", mirror=None, half=False, max_steps=None):
+        self.work, self.source, self.plan, self.device, self.mirror = work, source, plan, device, mirror
+        self.half, self.left = half, max_steps
+        self.student, self.head = Student(tokenizer.get_vocab_size(), **SHAPE).to(device), Head().to(device)
+        self.embed = batches.Embedder(self.student, tokenizer, device)
+        self.path = f"{work}/checkpoint.pt"
+        self.started = time.time()
+        if os.path.exists(self.path):
+            c = checkpoint.load(self.path, device)
+            self.phase, self.step = c["phase"], c["step"]
+            self.student.load_state_dict(c["student"])
+            self.head.load_state_dict(c["head"])
+            self.optimiser_state = c["optimiser"]
+        else:
+            self.phase, self.step, self.optimiser_state = 0, 0, None
+            self.student.load_state_dict(start())
+
+    def log(self, text):
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
+        print(line, flush=True)
+        with open(f"{self.work}/train.log", "a", encoding="utf8") as f:
+            f.write(line + "\n")
+
+    def save(self, opt):
+        checkpoint.save(self.path, {"phase": self.phase, "step": self.step, "student": self.student.state_dict(),
+                                    "head": self.head.state_dict(), "optimiser": opt and opt.state_dict()}, self.mirror)
+        if self.mirror:
+            for name in ("train.log", "tokenizer.json", "plan.json"):
+                if os.path.exists(f"{self.work}/{name}"):
+                    checkpoint.copy(f"{self.work}/{name}", self.mirror)
+
+    def run(self, after_phase=lambda trainer, phase: None):
+        """Train what is left of the plan. Returns false when told to stop before its end."""
+        stop = Stop()
+        while self.phase < len(self.plan):
+            if not self.run_phase(self.plan[self.phase], stop):
+                return False
+            done = self.plan[self.phase]
+            self.phase, self.step, self.optimiser_state = self.phase + 1, 0, None
+            self.save(None)
+            after_phase(self, done)
+        return True
+
+    def run_phase(self, phase, stop):
+        self.student.round(phase.get("rounding", False))
+        opt = optimiser(self.student, self.head)
+        if self.optimiser_state:
+            opt.load_state_dict(self.optimiser_state)
+        parameters = [p for g in opt.param_groups for p in g["params"]]
+        self.log(f"phase {phase} from step {self.step}")
+        figures, saved, began, first = {}, time.time(), time.time(), self.step
+        while self.step < phase["steps"]:
+            for g in opt.param_groups:
+                g["lr"] = rate(phase, self.step)
+            rng = batches.step_rng(SEED, phase["name"], self.step)
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
+                loss, what, figure = step_loss(phase["kind"], self.embed, self.head, self.source, rng)
+            opt.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 1.0)
+            opt.step()
+            self.step += 1
+            figures.setdefault(what, []).append(figure)
+            if self.step % REPORT_STEPS == 0:
+                each = (time.time() - began) / (self.step - first)
+                shown = " ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in sorted(figures.items()))
+                self.log(f"{phase['name']} {self.step}/{phase['steps']} {each:.2f} s/step {shown} scale "
+                         f"{self.head.log_scale.exp().item():.1f} other {self.head.other.item():.2f}")
+                figures = {}
+            if self.left is not None:
+                self.left -= 1
+            if stop.asked or self.left == 0:
+                self.save(opt)
+                self.log(f"stopped at step {self.step} of phase {phase['name']}")
+                return False
+            if time.time() - saved > SAVE_SECONDS:
+                self.save(opt)
+                saved = time.time()
+        self.student.round(False)
+        return True
+
+
+def load_plan(work):
+    path = f"{work}/plan.json"
+    if not os.path.exists(path):
+        with open(path, "w", encoding="utf8") as f:
+            json.dump(PLAN, f, indent=1)
+    with open(path, encoding="utf8") as f:
+        return json.load(f)
