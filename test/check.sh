@@ -124,8 +124,9 @@ if [ ${#taps[@]} -gt 0 ]; then
     unset PGHOST PGUSER PGDATABASE
     export PGPORT=65432
     in_src() { cd "$FSI_TMP/src" && as_server env -C "$FSI_TMP/src" "$@"; }
+    before=$failed
     run_tap tap in_src -I"$pgtest/perl" "${taps[@]}"
-    if [ "${summary[-1]##*passed}" != "$(printf ' %4d failed %4d skipped' 0 0)" ] && [ -d "$FSI_TMP/tap/tmp_check/log" ]; then
+    if [ "$failed" -gt "$before" ] && [ -d "$FSI_TMP/tap/tmp_check/log" ]; then
         (cd "$FSI_TMP/tap/tmp_check" && tar cf - log) | (cd "$keep" && as_owner tar xf - --no-same-owner)
         echo "(server logs: build/check/log)"
     fi

@@ -148,6 +148,7 @@ unix_socket_directories = '$FSI_TMP/s'
 fsync = off
 shared_buffers = 64MB
 log_min_messages = warning
+jit = off       # an honest COST makes the planner compile queries of a few hundred rows, which only costs time
 EOF
     as_server "$PGBIN/pg_ctl" -s -w -D "$FSI_TMP/data" -l "$FSI_TMP/server.log" start ||
         { cat "$FSI_TMP/server.log" >&2; return 1; }
