@@ -153,13 +153,25 @@ check-asan: ## unit tests under the address and undefined-behaviour sanitizers
 	$(MAKE) BUILD=$(BUILD)/asan OPT='-g -O1' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
 		check-unit
 
+# Leak checks on; VALGRIND_SKIP names tests that are too slow under it. (It has no AVX-512: AVX2 is what runs.)
+VALGRIND_SKIP ?=
+VALGRIND_UNITS = $(filter-out $(addprefix $(BUILD)/unit/,$(VALGRIND_SKIP)),$(UNITS))
+
+check-valgrind: $(UNITS) ## unit tests under valgrind
+	prove -e 'valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' $(VALGRIND_UNITS)
+
 check-clang: ## compile everything with clang, warnings are errors
 	$(MAKE) BUILD=$(BUILD)/clang CC=clang WERROR=1 compile
+
+ifneq ($(wildcard test/hf/run.sh),)
+check-hf: ## compare with the real Hugging Face libraries (downloads them; slow)
+	@test/hf/run.sh
+endif
 
 compile: $(OBJS) $(TOOLS) $(UNITS)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## /{printf "  make %-36s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
+	@awk -F ':[^#]*## ' '/^[a-z][a-z -]*:.*## /{printf "  make %-36s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
 		| sed 's|\$$(BUILD)|$(BUILD)|g'
 
-.PHONY: all demo check check-sql check-tap check-isolation psql lib tools units install-models uninstall-models check-unit check-asan check-clang compile help
+.PHONY: all demo check check-sql check-tap check-isolation psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-clang check-hf compile help
