@@ -53,17 +53,24 @@ typedef struct Gpt2Layer
 	const float *out_bias;
 } Gpt2Layer;
 
-/* Scalars of the pointing readout (segments layout); formula in src/engine/pointing.c. */
+/*
+ * Scalars of the pointing readout (segments layout); formula in src/engine/pointing.c.  The
+ * names are those of config.json's readout block.
+ */
 typedef struct PointingScalars
 {
-	double		scale;			/* of the softmax */
-	double		spelling;		/* weight of the spelling cosine beside the meaning's */
-	double		name_only;		/* weight of the name's similarity: no examples */
-	double		name_with;		/* …: with examples */
-	double		example_with;	/* weight of the mean of the examples' similarities */
-	double		example_only;	/* reserved for hidden names */
-	double		other;			/* logit of "none of these" */
-	double		reserved[9];
+	double		spelling_weight;	/* of the spelling cosine beside the meaning's */
+	double		description_weight; /* of the descriptions' mean beside the name */
+	double		example_sharpness;	/* 0: examples' similarities are averaged evenly */
+	double		name_share;		/* of the name beside the examples */
+	double		name_scale,		/* name alone */
+				name_bias;
+	double		both_scale,		/* name and examples */
+				both_bias;
+	double		example_scale,	/* examples alone (hidden names) */
+				example_bias;
+	double		other_logit;	/* of "none of these" */
+	double		reserved[5];
 } PointingScalars;
 
 typedef struct Gpt2Model
@@ -164,12 +171,33 @@ typedef enum TrieScoring
 
 /*
  * Score labels after a sequence whose runs are context (prefix, message) and whose last
- * token's ln_f(h) is hidden.  score[n_label] (TRIE_ALL, TRIE_SEQUENCE) may be NULL for TRIE_BEST.
+ * token's ln_f(h) is hidden.  score[n_label] (TRIE_ALL, TRIE_SEQUENCE) may be NULL for TRIE_BEST,
+ * which sets score[best] and leaves the others 0.  Equal scores: the smaller label number wins.
  */
 extern FsiStatus trie_score(const Gpt2Model *model, Gpt2Work *work, const Trie *trie,
 							int n_context, const KvRun *const *context, const float *hidden,
 							TrieScoring scoring, FsiArena *arena,
 							int *best, double *score, FsiError *err);
+
+/* One message of a batch; best and score are set. */
+typedef struct TrieRow
+{
+	int			n_context;
+	const KvRun *const *context;
+	const float *hidden;		/* [n_embd] */
+	int			best;
+	double	   *score;			/* [n_label], or NULL for TRIE_BEST */
+} TrieRow;
+
+/* As trie_score() of each row, same bits, with the rows' nodes side by side in each forward pass. */
+extern FsiStatus trie_score_rows(const Gpt2Model *model, Gpt2Work *work, const Trie *trie,
+								 int n_row, TrieRow *rows, TrieScoring scoring, FsiArena *arena, FsiError *err);
+/* Tokens of the longest label, without the end token: the room a label needs after the message. */
+extern int	trie_max_tokens(const Trie *trie);
+
+/* FSI_COLLISION when two of n labels have equal tokens: their numbers, *first < *second (either layout). */
+extern FsiStatus label_collision(int n, const TokIds *ids, const char *const *labels, FsiArena *arena,
+								 int *first, int *second, FsiError *err);
 
 /* ---- Segments and the pointing readout (segments layout). ---- */
 
@@ -191,7 +219,7 @@ typedef struct SegmentVec
 
 typedef struct PointingCandidate
 {
-	const SegmentVec *name;
+	const SegmentVec *name;		/* NULL: hidden, the examples alone speak */
 	const SegmentVec *description;	/* or NULL */
 	int			n_example;
 	const SegmentVec *const *examples;
