@@ -4,11 +4,9 @@ Words come from jieba, senses from CC-CEDICT; function words and the commonest w
 because a dictionary's first sense of them misleads.
 """
 import json
+import os
 import re
 
-import jieba
-
-jieba.setLogLevel(60)
 HAN = re.compile(r"[\u3400-\u9fff]")
 NOT_A_SENSE = re.compile(r"surname|variant of|old variant|see |CL:|used in|abbr\. for|also written|Japanese variant"
                          r"|erhua|\(bound form\)$|classifier")
@@ -20,6 +18,30 @@ BY_HAND = dict(zip(
     "how many|how much|which|where|this|that|one||a||and|we|can|can|will|then|all|also|still|to|go|come|on|down|in|"
     "help|help me|give me|today|tomorrow|weather|open|close|play|how long|when|whether|||can|why|how|what|||||by|very"
     .split("|")))
+
+
+def words(text):
+    """Segment Chinese into words (jieba; loaded when first needed)."""
+    import jieba
+    jieba.setLogLevel(60)
+    return jieba.cut(text)
+
+
+class Packed:
+    """Translations made beforehand, for a machine without jieba and CC-CEDICT (pack_for_gpu.py)."""
+
+    def __init__(self, path):
+        with open(path, encoding="utf8") as f:
+            self.made = json.load(f)
+
+    def translate(self, text):
+        return self.made[text] if HAN.search(text) else text
+
+
+def load(work, fetch):
+    """Packed translations if the work folder has them, else the dictionary (fetched by `fetch`)."""
+    packed = f"{work}/translations.json"
+    return Packed(packed) if os.path.exists(packed) else Glosses(fetch(work))
 
 
 class Glosses:
@@ -66,7 +88,7 @@ class Glosses:
         if not HAN.search(text):
             return text
         out = []
-        for w in jieba.cut(text):
+        for w in words(text):
             sense = self.word(w) if HAN.search(w) else w
             out.extend([sense] if sense is not None else self.pieces(w))
         return re.sub(r"\s+", " ", " ".join(out)).strip() or "."

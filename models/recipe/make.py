@@ -17,11 +17,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import checkpoint  # noqa: E402
 import convert  # noqa: E402
 import fetch  # noqa: E402
+import finish  # noqa: E402
+import glosses  # noqa: E402
 import texts  # noqa: E402
 import train  # noqa: E402
 import vocab  # noqa: E402
 from batches import Source  # noqa: E402
-from glosses import Glosses  # noqa: E402
 from teacher import Teacher  # noqa: E402
 
 
@@ -35,17 +36,19 @@ def arguments():
     p.add_argument("--batch", type=int, default=96, help="sentences a step")
     p.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to PyTorch")
     p.add_argument("--max-steps", type=int, help="stop, with a checkpoint, after so many steps")
+    p.add_argument("--max-minutes", type=float, help="stop, with a checkpoint, after so many minutes")
     p.add_argument("--extend", action="append", default=[], metavar="NAME:KIND:STEPS:RATE[:rounding]",
                    help="append a phase to the plan, e.g. d:episodes:1500:2e-4")
+    p.add_argument("--finish-only", action="store_true", help="export and measure the latest checkpoint, train nothing")
     return p.parse_args()
 
 
-def start_weights(work, corpus, tokenizer, teacher, glosses):
+def start_weights(work, corpus, tokenizer, teacher, dictionary):
     """The converted, untrained student; kept as start.pt."""
     path = f"{work}/start.pt"
     if not os.path.exists(path):
         state, rows = convert.convert(teacher, corpus["short"]["en"])
-        state["wte.weight"] = vocab.first_rows(tokenizer, teacher, glosses, rows)
+        state["wte.weight"] = vocab.first_rows(tokenizer, teacher, dictionary, rows)
         checkpoint.save(path, state)
     return checkpoint.load(path)
 
@@ -55,15 +58,18 @@ def main():
     if a.threads:
         torch.set_num_threads(a.threads)
     os.makedirs(a.work, exist_ok=True)
+    if a.finish_only:
+        return finish.finish(a.work, a.data, mirror=a.mirror)
     corpus = texts.load(a.work, a.data)
     tokenizer = vocab.load(a.work, corpus)
     teacher = Teacher(fetch.teacher(a.work), a.device)
-    glosses = Glosses(fetch.glosses(a.work))
-    plan = train.load_plan(a.work)
-    trainer = train.Trainer(a.work, tokenizer, Source(corpus, teacher, glosses, a.batch),
-                            lambda: start_weights(a.work, corpus, tokenizer, teacher, glosses), plan, a.device,
-                            a.mirror, a.half, a.max_steps)
-    trainer.run()
+    dictionary = glosses.load(a.work, fetch.glosses)
+    plan = train.load_plan(a.work, a.extend)
+    trainer = train.Trainer(a.work, tokenizer, Source(corpus, teacher, dictionary, a.batch),
+                            lambda: start_weights(a.work, corpus, tokenizer, teacher, dictionary), plan, a.device,
+                            a.mirror, a.half, a.max_steps, a.max_minutes)
+    if trainer.run():
+        finish.finish(a.work, a.data, mirror=a.mirror, report=trainer.log)
 
 
 if __name__ == "__main__":

@@ -72,13 +72,15 @@ class Stop:
 
 
 class Trainer:
-    def __init__(self, work, tokenizer, source, start, plan, device="cpu", mirror=None, half=False, max_steps=None):
+    def __init__(self, work, tokenizer, source, start, plan, device="cpu", mirror=None, half=False, max_steps=None,
+                 max_minutes=None):
         self.work, self.source, self.plan, self.device, self.mirror = work, source, plan, device, mirror
         self.half, self.left = half, max_steps
-        self.student, self.head = Student(tokenizer.get_vocab_size(), **SHAPE).to(device), Head().to(device)
+        self.until = time.time() + 60 * max_minutes if max_minutes else float("inf")
+        self.student, self.head = Student(tokenizer.get_vocab_size(), **SHAPE).to(device), \
+            Head(SHAPE["width"]).to(device)
         self.embed = batches.Embedder(self.student, tokenizer, device)
         self.path = f"{work}/checkpoint.pt"
-        self.started = time.time()
         if os.path.exists(self.path):
             c = checkpoint.load(self.path, device)
             self.phase, self.step = c["phase"], c["step"]
@@ -103,16 +105,14 @@ class Trainer:
                 if os.path.exists(f"{self.work}/{name}"):
                     checkpoint.copy(f"{self.work}/{name}", self.mirror)
 
-    def run(self, after_phase=lambda trainer, phase: None):
+    def run(self):
         """Train what is left of the plan. Returns false when told to stop before its end."""
         stop = Stop()
         while self.phase < len(self.plan):
             if not self.run_phase(self.plan[self.phase], stop):
                 return False
-            done = self.plan[self.phase]
             self.phase, self.step, self.optimiser_state = self.phase + 1, 0, None
             self.save(None)
-            after_phase(self, done)
         return True
 
     def run_phase(self, phase, stop):
@@ -143,7 +143,7 @@ class Trainer:
                 figures = {}
             if self.left is not None:
                 self.left -= 1
-            if stop.asked or self.left == 0:
+            if stop.asked or self.left == 0 or time.time() > self.until:
                 self.save(opt)
                 self.log(f"stopped at step {self.step} of phase {phase['name']}")
                 return False
@@ -154,10 +154,21 @@ class Trainer:
         return True
 
 
-def load_plan(work):
+def load_plan(work, extend=()):
+    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding]) is appended unless its name is there."""
     path = f"{work}/plan.json"
-    if not os.path.exists(path):
-        with open(path, "w", encoding="utf8") as f:
-            json.dump(PLAN, f, indent=1)
-    with open(path, encoding="utf8") as f:
-        return json.load(f)
+    plan = PLAN
+    if os.path.exists(path):
+        with open(path, encoding="utf8") as f:
+            plan = json.load(f)
+    for text in extend:
+        name, kind, steps, rate, *flags = text.split(":")
+        if kind not in MIXES or set(flags) - {"rounding"}:
+            raise SystemExit(f"--extend {text}: kinds are {', '.join(MIXES)}; the only flag is rounding")
+        if name not in [p["name"] for p in plan]:
+            plan = plan + [{"name": name, "kind": kind, "steps": int(steps), "rate": float(rate),
+                            **({"rounding": True} if flags else {})}]
+    with open(path + ".new", "w", encoding="utf8") as f:
+        json.dump(plan, f, indent=1)
+    os.replace(path + ".new", path)
+    return plan

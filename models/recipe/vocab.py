@@ -14,6 +14,8 @@ import re
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from glosses import words
+
 SIZE, RESERVED = 24_000, 12
 SPECIAL = ["<|bos|>", "<|eos|>", "<|ans|>", "<|pad|>"] + [f"<|reserved_{i}|>" for i in range(RESERVED)]
 BOS, EOS, ANS, PAD = range(4)
@@ -74,7 +76,6 @@ def first_rows(tokenizer, teacher, glosses, rows):
         found = [v for v in map(chinese, words) if v is not None]
         return torch.stack(found).mean(0) if found else None
 
-    import jieba
     out = base.repeat(tokenizer.get_vocab_size(), 1)
     out[BOS], out[EOS], out[ANS], out[PAD] = rows[CLS_PIECE], rows[SEP_PIECE], rows[SEP_PIECE], 0
     for i in range(len(SPECIAL), len(out)):
@@ -83,7 +84,7 @@ def first_rows(tokenizer, teacher, glosses, rows):
         if "\ufffd" in raw or not text:
             continue
         if HAN.search(text):
-            v = next((v for v in (chinese(text), mean_of(jieba.cut(text)), mean_of(text)) if v is not None), base)
+            v = next((v for v in (chinese(text), mean_of(words(text)), mean_of(text)) if v is not None), base)
         elif not raw.startswith(" ") and "##" + text in pieces:
             v = rows[pieces["##" + text]]
         else:

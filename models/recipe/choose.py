@@ -1,0 +1,124 @@
+"""Choose the readout's scalars on the validation sets: sets that training never saw, as a user's are.
+
+Fitting them on training sets fails: meaning looks safer there than it is, and the spelling weight sinks. First the
+shape (spelling weight, name's share, example sharpness) by accuracy, averaged over sets, then shots, then languages;
+then scales and biases by likelihood, with `other` among the answers. `other_logit` is 0: the biases are relative to it.
+"""
+import itertools
+import random
+
+import numpy as np
+import torch
+
+import readout
+from table import Table
+
+WEIGHTS = (0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3)
+SHARES = (0.3, 0.4, 0.5, 0.6, 0.7)
+SHARPNESS = (0, 2, 4, 8)
+PER_CELL = 200  # questions of each set and form
+
+
+def form(rng, shots, kind, names, train, labels):
+    """The candidates of one question. kind: plain, hidden (no names), mixed (some without examples)."""
+    out = []
+    for label in labels:
+        n = shots if kind != "mixed" else rng.choice((0, 0, 1, 3, 8))
+        out.append({"name": None if kind == "hidden" else label,
+                    "examples": rng.sample(train[label], min(n, len(train[label])))})
+    return out
+
+
+def questions(valid, seed=5, per_cell=PER_CELL):
+    """Questions from the validation sets: 0, 1, 3 and 8 shots, names hidden, mixed; some lack the right intent."""
+    rng, out = random.Random(seed), []
+    forms = [("plain", 0), ("plain", 1), ("plain", 3), ("plain", 8), ("hidden", 1), ("hidden", 3), ("mixed", 0)]
+    for name, s in valid.items():
+        usable = sorted(label for label in s["train"] if label in s["test"])
+        for kind, shots in forms:
+            for i in range(per_cell):
+                ways = 5 if i % 2 else rng.randint(3, 16)
+                labels = rng.sample(usable, min(ways, len(usable)))
+                gold = rng.choice(labels)
+                text = rng.choice(s["test"][gold])
+                group = f"{name} {kind} {shots}"
+                if i % 8 == 0 and len(usable) > len(labels):  # the right intent is not among the candidates
+                    labels[labels.index(gold)] = rng.choice([x for x in usable if x not in labels])
+                    gold = None
+                out.append({"text": text, "lang": s["lang"], "group": group,
+                            "gold": -1 if gold is None else labels.index(gold),
+                            "candidates": form(rng, shots, kind, labels, s["train"], labels)})
+    return out
+
+
+def balanced(table, c, wanted=("plain", "hidden", "mixed")):
+    """Mean accuracy over the groups of a language, then over languages."""
+    right, scores = table.right(c), {}
+    for g in sorted(set(table.groups)):
+        if g.split()[1] in wanted:
+            at = (table.groups == g) & (table.gold >= 0)
+            scores.setdefault(table.langs[at][0], []).append(right[at].mean())
+    return float(np.mean([np.mean(v) for v in scores.values()]))
+
+
+def shape(table):
+    """The best of the grid, and the grid."""
+    grid = []
+    for w, u, t in itertools.product(WEIGHTS, SHARES, SHARPNESS):
+        c = {**readout.DEFAULTS, "spelling_weight": w, "name_share": u, "example_sharpness": float(t)}
+        grid.append((balanced(table, c, ("plain", "hidden")), w, u, t))
+    best = max(grid)[0]
+    # among those within 0.15 points of the best the simplest: least sharpness, share nearest one half, least weight
+    flat = [g for g in grid if g[0] >= best - 0.0015]
+    _, w, u, t = min(flat, key=lambda g: (g[3], abs(g[2] - 0.5), g[1]))
+    return {"spelling_weight": float(w), "name_share": u, "example_sharpness": float(t)}, grid
+
+
+def likelihood(table, c):
+    """Scales and biases that make the right answer (or `other`) most likely; every group weighs the same."""
+    n, x, named, shown = (torch.tensor(a) for a in table.pools(c))
+    here = torch.tensor(table.candidate)
+    gold = torch.tensor(np.where(table.gold < 0, here.shape[1], table.gold))
+    _, group, size = np.unique(table.groups, return_inverse=True, return_counts=True)
+    weight = torch.tensor(1 / size[group])
+    p = torch.tensor([np.log(12.0), -4.0] * 3, dtype=torch.float64, requires_grad=True)
+    opt = torch.optim.LBFGS([p], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss():
+        s, b = p[::2].exp(), p[1::2]
+        logits = torch.where(named & shown, s[1] * (c["name_share"] * n + (1 - c["name_share"]) * x) + b[1],
+                             torch.where(shown, s[2] * x + b[2], s[0] * n + b[0]))
+        logits = torch.cat([torch.where(here, logits, -1e9), torch.zeros(len(logits), 1)], 1)
+        return (torch.nn.functional.cross_entropy(logits, gold, reduction="none") * weight).sum() / weight.sum()
+
+    def closure():
+        opt.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    opt.step(closure)
+    s, b = p[::2].exp().tolist(), p[1::2].tolist()
+    r = lambda v: round(v, 3)
+    return {"name_scale": r(s[0]), "name_bias": r(b[0]), "both_scale": r(s[1]), "both_bias": r(b[1]),
+            "example_scale": r(s[2]), "example_bias": r(b[2]), "other_logit": 0.0}, float(loss())
+
+
+def choose(valid, student, head, tokenizer, spelling, report=print):
+    """All scalars, with a short report of what was tried."""
+    table = Table(questions(valid), student, head, tokenizer, spelling)
+    picked, grid = shape(table)
+    for w in WEIGHTS:
+        row = max(g for g in grid if g[1] == w)
+        report(f"spelling weight {w}: validation accuracy {100 * row[0]:.2f} (name share {row[2]}, sharpness {row[3]})")
+    c = {**readout.DEFAULTS, **picked}
+    fitted, loss = likelihood(table, c)
+    c.update(fitted)
+    mixed = balanced(table, c, ("mixed",))
+    offered = table.logits(c).argmax(1)
+    gone = table.gold < 0
+    report(f"chosen {c}; validation {100 * balanced(table, c, ('plain', 'hidden')):.2f}, mixed {100 * mixed:.2f}, "
+           f"likelihood {loss:.3f}; with other offered: right {100 * (offered == table.gold)[~gone].mean():.1f}, "
+           f"other found {100 * (offered == table.candidate.shape[1])[gone].mean():.1f}, "
+           f"other said wrongly {100 * (offered == table.candidate.shape[1])[~gone].mean():.1f}")
+    return c, table

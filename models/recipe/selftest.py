@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Prove the recipe's promises on a toy size, without network or data, in well under two minutes of CPU.
+
+Resuming is exact (six steps in one go equal three, a stop, and three more, across a change of phase); an export read
+back is equal and means what GPT-2 means; spelling is as its docstring says; the readout does not depend on order.
+"""
+import hashlib
+import json
+import math
+import os
+import random
+import sys
+import tempfile
+import zlib
+
+import torch
+from safetensors.torch import load_file
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import batches  # noqa: E402
+import checkpoint  # noqa: E402
+import export  # noqa: E402
+import quant  # noqa: E402
+import readout  # noqa: E402
+import spelling  # noqa: E402
+import train  # noqa: E402
+import vectors  # noqa: E402
+import vocab  # noqa: E402
+from student import SHAPE, Student  # noqa: E402
+from table import Table  # noqa: E402
+
+SHAPE.update(layers=2, width=48, heads=4, inner=96)
+PLAN = [{"name": "a", "kind": "distil", "steps": 4, "rate": 1e-3},
+        {"name": "b", "kind": "episodes", "steps": 2, "rate": 1e-3, "rounding": True}]
+
+
+def toy_corpus():
+    """A few hundred sentences made of a few words, in both languages."""
+    rng = random.Random(0)
+    en = "please show me the way to reset my card and pin or pay a bill for my new phone today".split()
+    zh = "请 帮 我 查 一下 信用卡 账单 密码 重置 手机 今天 怎么 退款 发票 物流".split()
+    say = lambda words, gap: gap.join(rng.sample(words, rng.randint(3, 8)))
+    short = {"en": sorted({say(en, " ") for _ in range(300)}, key=len),
+             "zh": sorted({say(zh, "") for _ in range(300)}, key=len)}
+    long = {lang: [" ".join(rng.sample(t, 20)) for _ in range(30)] for lang, t in short.items()}
+    labels = lambda lang: {"labels": {f"label {i}": rng.sample(short[lang], 6) for i in range(8)}, "lang": lang,
+                           "names": {"label 1": ["first label", "标签"]}, "descriptions": {"label 2": ["the second"]}}
+    return {"short": short, "long": long, "sets": {"toy_en": labels("en"), "toy_zh": labels("zh")},
+            "parallel": [[e, z] for e, z in zip(short["en"], short["zh"])],
+            "pairs": [[a, b] for a, b in zip(short["zh"], short["zh"][1:])]}
+
+
+class ToyTeacher:
+    """Vectors from a hash of the text."""
+
+    def encode(self, texts, limit=64):
+        rows = [torch.tensor(list(hashlib.sha256(t.encode()).digest()) + [0] * 16).float() - 64 for t in texts]
+        return torch.nn.functional.normalize(torch.stack(rows), dim=-1)
+
+
+class ToyGlosses:
+    def translate(self, text):
+        return text
+
+
+def check(what, truth):
+    print(("ok    " if truth else "FAIL  ") + what, flush=True)
+    if not truth:
+        raise SystemExit(1)
+
+
+def trainer(work, corpus, tokenizer, steps=None):
+    torch.manual_seed(0)
+    start = lambda: Student(tokenizer.get_vocab_size(), **SHAPE).state_dict()
+    return train.Trainer(work, tokenizer, batches.Source(corpus, ToyTeacher(), ToyGlosses(), 24), start, PLAN,
+                         max_steps=steps)
+
+
+def resume_is_exact(tmp, corpus, tokenizer):
+    for name, runs in (("once", (None,)), ("twice", (3, None)), ("often", (1, 2, 1, 1, None))):
+        os.makedirs(f"{tmp}/{name}")
+        for steps in runs:
+            trainer(f"{tmp}/{name}", corpus, tokenizer, steps).run()
+    got = [checkpoint.load(f"{tmp}/{n}/checkpoint.pt") for n in ("once", "twice", "often")]
+    start = trainer(f"{tmp}/new", corpus, tokenizer).student.state_dict() if os.makedirs(f"{tmp}/new") is None else 0
+    for part in ("student", "head"):
+        for other in got[1:]:
+            check(f"{part} after a stop and a resume equals one run",
+                  all(torch.equal(v, other[part][k]) for k, v in got[0][part].items()))
+    check("training moved the weights",
+          not torch.equal(got[0]["student"]["wte.weight"], start["wte.weight"])
+          and not torch.equal(got[0]["head"]["q"], torch.eye(48)))
+
+
+def plain_gpt2(w, ids, heads):
+    """ln_f(h) from exported tensors, by the textbook: Conv1D is x @ weight + bias."""
+    norm = lambda x, p: torch.nn.functional.layer_norm(x, x.shape[-1:], w[p + ".weight"], w[p + ".bias"], 1e-5)
+    conv = lambda x, p: x @ w[p + ".weight"] + w[p + ".bias"]
+    h = w["transformer.wte.weight"][ids] + w["transformer.wpe.weight"][: len(ids)]
+    for i in range(SHAPE["layers"]):
+        p = f"transformer.h.{i}."
+        q, k, v = (x.view(len(ids), heads, -1).transpose(0, 1)
+                   for x in conv(norm(h, p + "ln_1"), p + "attn.c_attn").chunk(3, -1))
+        s = q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])
+        s = s.masked_fill(torch.ones(len(ids), len(ids)).triu(1).bool(), -math.inf).softmax(-1)
+        h = h + conv((s @ v).transpose(0, 1).reshape(len(ids), -1), p + "attn.c_proj")
+        x = conv(norm(h, p + "ln_2"), p + "mlp.c_fc")
+        x = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
+        h = h + conv(x, p + "mlp.c_proj")
+    return norm(h, "transformer.ln_f")
+
+
+@torch.no_grad()
+def export_reads_back(tmp, tokenizer, spell, idf):
+    student, head = Student(tokenizer.get_vocab_size(), **SHAPE), readout.Head(48)
+    head.q.normal_()
+    tokenizer.save(f"{tmp}/tokenizer.json")
+    export.write(f"{tmp}/export", student, head, idf, readout.DEFAULTS, f"{tmp}/tokenizer.json")
+    back, back_head, back_idf, scalars = export.read(f"{tmp}/export")
+    check("an export read back is equal", all(torch.equal(v, back.state_dict()[k])
+                                              for k, v in student.state_dict().items())
+          and torch.equal(head.q, back_head.q) and torch.equal(idf, back_idf) and scalars == readout.DEFAULTS)
+    ids, lengths = batches.encode(tokenizer, ["please pay my bill", "请帮我查一下账单"])
+    z = student(ids, lengths)
+    w = load_file(f"{tmp}/export/model.safetensors")
+    for i in range(2):
+        h = plain_gpt2(w, ids[i, : lengths[i]], SHAPE["heads"]).mean(0)
+        check("exported tensors are a GPT-2 (padding does not matter)",
+              torch.allclose(torch.nn.functional.normalize(h, dim=0), z[i], atol=1e-5))
+    vectors.write(f"{tmp}/v1.json", student, head, spell, scalars, tokenizer)
+    vectors.write(f"{tmp}/v2.json", back, back_head, spell, scalars, tokenizer)
+    one, two = (open(f"{tmp}/{n}.json", "rb").read() for n in ("v1", "v2"))
+    check("test vectors are reproducible", one == two)
+    first = json.loads(one)["texts"][0]
+    check("an empty text is its two marks, and spells nothing", first["ids"] == [0, 1] and first["spelling"] == [])
+
+
+def spelling_is_exact(tokenizer, spell):
+    check("CRC-32 is zlib's", zlib.crc32(b"123456789") == 0xCBF43926)
+    normalise = tokenizer.normalizer.normalize_str
+    bucket = lambda key: zlib.crc32(key) & 65535
+    want = {}
+    for key, n in ((b" ", 2), (b"a", 1), ("é".encode(), 1), (b" a", 1), ("aé".encode(), 1), ("é ".encode(), 1),
+                   (" aé".encode(), 1), ("aé ".encode(), 1), (b"\x01a", 2), ("\x01é".encode(), 2)):
+        want[bucket(key)] = want.get(bucket(key), 0) + n
+    check("counts of 'AÉ' by hand", spelling.counts("\u3000AÉ\t", normalise) == want)
+    check("spaces collapse", spelling.collapse("\u2003a\u00a0 \n b ") == " a b " and spelling.collapse(" \t") == "")
+    check("word features", [k for k, n in spelling.features(" don't 你 x1 ") if n == 2]
+          == [b"\x01don't", "\x01你".encode(), b"\x01x1"])
+    g = spell.vector("please pay my bill")
+    check("unit length, ascending buckets", abs(sum(x * x for x in g.values()) - 1) < 1e-12
+          and list(g) == sorted(g) and abs(spell.cosine("Pay  my bill", "pay my BILL") - 1) < 1e-12)
+
+
+@torch.no_grad()
+def readout_is_consistent(tokenizer, spell):
+    student, head = Student(tokenizer.get_vocab_size(), **SHAPE), readout.Head(48)
+    c = {**readout.DEFAULTS, "example_sharpness": 3.0, "name_share": 0.4, "name_bias": -1.0}
+    asked = [{"text": e["text"], "candidates": e["candidates"], "gold": 0} for e in vectors.EPISODES]
+    logits = Table(asked, student, head, tokenizer, spell).logits(c)
+    embed = batches.Embedder(student, tokenizer)
+    for e, row in zip(vectors.EPISODES, logits):
+        mine = vectors.episode_scores({**e, "other": True}, embed, head, spell, c)[1]
+        check("table and plain formula agree", all(abs(a - b) < 1e-4 for a, b in zip(mine[:-1], row)))
+    sims, kinds = [0.3, 0.1, -0.2, 0.7, 0.45], [0, 1, 2, 2, 2]
+    order = [0, 4, 1, 3, 2]
+    check("order of examples changes no bit",
+          readout.mix(sims, kinds, c) == readout.mix([sims[i] for i in order], [kinds[i] for i in order], c))
+    zm, zs = embed(["a", "b"]), embed(["x", "y", "z", "w"])
+    owner, kind = torch.tensor([0, 0, 1, 2]), torch.tensor([readout.NAME, readout.EXAMPLE, readout.EXAMPLE,
+                                                            readout.NAME])
+    trained = head.logits(zm, zs, owner, kind, 3)[0, :3].tolist()
+    s = head.meaning(zm, zs)[0].tolist()
+    plain = [readout.mix(s[:2], [0, 2], readout.DEFAULTS), readout.mix(s[2:3], [2], readout.DEFAULTS),
+             readout.mix(s[3:], [0], readout.DEFAULTS)]
+    check("training's logits are the formula's", all(abs(a - b) < 1e-3 for a, b in zip(trained, plain)))
+
+
+def rounding_is_int8():
+    x = torch.tensor([[127.0, 0.5, 1.5, -2.5], [0.0, 0.0, 0.0, 0.0]])
+    check("round half to even, per row", quant.rounded(x).tolist() == [[127.0, 0.0, 2.0, -2.0], [0.0] * 4])
+
+
+def main():
+    torch.set_num_threads(1)
+    corpus = toy_corpus()
+    tokenizer = vocab.train(vocab.sample(corpus), 420)
+    tokenizer.encode_special_tokens = True
+    idf = spelling.learn_idf(corpus["short"], tokenizer.normalizer.normalize_str)
+    spell = spelling.Spelling(idf, tokenizer.normalizer.normalize_str)
+    with tempfile.TemporaryDirectory() as tmp:
+        resume_is_exact(tmp, corpus, tokenizer)
+        export_reads_back(tmp, tokenizer, spell, idf)
+    spelling_is_exact(tokenizer, spell)
+    readout_is_consistent(tokenizer, spell)
+    rounding_is_int8()
+    print("all good")
+
+
+if __name__ == "__main__":
+    main()

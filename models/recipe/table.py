@@ -1,0 +1,78 @@
+"""Similarities of many questions, computed once, so that scalars can be tried on them in milliseconds.
+
+A question is {"text", "candidates": [{"name" or None, "descriptions", "examples"}], "gold": index or -1 for `other`,
+"group": what its figure is averaged in, "lang"}. Arrays are padded: names (Q, C), descriptions and examples (Q, C, K).
+"""
+import numpy as np
+import torch
+
+import batches
+
+
+@torch.no_grad()
+def vectors(texts, student, head, tokenizer):
+    """Distinct texts to the two projected unit vectors: {text: row}, (T, C) for messages, (T, C) for segments."""
+    texts = sorted(set(texts))
+    z = batches.Embedder(student, tokenizer, next(student.parameters()).device, batches.LONG_TOKENS)(texts)
+    project = lambda m: torch.nn.functional.normalize(z @ m, dim=-1).cpu().numpy()
+    return {t: i for i, t in enumerate(texts)}, project(head.q), project(head.k)
+
+
+def parts(candidate):
+    name = candidate.get("name")
+    return [name] if name is not None else [], candidate.get("descriptions", []), candidate.get("examples", [])
+
+
+class Table:
+    def __init__(self, questions, student, head, tokenizer, spelling):
+        student.eval()
+        texts = [q["text"] for q in questions] + [t for q in questions for c in q["candidates"] for p in parts(c)
+                                                  for t in p]
+        row, asked, shown = vectors(texts, student, head, tokenizer)
+        self.gold = np.array([q["gold"] for q in questions])
+        self.groups = np.array([q.get("group", "") for q in questions])
+        self.langs = np.array([q.get("lang", "") for q in questions])
+        ways = max(len(q["candidates"]) for q in questions)
+        most = [max([1] + [len(parts(c)[k]) for q in questions for c in q["candidates"]]) for k in range(3)]
+        # meaning, spelling and presence of names, descriptions, examples
+        self.sims = [np.zeros((3, len(questions), ways, m)) for m in most]
+        self.candidate = np.zeros((len(questions), ways), bool)
+        for i, q in enumerate(questions):
+            z = asked[row[q["text"]]]
+            for c, candidate in enumerate(q["candidates"]):
+                self.candidate[i, c] = True
+                for k, segments in enumerate(parts(candidate)):
+                    for j, t in enumerate(segments):
+                        self.sims[k][:, i, c, j] = z @ shown[row[t]], spelling.cosine(q["text"], t), 1
+
+    def pools(self, c):
+        """N and X of every candidate, and which candidates have names and examples: readout.py's formula."""
+        sim = [s[0] + c["spelling_weight"] * s[1] for s in self.sims]
+        here = [s[2] for s in self.sims]
+        mean = lambda s, m: (s * m).sum(-1) / np.maximum(m.sum(-1), 1)
+        n, d = mean(sim[0], here[0]), mean(sim[1], here[1])
+        told, shown = here[1].any(-1), here[2].any(-1)
+        v = c["description_weight"]
+        n = np.where(told, (n + v * d) / (1 + v), n)
+        x = mean(sim[2], here[2] * np.exp(c["example_sharpness"] * sim[2])) if not c["example_sharpness"] else \
+            (sim[2] * here[2] * np.exp(c["example_sharpness"] * sim[2])).sum(-1) / np.maximum(
+                (here[2] * np.exp(c["example_sharpness"] * sim[2])).sum(-1), 1e-300)
+        return n, x, here[0].any(-1), shown
+
+    def logits(self, c):
+        """(Q, C + 1): candidates and, last, `other`; candidates that are not there get -1e9."""
+        n, x, named, shown = self.pools(c)
+        out = np.where(named & shown, c["both_scale"] * (c["name_share"] * n + (1 - c["name_share"]) * x)
+                       + c["both_bias"],
+                       np.where(shown, c["example_scale"] * x + c["example_bias"],
+                                c["name_scale"] * n + c["name_bias"]))
+        out = np.where(self.candidate, out, -1e9)
+        return np.concatenate([out, np.full((len(out), 1), c["other_logit"])], 1)
+
+    def right(self, c):
+        """Which answerable questions are answered right when `other` is not offered."""
+        return self.logits(c)[:, :-1].argmax(1) == self.gold
+
+    def by_group(self, c):
+        right = self.right(c)
+        return {g: 100 * right[(self.groups == g) & (self.gold >= 0)].mean() for g in sorted(set(self.groups))}
