@@ -146,6 +146,11 @@ psql: ## try it: psql in a throw-away cluster that has the extension
 
 UNIT_TESTS ?= $(UNITS)
 
+# Reference data that some tests compare with; they are skipped where it is not.
+ifneq ($(wildcard ../shared),)
+export FSI_SHARED ?= $(abspath ../shared)
+endif
+
 check-unit: $(UNITS) ## unit tests of the lower floor
 	$(if $(UNITS),prove -e '' $(UNIT_TESTS),@echo "no unit tests")
 
