@@ -32,7 +32,7 @@ as_owner() {
     local uid gid
     read -r uid gid < <(stat -c '%u %g' "$top/Makefile")
     if [ "$(id -u)" -eq 0 ] && [ "$uid" -ne 0 ]; then
-        setpriv --reuid="$uid" --regid="$gid" --clear-groups -- "$@"
+        setpriv --reuid="$uid" --regid="$gid" --clear-groups -- env -u TMPDIR "$@"
     else
         "$@"
     fi
