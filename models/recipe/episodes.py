@@ -15,7 +15,7 @@ QUERIES = 6
 def spell(rng, label, others):
     """One way a user may write a label."""
     r = rng.random()
-    if others and r < 0.45:
+    if others and r < 0.5:
         label = rng.choice(others)
     if label.isascii() and " " in label:
         r = rng.random()

@@ -65,9 +65,10 @@ def paraphrases(embed, source, rng):
 
 def intents(embed, source, rng):
     """Name and two texts of up to 24 intents of one set: a text belongs to its name and to the other text."""
-    s = source.intent_set(rng)["labels"]
-    labels = rng.sample(list(s), min(24, len(s)))
-    texts = [t for label in labels for t in [label] + rng.sample(s[label], 2)]
+    s = source.intent_set(rng)
+    labels = rng.sample(list(s["labels"]), min(24, len(s["labels"])))
+    texts = [t for label in labels
+             for t in [rng.choice([label] + s["names"].get(label, []))] + rng.sample(s["labels"][label], 2)]
     z = embed(texts).view(len(labels), 3, -1)
     loss = contrast(z[:, 1], z[:, 0], 0.07) + contrast(z[:, 1], z[:, 2], 0.07)
     return 0.15 * loss, loss.item() / 2

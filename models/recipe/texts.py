@@ -17,6 +17,7 @@ import os
 import random
 import re
 
+import label_names
 import sources
 
 HAN = re.compile(r"[\u3400-\u9fff]")
@@ -179,4 +180,4 @@ def load(work, data=None):
             json.dump(corpus, f, ensure_ascii=False)
         os.replace(path + ".new", path)
     with open(path, encoding="utf8") as f:
-        return json.load(f)
+        return label_names.add(json.load(f))
