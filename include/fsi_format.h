@@ -38,6 +38,9 @@ extern const NamedTensor *tensors_find(const TensorSet *set, const char *name);
 /* Masks (attn.bias, attn.masked_bias) are left out by both readers. */
 extern FsiStatus safetensors_read(const char *path, FsiArena *arena, TensorSet *out, FsiError *err);
 extern FsiStatus torchbin_read(const char *path, FsiArena *arena, TensorSet *out, FsiError *err);
+/* The same from bytes, which must outlive the arena's tensors: F32 data is used in place. */
+extern FsiStatus safetensors_parse(const uint8_t *bytes, size_t len, FsiArena *arena, TensorSet *out, FsiError *err);
+extern FsiStatus torchbin_parse(const uint8_t *bytes, size_t len, FsiArena *arena, TensorSet *out, FsiError *err);
 
 /* ---- A Hugging Face directory: config.json, tokenizer files, weights. ---- */
 
@@ -79,10 +82,16 @@ typedef struct FsiFile
 	size_t		card_len;
 } FsiFile;
 
-/* Quantise an f32 model and write the file: to path.tmp-PID, fsync, rename, fsync of the directory. */
+/*
+ * Quantise an f32 model and write the file: to path.tmp-PID, fsync, rename, fsync of the directory.
+ * Equal models give equal bytes.  On error nothing is left behind.
+ */
 extern FsiStatus fsifile_write(const char *path, const HfModel *src, const FsiHost *host,
 							   uint8_t sha256[FSI_SHA256_BYTES], FsiError *err);
-/* Structure only: header, bounds, alignment, shapes, finite scales, tokenizer blob. O(sections), touches few pages. */
+/*
+ * Structure only: header, bounds, alignment, shapes, tokenizer blob. O(sections), touches few pages;
+ * weights, also scales that are no numbers, are fsifile_verify()'s.  map is 64-aligned (any mmap is).
+ */
 extern FsiStatus fsifile_open(const void *map, size_t size, FsiArena *arena, FsiFile *out, FsiError *err);
 /* Full check: SHA-256 of the contents equals the header's, comp equals the panels', floats finite. Reads every page. */
 extern FsiStatus fsifile_verify(const FsiFile *file, const FsiHost *host, FsiError *err);

@@ -1,0 +1,59 @@
+/*
+ * hf.h
+ *	  What the files of src/format that read a Hugging Face directory share.  Private to src/format.
+ */
+#ifndef FORMAT_HF_H
+#define FORMAT_HF_H
+
+#include "fsi_format.h"
+
+/* ---- The card: a JSON object built by hand, for people and fsi_model_info(). ---- */
+
+typedef struct HfCard
+{
+	FsiBytes	quirks;			/* JSON strings, comma separated */
+	bool		nomem;
+} HfCard;
+
+extern void hf_card_init(HfCard *card, FsiArena *arena);
+/* Note something unusual that was met and handled: a sentence without a full stop. */
+extern void hf_card_quirk(HfCard *card, const char *fmt,...) __attribute__((format(printf, 2, 3)));
+/* A JSON string literal of any UTF-8 text; control characters are escaped. */
+extern bool hf_json_string(FsiBytes *b, const char *s, size_t len);
+
+/* ---- config.json ---- */
+
+#define HF_NAME_BYTES 128
+typedef struct HfConfig
+{
+	Gpt2Config	cfg;			/* begin, end_prompt and end are chosen later */
+	int64_t		bos,
+				eos;			/* as written; TOK_NONE when absent */
+	bool		biases;			/* "bias" is not false */
+	bool		tie;			/* tie_word_embeddings */
+	PointingScalars pointing;
+	char		name[HF_NAME_BYTES];	/* fsi.name or _name_or_path, or empty */
+	const char *own_card;		/* JSON text of fsi.card, or NULL */
+} HfConfig;
+
+extern FsiStatus hf_read_config(const char *dir, FsiArena *arena, HfConfig *out, FsiError *err);
+
+/* ---- Weights ---- */
+
+typedef struct HfWeights
+{
+	TensorSet	set;
+	char		source[HF_NAME_BYTES];	/* file name(s), for the card */
+} HfWeights;
+
+/* model.safetensors, its index, pytorch_model.bin or its index: the first that is there. */
+extern FsiStatus hf_read_weights(const char *dir, FsiArena *arena, HfWeights *out, FsiError *err);
+/* Fill model (cfg set) and idf from the tensors, checking every shape. */
+extern FsiStatus hf_bind_weights(const HfConfig *config, const TensorSet *set, FsiArena *arena,
+								 HfCard *card, Gpt2Model *model, const float **idf, FsiError *err);
+
+/* "dir/file" in the arena, or NULL. */
+extern char *hf_path(FsiArena *arena, const char *dir, const char *file);
+extern bool hf_exists(const char *path);
+
+#endif

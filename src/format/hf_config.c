@@ -1,0 +1,289 @@
+/*
+ * hf_config.c
+ *	  Read config.json of a GPT-2, and its "fsi" object when the model was made for segments.
+ *
+ * Keys and defaults: transformers' GPT2Config.  The shape must be written out; the rest has
+ * the defaults of that class.  A segments model adds
+ *	"fsi": {"layout": "segments", "name": "...", "readout": {one number for each field of
+ *	PointingScalars}, "spelling": {the constants of src/text/spelling.c}, "card": {…}}.
+ */
+#include "hf.h"
+
+#include "format_cursor.h"
+#include "model_slots.h"
+
+#include <jansson.h>
+#include <math.h>
+
+#define CONFIG_LIMIT ((size_t) 1 << 20)
+
+typedef struct Activation
+{
+	const char *name;
+	KernAct		act;
+} Activation;
+
+static const Activation activations[] = {
+	{"gelu_new", KERN_ACT_GELU_NEW},
+	{"gelu_pytorch_tanh", KERN_ACT_GELU_NEW},	/* the same formula */
+	{"gelu", KERN_ACT_GELU},
+	{"relu", KERN_ACT_RELU},
+};
+
+typedef struct ScalarField
+{
+	const char *name;
+	size_t		offset;
+} ScalarField;
+
+#define SCALAR(name) {#name, offsetof(PointingScalars, name)}
+static const ScalarField scalar_fields[] = {
+	SCALAR(spelling_weight),
+	SCALAR(description_weight),
+	SCALAR(example_sharpness),
+	SCALAR(name_share),
+	SCALAR(name_scale),
+	SCALAR(name_bias),
+	SCALAR(both_scale),
+	SCALAR(both_bias),
+	SCALAR(example_scale),
+	SCALAR(example_bias),
+	SCALAR(other_logit),
+};
+
+/* A key, or the general transformers name for it; JSON null counts as absent. */
+static const json_t *
+get(const json_t *object, const char *key, const char *alias)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if ((value == NULL || json_is_null(value)) && alias != NULL)
+		value = json_object_get(object, alias);
+	return value == NULL || json_is_null(value) ? NULL : value;
+}
+
+/* An int32; fallback < 0 means that the key must be there. */
+static FsiStatus
+get_int(const json_t *root, const char *key, const char *alias, int32_t fallback, int32_t *out, FsiError *err)
+{
+	const json_t *value = get(root, key, alias);
+
+	*out = fallback;
+	if (value == NULL)
+		return fallback >= 0 ? FSI_OK : fsi_fail(err, FSI_MISSING, "config.json has no \"%s\"", key);
+	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > INT32_MAX)
+		return fsi_fail(err, FSI_CORRUPT, "\"%s\" in config.json is not a size", key);
+	*out = (int32_t) json_integer_value(value);
+	return FSI_OK;
+}
+
+static FsiStatus
+get_bool(const json_t *root, const char *key, bool fallback, bool *out, FsiError *err)
+{
+	const json_t *value = get(root, key, NULL);
+
+	*out = value == NULL ? fallback : json_is_true(value);
+	if (value != NULL && !json_is_boolean(value))
+		return fsi_fail(err, FSI_CORRUPT, "\"%s\" in config.json is not true or false", key);
+	return FSI_OK;
+}
+
+/* bos_token_id, eos_token_id: an integer, the first of a list, or absent. */
+static FsiStatus
+get_token(const json_t *root, const char *key, int64_t *out, FsiError *err)
+{
+	const json_t *value = get(root, key, NULL);
+
+	if (json_is_array(value))
+		value = json_array_get(value, 0);
+	*out = TOK_NONE;
+	if (value == NULL)
+		return FSI_OK;
+	if (!json_is_integer(value))
+		return fsi_fail(err, FSI_CORRUPT, "\"%s\" in config.json is not an integer", key);
+	*out = json_integer_value(value);
+	return FSI_OK;
+}
+
+static FsiStatus
+read_model_type(const json_t *root, FsiError *err)
+{
+	const char *type = json_string_value(get(root, "model_type", NULL));
+
+	if (type == NULL)
+		return fsi_fail(err, FSI_MISSING, "config.json has no \"model_type\"");
+	if (strcmp(type, "gpt2") != 0)
+	{
+		fsi_fail(err, FSI_UNSUPPORTED, "model type \"%s\" is not supported",
+				 show_name(type, strlen(type)).text);
+		fsi_hint(err, "Only models of type \"gpt2\" can be used.");
+		return FSI_UNSUPPORTED;
+	}
+	if (json_is_true(get(root, "add_cross_attention", NULL)))
+		return fsi_fail(err, FSI_UNSUPPORTED, "a GPT-2 with cross-attention is not supported");
+	return FSI_OK;
+}
+
+static FsiStatus
+read_shape(const json_t *root, Gpt2Config *cfg, FsiError *err)
+{
+	const json_t *n_positions = get(root, "n_positions", "max_position_embeddings");
+
+	FSI_TRY(get_int(root, "n_layer", "num_hidden_layers", -1, &cfg->n_layer, err));
+	FSI_TRY(get_int(root, "n_head", "num_attention_heads", -1, &cfg->n_head, err));
+	FSI_TRY(get_int(root, "n_embd", "hidden_size", -1, &cfg->n_embd, err));
+	FSI_TRY(get_int(root, "vocab_size", NULL, -1, &cfg->n_vocab, err));
+	FSI_TRY(n_positions == NULL ? get_int(root, "n_ctx", NULL, -1, &cfg->n_positions, err) :
+			get_int(root, "n_positions", "max_position_embeddings", -1, &cfg->n_positions, err));
+	FSI_TRY(get_int(root, "n_inner", NULL, 0, &cfg->n_inner, err));
+	if (cfg->n_inner == 0)
+		cfg->n_inner = cfg->n_embd > INT32_MAX / 4 ? INT32_MAX : 4 * cfg->n_embd;
+	return FSI_OK;
+}
+
+static FsiStatus
+read_arithmetic(const json_t *root, HfConfig *out, FsiError *err)
+{
+	Gpt2Config *cfg = &out->cfg;
+	const json_t *act = get(root, "activation_function", NULL);
+	const json_t *eps = get(root, "layer_norm_epsilon", NULL);
+	const char *act_name = act == NULL ? "gelu_new" : json_string_value(act);
+
+	cfg->act = KERN_ACT_NONE;
+	for (size_t i = 0; act_name != NULL && i < sizeof(activations) / sizeof(activations[0]); i++)
+		if (strcmp(act_name, activations[i].name) == 0)
+			cfg->act = activations[i].act;
+	if (cfg->act == KERN_ACT_NONE)
+	{
+		fsi_fail(err, FSI_UNSUPPORTED, "activation function \"%s\" is not supported",
+				 act_name == NULL ? "?" : show_name(act_name, strlen(act_name)).text);
+		fsi_hint(err, "Supported are gelu_new, gelu, gelu_pytorch_tanh and relu.");
+		return FSI_UNSUPPORTED;
+	}
+	if (eps != NULL && !json_is_number(eps))
+		return fsi_fail(err, FSI_CORRUPT, "\"layer_norm_epsilon\" in config.json is not a number");
+	cfg->ln_eps = eps == NULL ? 1e-5f : (float) json_number_value(eps);
+	FSI_TRY(get_bool(root, "scale_attn_weights", true, &cfg->scale_attn_weights, err));
+	FSI_TRY(get_bool(root, "scale_attn_by_inverse_layer_idx", false,
+					 &cfg->scale_attn_by_inverse_layer_idx, err));
+	FSI_TRY(get_bool(root, "tie_word_embeddings", true, &out->tie, err));
+	return get_bool(root, "bias", true, &out->biases, err);
+}
+
+/* The scalars of the pointing readout: all of them, no unknown one, finite. */
+static FsiStatus
+read_readout(json_t *readout, PointingScalars *out, FsiError *err)
+{
+	const size_t n_field = sizeof(scalar_fields) / sizeof(scalar_fields[0]);
+	const char *key;
+	json_t	   *value;
+
+	if (!json_is_object(readout))
+		return fsi_fail(err, FSI_MISSING, "config.json has no \"fsi\".\"readout\"");
+	json_object_foreach(readout, key, value)
+	{
+		size_t		i = 0;
+
+		while (i < n_field && strcmp(key, scalar_fields[i].name) != 0)
+			i++;
+		if (i == n_field)
+			return fsi_fail(err, FSI_UNSUPPORTED, "\"%s\" in config.json's readout is unknown",
+							show_name(key, strlen(key)).text);
+		if (!json_is_number(value) || !isfinite(json_number_value(value)))
+			return fsi_fail(err, FSI_CORRUPT, "\"%s\" in config.json's readout is not a number", key);
+		*(double *) ((char *) out + scalar_fields[i].offset) = json_number_value(value);
+	}
+	for (size_t i = 0; i < n_field; i++)
+		if (json_object_get(readout, scalar_fields[i].name) == NULL)
+			return fsi_fail(err, FSI_MISSING, "\"%s\" is missing in config.json's readout",
+							scalar_fields[i].name);
+	return FSI_OK;
+}
+
+static FsiStatus
+copy_card(const json_t *card, FsiArena *arena, const char **out, FsiError *err)
+{
+	size_t		len = json_dumpb(card, NULL, 0, JSON_COMPACT);
+	char	   *text;
+
+	if (len == 0)
+		return fsi_fail(err, FSI_CORRUPT, "\"fsi\".\"card\" in config.json is not an object");
+	text = fsi_arena_alloc(arena, len + 1);
+	if (text == NULL)
+		return fsi_nomem(err, len + 1);
+	json_dumpb(card, text, len, JSON_COMPACT);
+	text[len] = '\0';
+	*out = text;
+	return FSI_OK;
+}
+
+static FsiStatus
+read_fsi(const json_t *root, FsiArena *arena, HfConfig *out, FsiError *err)
+{
+	const json_t *fsi = get(root, "fsi", NULL);
+	const char *name = json_string_value(get(fsi, "name", NULL));
+	const char *layout = json_string_value(get(fsi, "layout", NULL));
+	const json_t *buckets = get(get(fsi, "spelling", NULL), "buckets", NULL);
+	const json_t *card = get(fsi, "card", NULL);
+
+	out->cfg.layout = GPT2_PROMPT;
+	if (name == NULL)
+		name = json_string_value(get(root, "_name_or_path", NULL));
+	/* a model name may look like owner/name; a path of the author's machine stays out */
+	if (name != NULL && name[0] != '/' && name[0] != '.' && strlen(name) < HF_NAME_BYTES)
+		strcpy(out->name, name);
+	if (card != NULL)
+		FSI_TRY(copy_card(card, arena, &out->own_card, err));
+	if (layout == NULL || strcmp(layout, "prompt") == 0)
+		return FSI_OK;
+	if (strcmp(layout, "segments") != 0)
+		return fsi_fail(err, FSI_UNSUPPORTED, "layout \"%s\" in config.json is unknown",
+						show_name(layout, strlen(layout)).text);
+	out->cfg.layout = GPT2_SEGMENTS;
+	if (buckets != NULL && json_integer_value(buckets) != SPELL_BUCKETS)
+		return fsi_fail(err, FSI_UNSUPPORTED, "config.json wants spelling features of another size than %d",
+						SPELL_BUCKETS);
+	return read_readout(json_object_get(fsi, "readout"), &out->pointing, err);
+}
+
+static FsiStatus
+read_root(const json_t *root, FsiArena *arena, HfConfig *out, FsiError *err)
+{
+	if (!json_is_object(root))
+		return fsi_fail(err, FSI_CORRUPT, "config.json is not a JSON object");
+	FSI_TRY(read_model_type(root, err));
+	FSI_TRY(read_shape(root, &out->cfg, err));
+	FSI_TRY(read_arithmetic(root, out, err));
+	FSI_TRY(get_token(root, "bos_token_id", &out->bos, err));
+	FSI_TRY(get_token(root, "eos_token_id", &out->eos, err));
+	FSI_TRY(read_fsi(root, arena, out, err));
+	out->cfg.tied = true;
+	out->cfg.begin = out->cfg.end_prompt = out->cfg.end = TOK_NONE;
+	return model_check_config(&out->cfg, err);
+}
+
+FsiStatus
+hf_read_config(const char *dir, FsiArena *arena, HfConfig *out, FsiError *err)
+{
+	char	   *path = hf_path(arena, dir, "config.json");
+	uint8_t    *text;
+	size_t		len;
+	json_error_t where;
+	json_t	   *root;
+	FsiStatus	status;
+
+	*out = (HfConfig) {0};
+	if (path == NULL)
+		return fsi_nomem(err, strlen(dir));
+	FSI_TRY(fsi_read_file(path, CONFIG_LIMIT, arena, &text, &len, err));
+	root = json_loadb((const char *) text, len, 0, &where);
+	if (root == NULL)
+	{
+		fsi_fail(err, FSI_CORRUPT, "config.json is not valid JSON");
+		fsi_detail(err, "%s in line %d.", show_name(where.text, strlen(where.text)).text, where.line);
+		return FSI_CORRUPT;
+	}
+	status = read_root(root, arena, out, err);
+	json_decref(root);
+	return status;
+}

@@ -1,0 +1,158 @@
+/*
+ * hf_dir.c
+ *	  A whole Hugging Face directory into an HfModel: configuration, weights, tokenizer, tokens that
+ *	  begin and end a text, card.
+ */
+#include "hf.h"
+
+#include "format_cursor.h"
+#include "model_slots.h"
+
+#include <stdio.h>
+
+static bool
+in_vocab(const Gpt2Config *cfg, int64_t id)
+{
+	return id >= 0 && id < cfg->n_vocab;
+}
+
+static int32_t
+look_up(const Tokenizer *tok, const char *token)
+{
+	return tok_lookup(tok, token, strlen(token));
+}
+
+static FsiStatus
+no_token(const char *what, FsiError *err)
+{
+	fsi_fail(err, FSI_UNSUPPORTED, "the model has no token that %s", what);
+	fsi_hint(err, "Name it in special_tokens_map.json or tokenizer_config.json.");
+	return FSI_UNSUPPORTED;
+}
+
+/* BERT vocabularies: [CLS] text [SEP] answer [SEP], whatever eos_token_id says. */
+static FsiStatus
+choose_wordpiece(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Config *cfg, FsiError *err)
+{
+	cfg->begin = tok->cls;
+	cfg->end_prompt = cfg->end = tok->sep;
+	if (cfg->end == TOK_NONE)
+		return no_token("ends an answer", err);
+	if (config->eos != TOK_NONE && config->eos != cfg->end)
+		hf_card_quirk(card, in_vocab(cfg, config->eos) ?
+					  "eos_token_id %lld is not [SEP]: answers end at [SEP] %d" :
+					  "eos_token_id %lld is outside the vocabulary: answers end at [SEP] %d",
+					  (long long) config->eos, (int) cfg->end);
+	return FSI_OK;
+}
+
+/* Byte-level BPE: nothing before a prompt or after it, the answer ends at eos. */
+static FsiStatus
+choose_bpe(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Config *cfg, FsiError *err)
+{
+	cfg->end = in_vocab(cfg, tok->eos) ? tok->eos :
+		in_vocab(cfg, config->eos) ? (int32_t) config->eos : look_up(tok, "<|endoftext|>");
+	if (!in_vocab(cfg, cfg->end))
+		return no_token("ends an answer", err);
+	if (config->eos != TOK_NONE && !in_vocab(cfg, config->eos))
+		hf_card_quirk(card, "eos_token_id %lld is outside the vocabulary: answers end at %d",
+					  (long long) config->eos, (int) cfg->end);
+	return FSI_OK;
+}
+
+/* Segments: <|bos|> text <|eos|>, from config.json, else from the tokenizer. */
+static FsiStatus
+choose_segments(const HfConfig *config, const Tokenizer *tok, Gpt2Config *cfg, FsiError *err)
+{
+	cfg->begin = in_vocab(cfg, config->bos) ? (int32_t) config->bos : tok == NULL ? TOK_NONE : tok->bos;
+	cfg->end = in_vocab(cfg, config->eos) ? (int32_t) config->eos : tok == NULL ? TOK_NONE : tok->eos;
+	if (!in_vocab(cfg, cfg->begin))
+		return no_token("begins a segment", err);
+	if (!in_vocab(cfg, cfg->end))
+		return no_token("ends a segment", err);
+	return FSI_OK;
+}
+
+/* tok is NULL when the directory has no tokenizer (and none was asked for). */
+static FsiStatus
+choose_tokens(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Config *cfg, FsiError *err)
+{
+	if (config->bos != TOK_NONE && !in_vocab(cfg, config->bos))
+		hf_card_quirk(card, "bos_token_id %lld is outside the vocabulary and is not used", (long long) config->bos);
+	if (cfg->layout == GPT2_SEGMENTS)
+		return choose_segments(config, tok, cfg, err);
+	if (tok != NULL)
+		return tok->kind == TOK_WORDPIECE ? choose_wordpiece(config, tok, card, cfg, err) :
+			choose_bpe(config, tok, card, cfg, err);
+	if (in_vocab(cfg, config->eos))
+		cfg->end = (int32_t) config->eos;
+	else if (config->eos != TOK_NONE)
+		hf_card_quirk(card, "eos_token_id %lld is outside the vocabulary and is not used", (long long) config->eos);
+	return FSI_OK;
+}
+
+static FsiStatus
+build_tokenizer(const char *dir, bool need, FsiArena *arena, HfModel *out, Tokenizer *tok, bool *have, FsiError *err)
+{
+	FsiStatus	status = tok_build_dir(dir, out->model.cfg.n_vocab, arena,
+									   &out->tokenizer, &out->tokenizer_len, err);
+
+	*have = status == FSI_OK;
+	if (*have)
+		return tok_open(out->tokenizer, out->tokenizer_len, tok, err);
+	out->tokenizer = NULL;
+	out->tokenizer_len = 0;
+	/* a directory without one, or with a kind that we do not run, still serves as a source of weights */
+	if (!need && (status == FSI_MISSING || status == FSI_UNSUPPORTED))
+		return FSI_OK;
+	return status;
+}
+
+static FsiStatus
+build_card(const HfConfig *config, const HfCard *card, const char *source, FsiArena *arena,
+		   HfModel *out, FsiError *err)
+{
+	const Gpt2Config *cfg = &out->model.cfg;
+	FsiBytes	b;
+	char		text[256];
+	bool		ok;
+	int			n;
+
+	fsi_bytes_init(&b, arena);
+	ok = fsi_bytes_append(&b, "{\"name\": ", 9) && hf_json_string(&b, config->name, strlen(config->name));
+	n = snprintf(text, sizeof(text), ", \"model_type\": \"gpt2\", \"layout\": \"%s\", \"weights\": \"%s\", \"tokenizer\": %s",
+				 cfg->layout == GPT2_SEGMENTS ? "segments" : "prompt", source,
+				 out->tokenizer == NULL ? "null" : "true");
+	ok = ok && fsi_bytes_append(&b, text, (size_t) n) &&
+		fsi_bytes_append(&b, ", \"quirks\": [", 13) &&
+		fsi_bytes_append(&b, card->quirks.data, card->quirks.len) && fsi_bytes_append(&b, "]", 1);
+	if (ok && config->own_card != NULL)
+		ok = fsi_bytes_append(&b, ", \"card\": ", 10) &&
+			fsi_bytes_append(&b, config->own_card, strlen(config->own_card));
+	ok = ok && fsi_bytes_append(&b, "}", 2);	/* with its zero */
+	if (!ok || card->nomem)
+		return fsi_nomem(err, b.len);
+	out->card = (char *) b.data;
+	out->card_len = b.len - 1;
+	return FSI_OK;
+}
+
+FsiStatus
+hf_read_dir(const char *dir, bool need_tokenizer, FsiArena *arena, HfModel *out, FsiError *err)
+{
+	HfConfig	config;
+	HfWeights	weights;
+	HfCard		card;
+	Tokenizer	tok;
+	bool		have_tok;
+
+	*out = (HfModel) {0};
+	hf_card_init(&card, arena);
+	FSI_TRY(hf_read_config(dir, arena, &config, err));
+	FSI_TRY(hf_read_weights(dir, arena, &weights, err));
+	FSI_TRY(hf_bind_weights(&config, &weights.set, arena, &card, &out->model, &out->spelling_idf, err));
+	FSI_TRY(build_tokenizer(dir, need_tokenizer, arena, out, &tok, &have_tok, err));
+	FSI_TRY(choose_tokens(&config, have_tok ? &tok : NULL, &card, &out->model.cfg, err));
+	FSI_TRY(model_check_config(&out->model.cfg, err));
+	return build_card(&config, &card, weights.source, arena, out, err);
+}
