@@ -1,0 +1,218 @@
+/*
+ * kern_attend.h
+ *	  Causal attention of one head; included by each level.
+ *
+ * Scores are vectors over keys, outputs vectors over the head's dimensions.  Both are
+ * chains of dependent fused sums, so up to KERN_ATTEND_ROWS queries go side by side over
+ * the keys that the first of them sees; the later ones then add their few further keys.
+ * A query's own order of operations never changes.
+ */
+#ifndef KERN_ATTEND_H
+#define KERN_ATTEND_H
+
+typedef struct AttendBlock
+{
+	int			head_dim,
+				ldq,
+				n_run,
+				seen,			/* keys of the last run that the block's first query sees */
+				lds,			/* distance of rows of scores */
+				ldout;
+	const float *q;
+	float		scale;
+	const KernKeys *runs;
+	float	   *scores;
+	float	   *out;
+} AttendBlock;
+
+/* Keys of a run that the block's first query sees. */
+KERN_INLINE int
+run_seen(const AttendBlock *b, int run)
+{
+	return run == b->n_run - 1 ? b->seen : b->runs[run].count;
+}
+
+/* Scores of rows queries with vectors * 16 keys from key j; count bounds the reading of keys. */
+KERN_INLINE void
+score_keys(const int rows, const int vectors, const AttendBlock *b, const KernKeys *run, int j, int count,
+		   float *s)
+{
+	v16			acc[KERN_ATTEND_ROWS][2];
+
+	KERN_UNROLL
+	for (int r = 0; r < rows; r++)
+	{
+		KERN_UNROLL
+		for (int v = 0; v < vectors; v++)
+			acc[r][v] = v_set(0.0f);
+	}
+	for (int d = 0; d < b->head_dim; d++)
+	{
+		KERN_UNROLL
+		for (int v = 0; v < vectors; v++)
+		{
+			v16			key = row_load(run->kt + (size_t) d * run->ld, count, j + v * KERN_LANES);
+
+			KERN_UNROLL
+			for (int r = 0; r < rows; r++)
+				acc[r][v] = v_fma(v_set(b->q[r * b->ldq + d]), key, acc[r][v]);
+		}
+	}
+	KERN_UNROLL
+	for (int r = 0; r < rows; r++)
+	{
+		KERN_UNROLL
+		for (int v = 0; v < vectors; v++)
+			v_store(s + r * b->lds + j + v * KERN_LANES, v_mul(acc[r][v], v_set(b->scale)));
+	}
+}
+
+/* All scores of the block; row r's keys past its own are garbage that is never used. */
+KERN_INLINE void
+score_block(const int rows, const AttendBlock *b)
+{
+	float	   *s = b->scores;
+
+	for (int i = 0; i < b->n_run; i++)
+	{
+		const KernKeys *run = &b->runs[i];
+		int			count = run_seen(b, i) + (i == b->n_run - 1 ? rows - 1 : 0);
+		int			j = 0;
+
+		for (; j + 2 * KERN_LANES <= count; j += 2 * KERN_LANES)
+			score_keys(rows, 2, b, run, j, count, s);
+		for (; j < count; j += KERN_LANES)
+			score_keys(rows, 1, b, run, j, count, s);
+		s += count;
+	}
+}
+
+/* scores = exp(scores - max) of one query with n keys; their lane sum. */
+KERN_INLINE float
+exp_scores(float *s, int n)
+{
+	v16			max = v_set(-FLT_MAX),
+				sum = v_set(0.0f);
+
+	v_store(s + n, v_set(-INFINITY));	/* exp of the lanes past the end is 0 */
+	for (int j = 0; j < n; j += KERN_LANES)
+		max = v_max(v_load(s + j), max);
+	max = v_set(v_hmax(max));
+	for (int j = 0; j < n; j += KERN_LANES)
+	{
+		v16			e = v_exp(v_sub(v_load(s + j), max));
+
+		v_store(s + j, e);
+		sum = v_add(sum, e);
+	}
+	return v_sum(sum);
+}
+
+/* out of vectors * 16 dimensions from dimension d, for all rows of the block. */
+KERN_INLINE void
+weigh_values(const int rows, const int vectors, const AttendBlock *b, int d, const float *sum)
+{
+	v16			acc[KERN_ATTEND_ROWS][4];
+	const float *s = b->scores;
+
+	KERN_UNROLL
+	for (int r = 0; r < rows; r++)
+	{
+		KERN_UNROLL
+		for (int v = 0; v < vectors; v++)
+			acc[r][v] = v_set(0.0f);
+	}
+	for (int i = 0; i < b->n_run; i++)
+	{
+		const float *value = b->runs[i].v;
+		int			seen = run_seen(b, i);
+
+		for (int j = 0; j < seen; j++, s++, value += b->runs[i].ldv)
+		{
+			KERN_UNROLL
+			for (int v = 0; v < vectors; v++)
+			{
+				v16			x = row_load(value, b->head_dim, d + v * KERN_LANES);
+
+				KERN_UNROLL
+				for (int r = 0; r < rows; r++)
+					acc[r][v] = v_fma(v_set(s[r * b->lds]), x, acc[r][v]);
+			}
+		}
+		if (i < b->n_run - 1)
+			continue;
+		KERN_UNROLL
+		for (int j = 0; j < rows - 1; j++, s++, value += b->runs[i].ldv)
+		{
+			KERN_UNROLL
+			for (int v = 0; v < vectors; v++)
+			{
+				v16			x = row_load(value, b->head_dim, d + v * KERN_LANES);
+
+				KERN_UNROLL
+				for (int r = j + 1; r < rows; r++)
+					acc[r][v] = v_fma(v_set(s[r * b->lds]), x, acc[r][v]);
+			}
+		}
+	}
+	KERN_UNROLL
+	for (int r = 0; r < rows; r++)
+	{
+		KERN_UNROLL
+		for (int v = 0; v < vectors; v++)
+			row_store(b->out + r * b->ldout, b->head_dim, d + v * KERN_LANES,
+					  v_div(acc[r][v], v_set(sum[r])));
+	}
+}
+
+KERN_INLINE void
+attend_block(const int rows, const AttendBlock *b)
+{
+	float		sum[KERN_ATTEND_ROWS];
+	int			n = 0,
+				d = 0;
+
+	for (int i = 0; i < b->n_run; i++)
+		n += run_seen(b, i);
+	score_block(rows, b);
+	for (int r = 0; r < rows; r++)
+		sum[r] = exp_scores(b->scores + r * b->lds, n + r);
+#if KERN_VALUE_VECTORS >= 4
+	for (; d + 4 * KERN_LANES <= b->head_dim; d += 4 * KERN_LANES)
+		weigh_values(rows, 4, b, d, sum);
+#endif
+#if KERN_VALUE_VECTORS >= 2
+	for (; d + 2 * KERN_LANES <= b->head_dim; d += 2 * KERN_LANES)
+		weigh_values(rows, 2, b, d, sum);
+#endif
+	for (; d < b->head_dim; d += KERN_LANES)
+		weigh_values(rows, 1, b, d, sum);
+}
+
+static void attend_4(const AttendBlock *b) { attend_block(4, b); }
+static void attend_3(const AttendBlock *b) { attend_block(3, b); }
+static void attend_2(const AttendBlock *b) { attend_block(2, b); }
+static void attend_1(const AttendBlock *b) { attend_block(1, b); }
+
+static void
+attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run, const KernKeys *runs,
+	   int last_seen, float *scores, float *out, int ldout)
+{
+	static void (*const block[]) (const AttendBlock *) = {NULL, attend_1, attend_2, attend_3, attend_4};
+	AttendBlock b = {.head_dim = head_dim, .ldq = ldq, .n_run = n_run, .ldout = ldout,
+		.scale = scale, .runs = runs, .scores = scores};
+	int			keys = last_seen + m - 1;
+
+	for (int i = 0; i < n_run - 1; i++)
+		keys += runs[i].count;
+	b.lds = KERN_ROUND_UP(keys, KERN_LANES) + KERN_LANES;
+	for (int i = 0; i < m; i += KERN_ATTEND_ROWS)
+	{
+		b.q = q + (size_t) i * ldq;
+		b.out = out + (size_t) i * ldout;
+		b.seen = last_seen + i;
+		block[m - i < KERN_ATTEND_ROWS ? m - i : KERN_ATTEND_ROWS] (&b);
+	}
+}
+
+#endif

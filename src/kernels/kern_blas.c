@@ -1,0 +1,124 @@
+/*
+ * kern_blas.c
+ *	  f32 GEMM through OpenBLAS, a guest that is loaded when first asked for.
+ *
+ * The pthread flavour starts its threads in the library's constructor, with the signal
+ * mask of the caller: in a backend they would run PostgreSQL's signal handlers.  So every
+ * signal is blocked while the library loads and its threads start, and it starts with one
+ * thread.  Never load it in the postmaster: its threads do not survive fork().
+ */
+#include <assert.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kern_internal.h"
+
+#define BLAS_LIBRARY "libopenblas.so.0"
+#define BLAS_THREADS_VARIABLE "OPENBLAS_NUM_THREADS"
+
+/* Values of the standard C interface to BLAS. */
+enum { BLAS_ROW_MAJOR = 101, BLAS_NO_TRANS = 111, BLAS_TRANS = 112 };
+
+typedef void (*SgemmFn) (int order, int transa, int transb, int m, int n, int k, float alpha,
+						 const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
+typedef void (*SetThreadsFn) (int threads);
+
+static SgemmFn blas_sgemm;
+static SetThreadsFn blas_set_threads;
+
+/* Start a thread pool now, while signals are blocked: some flavours wait for the first large product. */
+static void
+start_threads(void)
+{
+	enum { SIZE = 192 };
+	float	   *x = calloc(3 * SIZE * SIZE, sizeof(float));
+
+	if (x == NULL)
+		return;					/* the pool then starts later, unprotected but working */
+	blas_sgemm(BLAS_ROW_MAJOR, BLAS_NO_TRANS, BLAS_NO_TRANS, SIZE, SIZE, SIZE, 1.0f, x, SIZE,
+			   x + SIZE * SIZE, SIZE, 0.0f, x + 2 * SIZE * SIZE, SIZE);
+	free(x);
+}
+
+/* Load the library; its constructor reads the environment. */
+static FsiStatus
+load_library(FsiError *err)
+{
+	bool		set = getenv(BLAS_THREADS_VARIABLE) == NULL;
+	void	   *lib;
+
+	if (set)
+		setenv(BLAS_THREADS_VARIABLE, "1", 1);
+	lib = dlopen(BLAS_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	if (set)
+		unsetenv(BLAS_THREADS_VARIABLE);
+	if (lib != NULL)
+	{
+		/* POSIX's way to turn an object pointer into a function pointer. */
+		*(void **) &blas_set_threads = dlsym(lib, "openblas_set_num_threads");
+		*(void **) &blas_sgemm = dlsym(lib, "cblas_sgemm");
+	}
+	if (blas_sgemm == NULL)
+	{
+		const char *why = dlerror();
+
+		fsi_fail(err, FSI_UNSUPPORTED, "could not load OpenBLAS, which models with float weights need");
+		fsi_detail(err, "%s.", why ? why : BLAS_LIBRARY " has no cblas_sgemm");
+		fsi_hint(err, "Install it (on Debian: apt-get install libopenblas0), or use a model with int8 weights.");
+		if (lib != NULL)
+			dlclose(lib);
+		return FSI_UNSUPPORTED;
+	}
+	return FSI_OK;
+}
+
+FsiStatus
+kern_blas_load(int threads, FsiError *err)
+{
+	static int	current = 0;
+	sigset_t	all,
+				old;
+	FsiStatus	status = FSI_OK;
+
+	if (threads < 1)
+		return fsi_fail(err, FSI_INVALID, "number of threads must be at least 1, not %d", threads);
+	if (blas_sgemm != NULL && threads == current)
+		return FSI_OK;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (blas_sgemm == NULL)
+		status = load_library(err);
+	if (status == FSI_OK)
+	{
+		if (blas_set_threads != NULL)
+			blas_set_threads(threads);
+		if (threads > 1)
+			start_threads();
+		current = threads;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return status;
+}
+
+/* beta stays 0 or 1, with the bias or residual put into y first. */
+void
+kern_gemm_f32(int m, const float *x, int ldx, const KernMatrix *w, const float *bias, float *y, int ldy,
+			  bool residual)
+{
+	assert(blas_sgemm != NULL && w->type == KERN_F32);
+	for (int i = 0; i < m && bias != NULL; i++)
+	{
+		float	   *to = y + (size_t) i * ldy;
+
+		if (residual)
+			for (int j = 0; j < w->n; j++)
+				to[j] += bias[j];
+		else
+			memcpy(to, bias, (size_t) w->n * sizeof(float));
+	}
+	blas_sgemm(BLAS_ROW_MAJOR, BLAS_NO_TRANS, w->transposed ? BLAS_TRANS : BLAS_NO_TRANS, m, w->n, w->k, 1.0f,
+			   x, ldx, w->w, w->transposed ? w->k : w->n, residual || bias != NULL ? 1.0f : 0.0f, y, ldy);
+}

@@ -1,0 +1,77 @@
+/*
+ * kern_pack.c
+ *	  Weights into int8 panels and back.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kern_internal.h"
+
+size_t
+kern_panel_bytes(int k, int n)
+{
+	return (size_t) KERN_ROUND_UP((size_t) k, KERN_QUAD) * KERN_ROUND_UP((size_t) n, KERN_PANEL);
+}
+
+/* Where weight (k, n) lies in panels of a matrix with that k. */
+static size_t
+panel_offset(int k_total, int k, int n)
+{
+	size_t		k4 = KERN_ROUND_UP((size_t) k_total, KERN_QUAD) / KERN_QUAD;
+
+	return (((size_t) n / KERN_PANEL * k4 + (size_t) k / KERN_QUAD) * KERN_PANEL + n % KERN_PANEL) * KERN_QUAD +
+		k % KERN_QUAD;
+}
+
+/* A zero or vanishing column gives scale 0. */
+void
+kern_pack_i8(int k, int n, const float *w, bool transposed, int8_t *panels, float *scale, int32_t *comp)
+{
+	memset(panels, 0, kern_panel_bytes(k, n));
+	memset(scale, 0, KERN_ROUND_UP((size_t) n, KERN_PANEL) * sizeof(float));
+	for (int c = 0; c < n; c++)
+	{
+		const float *from = transposed ? w + (size_t) c * k : w + c;
+		size_t		stride = transposed ? 1 : (size_t) n;
+		float		amax = 0.0f,
+					inv;
+
+		for (int i = 0; i < k; i++)
+			amax = fmaxf(amax, fabsf(kern_clean(from[i * stride])));
+		if (amax < KERN_AMAX_MIN)
+			continue;
+		scale[c] = amax / 127.0f;
+		inv = 127.0f / amax;
+		for (int i = 0; i < k; i++)
+			panels[panel_offset(k, i, c)] =
+				(int8_t) (kern_clean(from[i * stride]) * inv + KERN_ROUND - KERN_ROUND);
+	}
+	kern_panel_comp(k, n, panels, comp);
+}
+
+void
+kern_panel_comp(int k, int n, const int8_t *panels, int32_t *comp)
+{
+	int			k4 = KERN_ROUND_UP(k, KERN_QUAD) / KERN_QUAD;
+	int			n16 = KERN_ROUND_UP(n, KERN_PANEL);
+
+	for (int c = 0; c < n16; c += KERN_PANEL)
+	{
+		memset(comp + c, 0, KERN_PANEL * sizeof(int32_t));
+		for (int i = 0; i < k4; i++, panels += KERN_STEP_BYTES)
+			for (int j = 0; j < KERN_STEP_BYTES; j++)
+				comp[c + j / KERN_QUAD] += 128 * panels[j];
+	}
+}
+
+void
+kern_matrix_column(const KernMatrix *w, int n, float *out)
+{
+	for (int i = 0; i < w->k; i++)
+	{
+		if (w->type == KERN_I8)
+			out[i] = (float) w->panels[panel_offset(w->k, i, n)] * w->scale[n];
+		else
+			out[i] = w->transposed ? w->w[(size_t) n * w->k + i] : w->w[(size_t) i * w->n + n];
+	}
+}

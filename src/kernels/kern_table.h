@@ -1,0 +1,20 @@
+/*
+ * kern_table.h
+ *	  The level's dispatch table out of the functions above it: define KERN_TABLE, KERN_LEVEL, KERN_NAME first.
+ */
+const KernOps KERN_TABLE = {
+	.level = KERN_LEVEL,
+	.name = KERN_NAME,
+	.quantize = quantize,
+	.layer_norm_quantize = layer_norm_quantize,
+	.gemm_i8 = gemm_i8,
+	.gemv_i8_cols = gemv_i8_cols,
+	.layer_norm = layer_norm,
+	.activate = activate,
+	.add = add,
+	.axpy = axpy,
+	.dot = dot,
+	.gemv_f32 = gemv_f32,
+	.softmax = softmax,
+	.attend = attend,
+};
