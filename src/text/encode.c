@@ -1,0 +1,265 @@
+/*
+ * encode.c
+ *	  From text to ids: added tokens first, then normaliser, words and pieces.
+ *
+ * Behaviour source: tokenizers' AddedVocabulary.  Added tokens that are not "normalized"
+ * are found in the raw text, the others in the normalised pieces between them: leftmost,
+ * then longest.  Every piece is encoded for itself (with its own prefix space).
+ */
+#include <string.h>
+
+#include "tokblob.h"
+#include "unicode.h"
+
+typedef struct Pieces
+{
+	const Tokenizer *tok;
+	bool		plain;			/* special tokens are text */
+	IdList		list;			/* in a scratch arena */
+	FsiError   *err;
+} Pieces;
+
+/* One text to be searched for added tokens of one set. */
+typedef struct AddedSearch
+{
+	const Tokenizer *tok;
+	const TokAddedSet *set;
+	const TokAdded *added;
+	uint32_t	count;
+	bool		plain;
+	const char *text;
+	size_t		len;
+	size_t		at;				/* search goes on here */
+	size_t		floor;			/* end of the last token taken */
+} AddedSearch;
+
+/* Compare the pattern with the text at s; a pattern longer than what is left is not equal. */
+static const char *
+pattern(const Tokenizer *tok, const TokAdded *added, size_t *len)
+{
+	uint64_t	end = (uint64_t) added->offset + added->length;
+
+	*len = added->length;
+	if (end > tok->num[TOK_TAB_PATTERNS] || added->length == 0 || added->length > TOK_MAX_ADDED_BYTES ||
+		added->id >= (uint32_t) tok->n_vocab)
+		return NULL;
+	return (const char *) tok->tab[TOK_TAB_PATTERNS] + added->offset;
+}
+
+/* First index in [low, high) whose pattern's byte number depth is >= byte (or, above, > byte). */
+static uint32_t
+bound(const AddedSearch *s, uint32_t low, uint32_t high, size_t depth, uint8_t byte, bool above)
+{
+	while (low < high)
+	{
+		uint32_t	middle = low + (high - low) / 2;
+		size_t		len;
+		const char *p = pattern(s->tok, &s->added[middle], &len);
+		int			b = p == NULL || depth >= len ? -1 : (uint8_t) p[depth];
+
+		if (b < byte || (above && b == byte))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Longest added token at text[at], or NULL: narrow the sorted patterns byte by byte. */
+static const TokAdded *
+longest_at(const AddedSearch *s, size_t at)
+{
+	uint32_t	low = 0,
+				high = s->count;
+	const TokAdded *best = NULL;
+
+	for (size_t depth = 0; at + depth < s->len && low < high && depth < TOK_MAX_ADDED_BYTES; depth++)
+	{
+		uint8_t		byte = (uint8_t) s->text[at + depth];
+		size_t		len;
+
+		low = bound(s, low, high, depth, byte, false);
+		high = bound(s, low, high, depth, byte, true);
+		if (low < high && pattern(s->tok, &s->added[low], &len) != NULL && len == depth + 1 &&
+			memcmp(pattern(s->tok, &s->added[low], &len), s->text + at, len) == 0)
+			best = &s->added[low];
+	}
+	return best;
+}
+
+/* Find the next added token; [*start, *end) includes the spaces it strips. */
+static const TokAdded *
+next_added(AddedSearch *s, size_t *start, size_t *end)
+{
+	while (s->at < s->len)
+	{
+		uint8_t		byte = (uint8_t) s->text[s->at];
+		const TokAdded *found = NULL;
+
+		if (s->set->first[byte >> 6] >> (byte & 63) & 1)
+			found = longest_at(s, s->at);
+		if (found == NULL)
+		{
+			s->at++;
+			continue;
+		}
+		*start = s->at;
+		*end = s->at + found->length;
+		s->at = *end;
+		if (s->plain && (found->flags & TOK_SPECIAL))
+			continue;			/* used up, but text */
+		if (found->flags & TOK_LSTRIP)
+			while (*start > s->floor)
+			{
+				size_t		before = *start - 1;
+				int			n;
+
+				while (before > s->floor && utf8_is_tail(s->text[before]))
+					before--;
+				if (!uni_is_space(utf8_next(s->text + before, &n)))
+					break;
+				*start = before;
+			}
+		if (found->flags & TOK_RSTRIP)
+			while (*end < s->len)
+			{
+				int			n;
+
+				if (!uni_is_space(utf8_next(s->text + *end, &n)))
+					break;
+				*end += (size_t) n;
+			}
+		if (s->at < *end)
+			s->at = *end;
+		if (*start < s->floor)
+			*start = s->floor;
+		s->floor = *end;
+		return found;
+	}
+	return NULL;
+}
+
+typedef FsiStatus (*PieceFn) (Pieces *p, const char *text, size_t len);
+
+/* Split text at the added tokens of a set; give fn what lies between. */
+static FsiStatus
+split_added(Pieces *p, int which, const char *text, size_t len, PieceFn fn)
+{
+	int			tab = which == 0 ? TOK_TAB_ADDED_RAW : TOK_TAB_ADDED_NORM;
+	AddedSearch s = {
+		.tok = p->tok, .set = &tok_header(p->tok)->added[which], .added = p->tok->tab[tab],
+		.count = (uint32_t) p->tok->num[tab], .plain = p->plain, .text = text, .len = len
+	};
+	const TokAdded *found;
+	size_t		done = 0,
+				start,
+				end;
+
+	if (s.count > 0)
+		while ((found = next_added(&s, &start, &end)) != NULL)
+		{
+			if (start > done)
+				FSI_TRY(fn(p, text + done, start - done));
+			if (!idlist_push(&p->list, (int32_t) found->id))
+				return fsi_nomem(p->err, p->list.cap * sizeof(int32_t));
+			done = end;
+		}
+	return done < len ? fn(p, text + done, len - done) : FSI_OK;
+}
+
+static FsiStatus
+encode_piece(Pieces *p, const char *text, size_t len)
+{
+	if (p->tok->kind == TOK_WORDPIECE)
+		return wordpiece_encode(p->tok, text, len, &p->list, p->err);
+	return bpe_encode(p->tok, text, len, &p->list, p->err);
+}
+
+static FsiStatus
+normalize_piece(Pieces *p, const char *text, size_t len)
+{
+	const TokHeader *h = tok_header(p->tok);
+
+	FSI_TRY(norm_apply(h->steps, h->n_steps, text, len, p->list.arena, &text, &len, p->err));
+	return split_added(p, 1, text, len, encode_piece);
+}
+
+static FsiStatus
+check_text(const char *text, size_t len, FsiError *err)
+{
+	size_t		bad = text_utf8_valid(text, len);
+
+	if (bad < len)
+		return fsi_fail(err, FSI_INVALID, "text is not valid UTF-8 at byte %zu", bad);
+	if (len > INT32_MAX / 2)
+		return fsi_fail(err, FSI_LIMIT, "text of %zu bytes is too long", len);
+	return FSI_OK;
+}
+
+static FsiStatus
+encode_text(const Tokenizer *tok, const char *text, size_t len, bool plain,
+			FsiArena *arena, TokIds *out, FsiError *err)
+{
+	FsiArena	scratch;
+	Pieces		p = {.tok = tok, .plain = plain, .err = err};
+	FsiStatus	status;
+
+	out->ids = NULL;
+	out->n = 0;
+	FSI_TRY(check_text(text, len, err));
+	fsi_arena_init(&scratch, arena->host);
+	p.list.arena = &scratch;
+	status = split_added(&p, 0, text, len, normalize_piece);
+	if (status == FSI_OK)
+	{
+		out->ids = fsi_arena_array(arena, p.list.n, sizeof(int32_t));
+		if (out->ids == NULL)
+			status = fsi_nomem(err, p.list.n * sizeof(int32_t));
+		else
+		{
+			if (p.list.n > 0)
+				memcpy(out->ids, p.list.ids, p.list.n * sizeof(int32_t));
+			out->n = p.list.n;
+		}
+	}
+	fsi_arena_free(&scratch);
+	return status;
+}
+
+FsiStatus
+tok_encode(const Tokenizer *tok, const char *text, size_t len, FsiArena *arena, TokIds *out, FsiError *err)
+{
+	return encode_text(tok, text, len, false, arena, out, err);
+}
+
+FsiStatus
+tok_encode_plain(const Tokenizer *tok, const char *text, size_t len, FsiArena *arena, TokIds *out, FsiError *err)
+{
+	return encode_text(tok, text, len, true, arena, out, err);
+}
+
+FsiStatus
+tok_normalize(const Tokenizer *tok, const char *text, size_t len,
+			  FsiArena *arena, char **out, size_t *out_len, FsiError *err)
+{
+	const TokHeader *h = tok_header(tok);
+	FsiArena	scratch;
+	const char *normal;
+	size_t		n;
+	FsiStatus	status;
+
+	*out = NULL;
+	*out_len = 0;
+	FSI_TRY(check_text(text, len, err));
+	fsi_arena_init(&scratch, arena->host);
+	status = norm_apply(h->steps, h->n_steps, text, len, &scratch, &normal, &n, err);
+	if (status == FSI_OK)
+	{
+		*out = fsi_arena_strndup(arena, normal, n);
+		*out_len = n;
+		if (*out == NULL)
+			status = fsi_nomem(err, n);
+	}
+	fsi_arena_free(&scratch);
+	return status;
+}

@@ -1,0 +1,338 @@
+/*
+ * tokdir.c
+ *	  Build a tokenizer from a Hugging Face directory: which files, which special tokens.
+ *
+ * Behaviour source: transformers' AutoTokenizer, BertTokenizer(Fast), GPT2Tokenizer(Fast).
+ * Where tokenizer.json and tokenizer_config.json disagree, a key that stands in
+ * tokenizer_config.json wins, as it does there; a key that is missing there changes
+ * nothing (transformers would put its class's default).
+ */
+#include <string.h>
+
+#include "tokbuild.h"
+
+/* The small files; any may be NULL. */
+typedef struct Docs
+{
+	json_t	   *tokenizer;		/* tokenizer.json */
+	json_t	   *vocab;			/* vocab.json */
+	json_t	   *config;			/* tokenizer_config.json */
+	json_t	   *map;			/* special_tokens_map.json */
+	json_t	   *model;			/* config.json */
+} Docs;
+
+static const char *const role_key[TOK_ROLES] = {
+	[TOK_ROLE_BOS] = "bos_token", [TOK_ROLE_EOS] = "eos_token", [TOK_ROLE_PAD] = "pad_token",
+	[TOK_ROLE_UNK] = "unk_token", [TOK_ROLE_CLS] = "cls_token", [TOK_ROLE_SEP] = "sep_token",
+	[TOK_ROLE_MASK] = "mask_token",
+};
+
+static FsiStatus
+load_optional(const char *dir, const char *name, FsiArena *arena, json_t **json, FsiError *err)
+{
+	FsiStatus	status = toksrc_load(dir, name, arena, json, err);
+
+	return status == FSI_MISSING ? FSI_OK : status;
+}
+
+/* ---- Special tokens ---- */
+
+/* Make a token of the vocabulary special: recognised in text, dropped when decoding. */
+static FsiStatus
+add_special(TokBuild *b, int32_t id, const json_t *value)
+{
+	const TokString *t = &b->tokens[id];
+	uint8_t		flags = TOK_SPECIAL;
+
+	flags |= toksrc_bool(value, "lstrip", false) ? TOK_LSTRIP : 0;
+	flags |= toksrc_bool(value, "rstrip", false) ? TOK_RSTRIP : 0;
+	return build_added(b, id, t->s, t->len, flags, toksrc_bool(value, "normalized", false));
+}
+
+/* The token that a file's value names, a string or an object with its content; TOK_NONE if it is not in the vocabulary. */
+static int32_t
+named_token(const TokBuild *b, const json_t *value)
+{
+	const json_t *content = json_is_object(value) ? json_object_get(value, "content") : value;
+
+	return json_is_string(content) ? build_find(b, json_string_value(content), json_string_length(content)) : TOK_NONE;
+}
+
+/* Roles that the files name. */
+static FsiStatus
+read_named_roles(TokBuild *b, const Docs *docs)
+{
+	for (int role = 0; role < TOK_ROLES; role++)
+	{
+		const json_t *value = toksrc_get(docs->config, role_key[role]);
+		int32_t		id;
+
+		if (value == NULL)
+			value = toksrc_get(docs->map, role_key[role]);
+		id = named_token(b, value);
+		if (id == TOK_NONE)
+			continue;
+		b->role[role] = id;
+		FSI_TRY(add_special(b, id, value));
+	}
+	return FSI_OK;
+}
+
+static FsiStatus
+read_additional(TokBuild *b, const json_t *doc)
+{
+	const json_t *item;
+	size_t		i;
+
+	json_array_foreach(toksrc_get(doc, "additional_special_tokens"), i, item)
+	{
+		int32_t		id = named_token(b, item);
+
+		if (id != TOK_NONE)
+			FSI_TRY(add_special(b, id, item));
+	}
+	return FSI_OK;
+}
+
+/* Give a role without a token the first of the names that the vocabulary has. */
+static FsiStatus
+default_role(TokBuild *b, TokRole role, const char *const *names, bool must_be_special)
+{
+	for (int i = 0; b->role[role] == TOK_NONE && names[i] != NULL; i++)
+	{
+		int32_t		id = build_find(b, names[i], strlen(names[i]));
+
+		if (id == TOK_NONE || (must_be_special && !(b->token_flags[id] & TOK_SPECIAL)))
+			continue;
+		b->role[role] = id;
+		FSI_TRY(add_special(b, id, NULL));
+	}
+	return FSI_OK;
+}
+
+static FsiStatus
+default_roles(TokBuild *b, bool from_tokenizer_json)
+{
+	static const char *const bert[TOK_ROLES][2] = {
+		[TOK_ROLE_PAD] = {"[PAD]"}, [TOK_ROLE_UNK] = {"[UNK]"}, [TOK_ROLE_CLS] = {"[CLS]"},
+		[TOK_ROLE_SEP] = {"[SEP]"}, [TOK_ROLE_MASK] = {"[MASK]"},
+	};
+	static const char *const bpe[TOK_ROLES][6] = {
+		[TOK_ROLE_BOS] = {"<|bos|>", "<|startoftext|>", "<s>", "<|endoftext|>"},
+		[TOK_ROLE_EOS] = {"<|eos|>", "<|endoftext|>", "</s>"},
+		[TOK_ROLE_PAD] = {"<|pad|>", "<pad>"},
+	};
+
+	for (int role = 0; role < TOK_ROLES; role++)
+		FSI_TRY(default_role(b, (TokRole) role, b->kind == TOK_WORDPIECE ? bert[role] : bpe[role],
+							 b->kind == TOK_BPE && from_tokenizer_json));
+	return FSI_OK;
+}
+
+/* bos_token_id and the like of config.json, for roles still open.  The published family says 50256 for 21128 tokens. */
+static void
+read_role_ids(TokBuild *b, const json_t *model)
+{
+	static const struct
+	{
+		TokRole		role;
+		const char *key;
+	}			ids[] = {
+		{TOK_ROLE_BOS, "bos_token_id"}, {TOK_ROLE_EOS, "eos_token_id"}, {TOK_ROLE_PAD, "pad_token_id"},
+	};
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+	{
+		const json_t *value = toksrc_get(model, ids[i].key);
+		json_int_t	id = json_integer_value(value);
+
+		if (b->role[ids[i].role] == TOK_NONE && json_is_integer(value) && id >= 0 && id < b->n_vocab &&
+			b->tokens[id].len > 0)
+			b->role[ids[i].role] = (int32_t) id;
+	}
+}
+
+/* added_tokens_decoder of tokenizer_config.json: {"id": {content, flags}}. */
+static FsiStatus
+read_added_decoder(TokBuild *b, const json_t *config)
+{
+	const char *key;
+	json_t	   *item;
+
+	json_object_foreach(toksrc_get(config, "added_tokens_decoder"), key, item)
+	{
+		const json_t *content = json_object_get(item, "content");
+		bool		special = toksrc_bool(item, "special", false);
+		uint8_t		flags = special ? TOK_SPECIAL : 0;
+		int64_t		id = 0;
+
+		for (const char *digit = key; *digit != '\0'; digit++)
+		{
+			if (*digit < '0' || *digit > '9' || id > TOK_MAX_VOCAB)
+				return fsi_fail(b->err, FSI_CORRUPT, "added_tokens_decoder has the id \"%.100s\"", key);
+			id = id * 10 + (*digit - '0');
+		}
+		if (!json_is_string(content))
+			return fsi_fail(b->err, FSI_CORRUPT, "added_tokens_decoder has no content for the id %lld", (long long) id);
+		if (toksrc_bool(item, "single_word", false))
+			return fsi_fail(b->err, FSI_UNSUPPORTED, "added token \"%.100s\" with the flag \"single_word\" is not supported",
+							json_string_value(content));
+		flags |= toksrc_bool(item, "lstrip", false) ? TOK_LSTRIP : 0;
+		flags |= toksrc_bool(item, "rstrip", false) ? TOK_RSTRIP : 0;
+		FSI_TRY(build_added(b, id, json_string_value(content), json_string_length(content), flags,
+							toksrc_bool(item, "normalized", !special)));
+	}
+	return FSI_OK;
+}
+
+/* ---- The three kinds of directory ---- */
+
+/* BERT's normaliser with the switches of tokenizer_config.json; what is missing there keeps its value in step. */
+static int
+bert_step(const json_t *config, int step)
+{
+	const json_t *lower = json_object_get(config, "do_lower_case"),
+			   *accents = json_object_get(config, "strip_accents"),
+			   *han = json_object_get(config, "tokenize_chinese_chars");
+
+	if (json_is_boolean(han))
+		step = json_is_true(han) ? step | TOK_BERT_HAN : step & ~TOK_BERT_HAN;
+	if (json_is_boolean(lower))
+	{
+		step = json_is_true(lower) ? step | TOK_BERT_LOWER : step & ~TOK_BERT_LOWER;
+		if (accents == NULL || json_is_null(accents))	/* follow lower-casing */
+			step = json_is_true(lower) ? step | TOK_BERT_ACCENTS : step & ~TOK_BERT_ACCENTS;
+	}
+	if (json_is_boolean(accents))
+		step = json_is_true(accents) ? step | TOK_BERT_ACCENTS : step & ~TOK_BERT_ACCENTS;
+	return step;
+}
+
+static FsiStatus
+check_config(const json_t *config, FsiError *err)
+{
+	const char *class = json_string_value(json_object_get(config, "tokenizer_class"));
+
+	if (class != NULL && strncmp(class, "BertJapanese", 12) == 0)
+		return fsi_fail(err, FSI_UNSUPPORTED, "tokenizer class \"%.100s\" is not supported", class);
+	if (!toksrc_bool(config, "do_basic_tokenize", true))
+		return fsi_fail(err, FSI_UNSUPPORTED, "tokenizer setting \"do_basic_tokenize\" false is not supported");
+	if (json_array_size(toksrc_get(config, "never_split")) > 0)
+		return fsi_fail(err, FSI_UNSUPPORTED, "tokenizer setting \"never_split\" is not supported");
+	return FSI_OK;
+}
+
+static FsiStatus
+read_from_tokenizer_json(TokBuild *b, const Docs *docs)
+{
+	const json_t *space = json_object_get(docs->config, "add_prefix_space");
+
+	FSI_TRY(toksrc_read_tokenizer_json(b, docs->tokenizer));
+	if (b->kind == TOK_BPE && json_is_boolean(space))
+		b->flags = json_is_true(space) ? b->flags | TOK_PREFIX_SPACE : b->flags & ~(uint32_t) TOK_PREFIX_SPACE;
+	if (b->kind == TOK_WORDPIECE && b->n_steps == 1 && (b->steps[0] & TOK_STEP_KIND) == TOK_STEP_BERT)
+		b->steps[0] = (uint16_t) bert_step(docs->config, b->steps[0]);
+	return FSI_OK;
+}
+
+static FsiStatus
+read_from_vocab_txt(TokBuild *b, const Docs *docs, const uint8_t *data, size_t len)
+{
+	b->kind = TOK_WORDPIECE;
+	b->flags = TOK_CLEANUP;
+	b->n_steps = 1;
+	b->steps[0] = (uint16_t) bert_step(docs->config, TOK_STEP_BERT | TOK_BERT_CLEAN | TOK_BERT_HAN |
+									   TOK_BERT_LOWER | TOK_BERT_ACCENTS);
+	FSI_TRY(toksrc_read_vocab_txt(b, data, len));
+	return read_added_decoder(b, docs->config);
+}
+
+static FsiStatus
+read_from_vocab_json(TokBuild *b, const Docs *docs, const char *dir, FsiArena *arena)
+{
+	uint8_t    *merges;
+	size_t		len;
+
+	b->kind = TOK_BPE;
+	b->flags = toksrc_bool(docs->config, "add_prefix_space", false) ? TOK_PREFIX_SPACE : 0;
+	FSI_TRY(toksrc_read_vocab_json(b, docs->vocab));
+	FSI_TRY(toksrc_read(dir, "merges.txt", arena, &merges, &len, b->err));
+	FSI_TRY(toksrc_read_merges_txt(b, merges, len));
+	return read_added_decoder(b, docs->config);
+}
+
+static FsiStatus
+read_vocabulary(TokBuild *b, Docs *docs, const char *dir, FsiArena *arena)
+{
+	uint8_t    *data;
+	size_t		len;
+	FsiStatus	status;
+
+	FSI_TRY(load_optional(dir, "tokenizer.json", arena, &docs->tokenizer, b->err));
+	if (docs->tokenizer != NULL)
+		return read_from_tokenizer_json(b, docs);
+
+	status = toksrc_read(dir, "vocab.txt", arena, &data, &len, b->err);
+	if (status == FSI_OK)
+		return read_from_vocab_txt(b, docs, data, len);
+	if (status != FSI_MISSING)
+		return status;
+
+	FSI_TRY(load_optional(dir, "vocab.json", arena, &docs->vocab, b->err));
+	if (docs->vocab != NULL)
+		return read_from_vocab_json(b, docs, dir, arena);
+
+	fsi_fail(b->err, FSI_MISSING, "directory \"%.300s\" holds no tokenizer", dir);
+	fsi_hint(b->err, "One of tokenizer.json, vocab.txt, or vocab.json with merges.txt is needed.");
+	return FSI_MISSING;
+}
+
+static FsiStatus
+build_from(TokBuild *b, Docs *docs, const char *dir, FsiArena *arena)
+{
+	FSI_TRY(load_optional(dir, "tokenizer_config.json", arena, &docs->config, b->err));
+	FSI_TRY(load_optional(dir, "special_tokens_map.json", arena, &docs->map, b->err));
+	FSI_TRY(load_optional(dir, "config.json", arena, &docs->model, b->err));
+	FSI_TRY(check_config(docs->config, b->err));
+	FSI_TRY(read_vocabulary(b, docs, dir, arena));
+	FSI_TRY(read_named_roles(b, docs));
+	FSI_TRY(read_additional(b, docs->config));
+	FSI_TRY(read_additional(b, docs->map));
+	FSI_TRY(default_roles(b, docs->tokenizer != NULL));
+	read_role_ids(b, docs->model);
+	if (b->kind == TOK_WORDPIECE && b->role[TOK_ROLE_UNK] == TOK_NONE)
+		return fsi_fail(b->err, FSI_INVALID, "WordPiece vocabulary has no token for unknown words");
+	return FSI_OK;
+}
+
+FsiStatus
+tok_build_dir(const char *dir, int32_t n_vocab_model, FsiArena *arena, uint8_t **blob, size_t *blob_len, FsiError *err)
+{
+	FsiError	unused;
+	FsiArena	scratch;
+	TokBuild	b;
+	Docs		docs = {0};
+	uint8_t    *built;
+	FsiStatus	status;
+
+	fsi_arena_init(&scratch, arena->host);
+	build_init(&b, n_vocab_model, &scratch, err != NULL ? err : &unused);
+	status = build_from(&b, &docs, dir, &scratch);
+	if (status == FSI_OK)
+		status = build_blob(&b, &built, blob_len);
+	if (status == FSI_OK)
+	{
+		*blob = fsi_arena_alloc(arena, *blob_len);
+		if (*blob == NULL)
+			status = fsi_nomem(err, *blob_len);
+		else
+			memcpy(*blob, built, *blob_len);
+	}
+	json_decref(docs.tokenizer);
+	json_decref(docs.vocab);
+	json_decref(docs.config);
+	json_decref(docs.map);
+	json_decref(docs.model);
+	fsi_arena_free(&scratch);
+	return status;
+}

@@ -1,0 +1,350 @@
+/*
+ * toksrc_tokenizer.c
+ *	  tokenizer.json, the format of Hugging Face's tokenizers library.
+ *
+ * Byte-level BPE and BERT's WordPiece; every setting that would change ids and is not
+ * run here is refused by name.  Truncation and padding settings are left to the caller;
+ * of a post-processor only the marks before and after a text are read.
+ */
+#include <string.h>
+
+#include "tokbuild.h"
+#include "unicode.h"
+
+static const char *
+type_of(const json_t *object)
+{
+	const char *type = json_string_value(json_object_get(object, "type"));
+
+	return type != NULL ? type : "";
+}
+
+static FsiStatus
+unsupported(TokBuild *b, const char *what, const char *type)
+{
+	return fsi_fail(b->err, FSI_UNSUPPORTED, "%s of the type \"%s\" is not supported", what, type);
+}
+
+/* ---- Normaliser ---- */
+
+static FsiStatus
+add_step(TokBuild *b, int step)
+{
+	if (b->n_steps == TOK_MAX_STEPS)
+		return fsi_fail(b->err, FSI_LIMIT, "normalizer has more than %d steps", TOK_MAX_STEPS);
+	b->steps[b->n_steps++] = (uint16_t) step;
+	return FSI_OK;
+}
+
+static FsiStatus
+read_bert_normalizer(TokBuild *b, const json_t *n)
+{
+	static const char *const keys[] = {
+		"type", "clean_text", "handle_chinese_chars", "strip_accents", "lowercase", NULL
+	};
+	bool		lower = toksrc_bool(n, "lowercase", true);
+	int			step = TOK_STEP_BERT;
+
+	FSI_TRY(toksrc_only_keys(n, "BertNormalizer", keys, b->err));
+	step |= toksrc_bool(n, "clean_text", true) ? TOK_BERT_CLEAN : 0;
+	step |= toksrc_bool(n, "handle_chinese_chars", true) ? TOK_BERT_HAN : 0;
+	step |= toksrc_bool(n, "strip_accents", lower) ? TOK_BERT_ACCENTS : 0;
+	step |= lower ? TOK_BERT_LOWER : 0;
+	return add_step(b, step);
+}
+
+static FsiStatus
+read_normalizer(TokBuild *b, const json_t *n, int depth)
+{
+	static const struct
+	{
+		const char *type;
+		int			step;
+	}			plain[] = {
+		{"NFC", TOK_STEP_NFC}, {"NFD", TOK_STEP_NFD}, {"NFKC", TOK_STEP_NFKC}, {"NFKD", TOK_STEP_NFKD},
+		{"Lowercase", TOK_STEP_LOWER}, {"StripAccents", TOK_STEP_STRIP_ACCENTS},
+	};
+	static const char *const plain_keys[] = {"type", NULL};
+	static const char *const sequence_keys[] = {"type", "normalizers", NULL};
+	const char *type = type_of(n);
+	const json_t *item;
+	size_t		i;
+
+	if (n == NULL)
+		return FSI_OK;
+	if (strcmp(type, "Sequence") == 0 && depth < TOK_MAX_STEPS)
+	{
+		FSI_TRY(toksrc_only_keys(n, "normalizer", sequence_keys, b->err));
+		json_array_foreach(json_object_get(n, "normalizers"), i, item)
+			FSI_TRY(read_normalizer(b, item, depth + 1));
+		return FSI_OK;
+	}
+	if (strcmp(type, "BertNormalizer") == 0)
+		return read_bert_normalizer(b, n);
+	for (i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
+		if (strcmp(type, plain[i].type) == 0)
+		{
+			FSI_TRY(toksrc_only_keys(n, "normalizer", plain_keys, b->err));
+			return add_step(b, plain[i].step);
+		}
+	return unsupported(b, "normalizer", type);
+}
+
+/* ---- Pre-tokeniser ---- */
+
+static FsiStatus
+read_pre_tokenizer(TokBuild *b, const json_t *p)
+{
+	static const char *const byte_level_keys[] = {"type", "add_prefix_space", "trim_offsets", "use_regex", NULL};
+	static const char *const sequence_keys[] = {"type", "pretokenizers", NULL};
+	const char *type = type_of(p);
+
+	if (strcmp(type, "Sequence") == 0)
+	{
+		const json_t *items = json_object_get(p, "pretokenizers");
+
+		FSI_TRY(toksrc_only_keys(p, "pre_tokenizer", sequence_keys, b->err));
+		if (json_array_size(items) != 1)
+			return fsi_fail(b->err, FSI_UNSUPPORTED, "pre_tokenizer is a sequence of %zu, only one is supported",
+							json_array_size(items));
+		p = json_array_get(items, 0);
+		type = type_of(p);
+	}
+	if (b->kind == TOK_BPE && strcmp(type, "ByteLevel") == 0)
+	{
+		FSI_TRY(toksrc_only_keys(p, "ByteLevel", byte_level_keys, b->err));
+		b->flags |= toksrc_bool(p, "add_prefix_space", true) ? TOK_PREFIX_SPACE : 0;
+		b->flags |= toksrc_bool(p, "use_regex", true) ? 0 : TOK_WHOLE_TEXT;
+		return FSI_OK;
+	}
+	if (b->kind == TOK_WORDPIECE && strcmp(type, "BertPreTokenizer") == 0)
+		return FSI_OK;
+	if (p == NULL)
+		return fsi_fail(b->err, FSI_UNSUPPORTED, "tokenizer has no pre_tokenizer; %s needs %s",
+						b->kind == TOK_BPE ? "BPE" : "WordPiece", b->kind == TOK_BPE ? "ByteLevel" : "BertPreTokenizer");
+	return unsupported(b, b->kind == TOK_BPE ? "pre_tokenizer for BPE" : "pre_tokenizer for WordPiece", type);
+}
+
+/* ---- Model ---- */
+
+/* Refuse a member that is neither absent nor null nor what it means to be off. */
+static FsiStatus
+must_be_off(TokBuild *b, const json_t *model, const char *key)
+{
+	const json_t *value = toksrc_get(model, key);
+
+	if (value == NULL || json_is_false(value) || (json_is_string(value) && json_string_length(value) == 0) ||
+		(json_is_number(value) && json_number_value(value) == 0))
+		return FSI_OK;
+	return fsi_fail(b->err, FSI_UNSUPPORTED, "BPE with the setting \"%s\" is not supported", key);
+}
+
+static FsiStatus
+read_merges(TokBuild *b, const json_t *merges)
+{
+	const json_t *item;
+	size_t		i;
+
+	if (!json_is_array(merges))
+		return fsi_fail(b->err, FSI_CORRUPT, "BPE has no list of merges");
+	FSI_TRY(build_merges(b, json_array_size(merges)));
+	json_array_foreach(merges, i, item)
+	{
+		const json_t *left = json_array_get(item, 0),
+				   *right = json_array_get(item, 1);
+		const char *s = json_string_value(item);
+
+		if (s != NULL)
+		{
+			const char *space = strchr(s, ' ');
+
+			if (space == NULL || strchr(space + 1, ' ') != NULL)
+				return fsi_fail(b->err, FSI_CORRUPT, "merge %zu, \"%.100s\", is not two tokens", i, s);
+			FSI_TRY(build_merge(b, s, (size_t) (space - s), space + 1, strlen(space + 1)));
+		}
+		else if (json_is_string(left) && json_is_string(right) && json_array_size(item) == 2)
+			FSI_TRY(build_merge(b, json_string_value(left), json_string_length(left),
+								json_string_value(right), json_string_length(right)));
+		else
+			return fsi_fail(b->err, FSI_CORRUPT, "merge %zu is not two tokens", i);
+	}
+	return FSI_OK;
+}
+
+static FsiStatus
+read_bpe(TokBuild *b, const json_t *model)
+{
+	static const char *const keys[] = {
+		"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
+		"byte_fallback", "ignore_merges", "vocab", "merges", NULL
+	};
+	static const char *const off[] = {
+		"dropout", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges", NULL
+	};
+	const json_t *unk = toksrc_get(model, "unk_token");
+
+	FSI_TRY(toksrc_only_keys(model, "BPE", keys, b->err));
+	for (int i = 0; off[i] != NULL; i++)
+		FSI_TRY(must_be_off(b, model, off[i]));
+	FSI_TRY(toksrc_read_vocab_json(b, json_object_get(model, "vocab")));
+	if (json_is_string(unk))
+		b->role[TOK_ROLE_UNK] = b->byte_unk = build_find(b, json_string_value(unk), json_string_length(unk));
+	return read_merges(b, json_object_get(model, "merges"));
+}
+
+static FsiStatus
+read_wordpiece(TokBuild *b, const json_t *model)
+{
+	static const char *const keys[] = {
+		"type", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab", NULL
+	};
+	const json_t *prefix = toksrc_get(model, "continuing_subword_prefix"),
+			   *unk = toksrc_get(model, "unk_token"),
+			   *chars = toksrc_get(model, "max_input_chars_per_word");
+
+	FSI_TRY(toksrc_only_keys(model, "WordPiece", keys, b->err));
+	if (prefix != NULL && (!json_is_string(prefix) || strcmp(json_string_value(prefix), TOK_PREFIX) != 0))
+		return fsi_fail(b->err, FSI_UNSUPPORTED,
+						"WordPiece with a continuing_subword_prefix other than \"%s\" is not supported", TOK_PREFIX);
+	if (chars != NULL)
+	{
+		json_int_t	n = json_integer_value(chars);
+
+		if (!json_is_integer(chars) || n < 1 || n > TOK_MAX_WORD_CHARS)
+			return fsi_fail(b->err, FSI_UNSUPPORTED, "max_input_chars_per_word must be from 1 to %d",
+							TOK_MAX_WORD_CHARS);
+		b->max_word_chars = (uint32_t) n;
+	}
+	FSI_TRY(toksrc_read_vocab_json(b, json_object_get(model, "vocab")));
+	if (json_is_string(unk))
+		b->role[TOK_ROLE_UNK] = build_find(b, json_string_value(unk), json_string_length(unk));
+	return FSI_OK;
+}
+
+static FsiStatus
+read_model(TokBuild *b, const json_t *model)
+{
+	const char *type = type_of(model);
+
+	if (!json_is_object(model))
+		return fsi_fail(b->err, FSI_CORRUPT, "tokenizer.json has no model");
+	if (type[0] == '\0')		/* files of old versions leave it out */
+		type = json_object_get(model, "merges") != NULL ? "BPE" : "of no type";
+	if (strcmp(type, "BPE") == 0)
+	{
+		b->kind = TOK_BPE;
+		return read_bpe(b, model);
+	}
+	if (strcmp(type, "WordPiece") == 0)
+	{
+		b->kind = TOK_WORDPIECE;
+		return read_wordpiece(b, model);
+	}
+	fsi_fail(b->err, FSI_UNSUPPORTED, "tokenizer model \"%s\" is not supported", type);
+	fsi_hint(b->err, "Byte-level BPE and WordPiece tokenizers can be imported.");
+	return FSI_UNSUPPORTED;
+}
+
+/* ---- Added tokens, decoder, post-processor ---- */
+
+static FsiStatus
+read_added(TokBuild *b, const json_t *list)
+{
+	static const char *const keys[] = {
+		"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special", NULL
+	};
+	const json_t *item;
+	size_t		i;
+
+	json_array_foreach(list, i, item)
+	{
+		const json_t *id = json_object_get(item, "id"),
+				   *content = json_object_get(item, "content");
+		bool		special = toksrc_bool(item, "special", false);
+		uint8_t		flags = special ? TOK_SPECIAL : 0;
+
+		FSI_TRY(toksrc_only_keys(item, "added token", keys, b->err));
+		if (!json_is_integer(id) || !json_is_string(content))
+			return fsi_fail(b->err, FSI_CORRUPT, "added token %zu has no id or no content", i);
+		if (toksrc_bool(item, "single_word", false))
+			return fsi_fail(b->err, FSI_UNSUPPORTED, "added token \"%.100s\" with the flag \"single_word\" is not supported",
+							json_string_value(content));
+		flags |= toksrc_bool(item, "lstrip", false) ? TOK_LSTRIP : 0;
+		flags |= toksrc_bool(item, "rstrip", false) ? TOK_RSTRIP : 0;
+		FSI_TRY(build_added(b, json_integer_value(id), json_string_value(content), json_string_length(content),
+							flags, toksrc_bool(item, "normalized", !special)));
+	}
+	return FSI_OK;
+}
+
+static FsiStatus
+read_decoder(TokBuild *b, const json_t *decoder)
+{
+	const char *type = type_of(decoder);
+
+	if (b->kind == TOK_WORDPIECE)
+	{
+		if (decoder != NULL && strcmp(type, "WordPiece") != 0)
+			return unsupported(b, "decoder for WordPiece", type);
+		b->flags |= toksrc_bool(decoder, "cleanup", true) ? TOK_CLEANUP : 0;
+	}
+	else if (decoder != NULL && strcmp(type, "ByteLevel") != 0)
+		return unsupported(b, "decoder for BPE", type);
+	return FSI_OK;
+}
+
+/* Token of a template's item, or TOK_NONE if it is the text's place. */
+static int32_t
+template_token(const TokBuild *b, const json_t *item)
+{
+	const json_t *id = json_object_get(json_object_get(item, "SpecialToken"), "id");
+
+	return json_is_string(id) ? build_find(b, json_string_value(id), json_string_length(id)) : TOK_NONE;
+}
+
+/* A template "bos text eos" names the marks. */
+static void
+read_post_processor(TokBuild *b, const json_t *post, int depth)
+{
+	const char *type = type_of(post);
+
+	if (strcmp(type, "Sequence") == 0 && depth < 8)
+	{
+		const json_t *item;
+		size_t		i;
+
+		json_array_foreach(json_object_get(post, "processors"), i, item)
+			read_post_processor(b, item, depth + 1);
+	}
+	else if (strcmp(type, "TemplateProcessing") == 0)
+	{
+		const json_t *single = json_object_get(post, "single");
+		size_t		n = json_array_size(single);
+		TokRole		first = b->kind == TOK_BPE ? TOK_ROLE_BOS : TOK_ROLE_CLS,
+					last = b->kind == TOK_BPE ? TOK_ROLE_EOS : TOK_ROLE_SEP;
+
+		if (n > 1)
+		{
+			b->role[first] = template_token(b, json_array_get(single, 0));
+			b->role[last] = template_token(b, json_array_get(single, n - 1));
+		}
+	}
+}
+
+FsiStatus
+toksrc_read_tokenizer_json(TokBuild *b, const json_t *root)
+{
+	static const char *const keys[] = {
+		"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
+		"decoder", "model", NULL
+	};
+
+	FSI_TRY(toksrc_only_keys(root, "tokenizer.json", keys, b->err));
+	FSI_TRY(read_model(b, json_object_get(root, "model")));
+	FSI_TRY(read_normalizer(b, toksrc_get(root, "normalizer"), 0));
+	FSI_TRY(read_pre_tokenizer(b, toksrc_get(root, "pre_tokenizer")));
+	FSI_TRY(read_added(b, toksrc_get(root, "added_tokens")));
+	FSI_TRY(read_decoder(b, toksrc_get(root, "decoder")));
+	read_post_processor(b, toksrc_get(root, "post_processor"), 0);
+	return FSI_OK;
+}

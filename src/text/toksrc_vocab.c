@@ -1,0 +1,95 @@
+/*
+ * toksrc_vocab.c
+ *	  Vocabularies that stand in files of their own: BERT's vocab.txt, GPT-2's vocab.json
+ *	  and merges.txt.
+ */
+#include <string.h>
+
+#include "tokbuild.h"
+
+/* The line at *at without its end; false at the end of the data. */
+static bool
+next_line(const uint8_t *data, size_t len, size_t *at, const char **line, size_t *line_len)
+{
+	const uint8_t *newline;
+	size_t		end;
+
+	if (*at >= len)
+		return false;
+	newline = memchr(data + *at, '\n', len - *at);
+	end = newline != NULL ? (size_t) (newline - data) : len;
+	*line = (const char *) data + *at;
+	*line_len = end - *at;
+	if (*line_len > 0 && data[end - 1] == '\r')
+		(*line_len)--;
+	*at = end + 1;
+	return true;
+}
+
+static FsiStatus
+check_utf8(const char *name, const uint8_t *data, size_t len, FsiError *err)
+{
+	size_t		bad = text_utf8_valid((const char *) data, len);
+
+	if (bad < len)
+		return fsi_fail(err, FSI_CORRUPT, "%s is not valid UTF-8 at byte %zu", name, bad);
+	return FSI_OK;
+}
+
+FsiStatus
+toksrc_read_vocab_txt(TokBuild *b, const uint8_t *data, size_t len)
+{
+	const char *line;
+	size_t		line_len,
+				at = 0;
+	int64_t		id = 0;
+
+	FSI_TRY(check_utf8("vocab.txt", data, len, b->err));
+	while (next_line(data, len, &at, &line, &line_len))
+		FSI_TRY(build_token(b, id++, line, line_len, TOK_IN_MODEL));
+	return FSI_OK;
+}
+
+FsiStatus
+toksrc_read_vocab_json(TokBuild *b, const json_t *vocab)
+{
+	const char *token;
+	json_t	   *id;
+
+	if (!json_is_object(vocab))
+		return fsi_fail(b->err, FSI_CORRUPT, "tokenizer has no vocabulary of strings and ids");
+	json_object_foreach((json_t *) vocab, token, id)
+	{
+		if (!json_is_integer(id))
+			return fsi_fail(b->err, FSI_CORRUPT, "token \"%.100s\" has no integer id", token);
+		FSI_TRY(build_token(b, json_integer_value(id), token, strlen(token), TOK_IN_MODEL));
+	}
+	return FSI_OK;
+}
+
+FsiStatus
+toksrc_read_merges_txt(TokBuild *b, const uint8_t *data, size_t len)
+{
+	const char *line;
+	size_t		line_len,
+				at = 0,
+				n_lines = 0;
+
+	FSI_TRY(check_utf8("merges.txt", data, len, b->err));
+	while (next_line(data, len, &at, &line, &line_len))
+		n_lines++;
+	FSI_TRY(build_merges(b, n_lines));
+	at = 0;
+	for (size_t number = 1; next_line(data, len, &at, &line, &line_len); number++)
+	{
+		const char *space;
+
+		if (line_len == 0 || (number == 1 && line[0] == '#' && line_len >= 8 && memcmp(line, "#version", 8) == 0))
+			continue;
+		space = memchr(line, ' ', line_len);
+		if (space == NULL || memchr(space + 1, ' ', line_len - (size_t) (space + 1 - line)) != NULL)
+			return fsi_fail(b->err, FSI_CORRUPT, "merges.txt: line %zu is not two tokens", number);
+		FSI_TRY(build_merge(b, line, (size_t) (space - line), space + 1, line_len - (size_t) (space + 1 - line)));
+	}
+	return FSI_OK;
+}
