@@ -23,7 +23,9 @@
 #include "trie.h"
 #include "work.h"
 
+#ifndef TRIE_KV_BYTES			/* a test has a second copy of this file that keeps less */
 #define TRIE_KV_BYTES ((size_t) 64 << 20)
+#endif
 #define ROUND_VISITS 256
 #define ROUND_TOKENS 1024		/* of TRIE_SEQUENCE, whose hidden rows are all kept for the round */
 #define HEAD_ROWS 32			/* full-vocabulary logits at a time: 2.7 MB for 21,128 tokens */
