@@ -1,0 +1,20 @@
+/*
+ * fsi_compat.h
+ *	  Differences between PostgreSQL versions, in one place.
+ *
+ * Included by every file of the upper floor right after postgres.h.  PostgreSQL 15 is what
+ * Debian 12 ships and what the tests run on.
+ */
+#ifndef FSI_COMPAT_H
+#define FSI_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "fsi_intent requires PostgreSQL 15 or later"
+#endif
+
+/* VARDATA_ANY and its kin left postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#endif

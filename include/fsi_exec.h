@@ -1,0 +1,114 @@
+/*
+ * fsi_exec.h
+ *	  From a question (intents, examples, options) and messages to answers and scores.
+ *
+ * A question is prepared once into an ExecSet: segments layout, the projected vectors of
+ * its names, descriptions and examples; prompt layout, the keys and values of everything
+ * before the message and the trie of labels.  Sets, and the vectors they share, are kept in
+ * one cache per backend, bounded by fsi_intent.cache_size, least recently used out first.
+ * Nothing that is kept changes an answer: every path gives equal bits.
+ *
+ * Messages are then run in batches of up to 64 rows or 512 tokens.  Scratch lives in a
+ * memory context of the call; the forward pass's own scratch is kept per backend.  Errors
+ * are raised by ereport(), also a pending cancel, at most one layer late.
+ */
+#ifndef FSI_EXEC_H
+#define FSI_EXEC_H
+
+#include "postgres.h"
+
+#include "fsi_compat.h"
+#include "fsi_engine.h"
+#include "fsi_host.h"
+#include "fsi_store.h"
+
+typedef enum ExecScoring { EXEC_TRIE = 0, EXEC_SEQUENCE } ExecScoring;
+
+typedef struct ExecExample
+{
+	HostText	text;
+	int			intent;			/* index into the question's intents */
+} ExecExample;
+
+/* Checked arguments of a call, in the caller's memory; strings are UTF-8. */
+typedef struct ExecQuestion
+{
+	const StoreModel *model;
+	char	   *model_name;		/* NULL: the default model */
+	int			n_intents;
+	HostText   *intents;		/* distinct, trimmed, in the order given */
+	text	  **labels;			/* their first spelling, in the database's encoding: the answers */
+	int		   *canonical;		/* intents in ascending byte order */
+	HostText   *descriptions;	/* NULL, or [n_intents], s NULL where there is none */
+	int			n_examples;
+	ExecExample *examples;
+	HostText	other;
+	text	   *other_label;	/* NULL: no "none of these" */
+	HostText	template_text,
+				instructions;
+	bool		scoring_given;
+	ExecScoring scoring;
+	double		min_score;		/* 0: none */
+} ExecQuestion;
+
+/* What identifies a question: the arguments' own bytes. */
+typedef struct ExecKey
+{
+	const void *intents;
+	size_t		intents_len;
+	const void *options;		/* NULL without */
+	size_t		options_len;
+} ExecKey;
+
+typedef struct ExecSet ExecSet;
+
+/* A call site's memory of its last set: valid as long as nothing was evicted since. */
+typedef struct ExecSlot
+{
+	ExecSet    *set;
+	uint64		evictions;
+	uint64		generation;
+	bool		warned;			/* the statement's one warning about a shortened message */
+} ExecSlot;
+
+#define EXEC_NO_ANSWER (-1)
+
+typedef struct ExecAnswer
+{
+	int			label;			/* index into the set's labels, or EXEC_NO_ANSWER */
+	int			tokens;			/* of the message */
+	bool		shortened;
+} ExecAnswer;
+
+extern void exec_init(void);	/* settings */
+/* Name of the CPU level that this backend runs at. */
+extern const char *exec_simd_name(void);
+
+/* The slot's set for key, or a kept one; NULL: prepare it. */
+extern ExecSet *exec_find(ExecSlot *slot, const ExecKey *key);
+extern ExecSet *exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *question);
+
+/* Labels in canonical order (ascending bytes), "other" last. */
+extern int	exec_n_labels(const ExecSet *set);
+extern const text *exec_label(const ExecSet *set, int label);
+extern const StoreModel *exec_set_model(const ExecSet *set);
+extern const char *exec_model_name(const ExecSet *set);
+
+/*
+ * Answer n messages.  scores: NULL, or [n][exec_n_labels()], each row summing to 1.
+ * The WARNING about shortened messages is raised once per slot.
+ */
+extern void exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages,
+						  ExecAnswer *answers, double *scores);
+
+/* ---- Single texts. ---- */
+
+/* Unit vector of a text, [n_embd], in the current memory context. */
+extern float *exec_embed(const StoreModel *model, ExecSlot *slot, HostText message);
+/* Ids of a text with the tokens that the model puts around it. */
+extern TokIds exec_tokens(const StoreModel *model, HostText message, FsiArena *arena);
+extern text *exec_generate(const StoreModel *model, const char *name, HostText prompt, const SampleOptions *options);
+/* What the model sees, as text. */
+extern text *exec_prompt_text(const ExecQuestion *question, HostText message);
+
+#endif

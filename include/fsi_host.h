@@ -1,0 +1,50 @@
+/*
+ * fsi_host.h
+ *	  The lower floor as a guest of PostgreSQL: memory contexts, errors, interrupts, encodings.
+ *
+ * A Host is an FsiHost whose memory comes from one memory context, so that whatever the
+ * lower floor forgets at an error is freed with the context, and that stops when the
+ * backend was asked to.  FsiError becomes ereport() with a precise SQLSTATE.  Nothing here
+ * throws while the lower floor is on the stack.
+ */
+#ifndef FSI_HOST_H
+#define FSI_HOST_H
+
+#include "postgres.h"
+
+#include "fsi_base.h"
+#include "fsi_compat.h"
+
+/* A string of UTF-8, not NUL-terminated; s NULL: not given. */
+typedef struct HostText
+{
+	const char *s;
+	size_t		len;
+} HostText;
+
+/* Memory from context (which may be reset or deleted to free all of it at once). */
+extern void host_init(FsiHost *host, MemoryContext context);
+
+/* Raise err as an ERROR; a cancelled call processes the pending interrupt first. */
+extern void host_report(const FsiError *err) pg_attribute_noreturn();
+
+/* Run a call of the lower floor that fills the local variable "err". */
+#define HOST_TRY(call) \
+	do { if (unlikely((call) != FSI_OK)) host_report(&err); } while (0)
+
+/* As fsi_arena_array(), but raises "out of memory". */
+extern void *host_array(FsiArena *arena, size_t n, size_t size);
+
+/*
+ * UTF-8 of a string in the database's encoding (itself where that is UTF-8).  Under SQL_ASCII the
+ * bytes must be UTF-8: else ERROR 22021 with the offset of the first byte that is not.
+ */
+extern HostText host_utf8(const char *s, size_t len);
+extern HostText host_utf8_text(const text *t);
+/* A text in the database's encoding from UTF-8; ERROR 22P05 for a character that it lacks. */
+extern text *host_text(const char *utf8, size_t len);
+
+/* The string for an error message: at most 60 bytes of it, "…" where it was cut. */
+extern const char *host_excerpt(const char *s, size_t len);
+
+#endif

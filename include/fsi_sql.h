@@ -1,0 +1,29 @@
+/*
+ * fsi_sql.h
+ *	  The SQL-callable functions' shared part: checks of arguments and options.
+ *
+ * Every function that takes intents and options goes through args_question(), so that an
+ * error has the same words and SQLSTATE wherever it is met.  Results are in the current
+ * memory context.
+ */
+#ifndef FSI_SQL_H
+#define FSI_SQL_H
+
+#include "postgres.h"
+
+#include "utils/array.h"
+#include "utils/jsonb.h"
+
+#include "fsi_compat.h"
+#include "fsi_exec.h"
+
+#define ARGS_MAX_INTENTS 10000
+#define ARGS_MAX_EXAMPLES 100000
+
+/* Check intents and options (NULL: none given) and find the model. */
+extern void args_question(ArrayType *intents, Jsonb *options, ExecQuestion *question);
+
+/* 2202E unless the array has at most one dimension. */
+extern void args_check_one_dimension(ArrayType *array, const char *what);
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * exec.h
+ *	  Between the files of the exec room: a call's scratch, the cache, the prepared set.
+ */
+#ifndef EXEC_H
+#define EXEC_H
+
+#include "postgres.h"
+
+#include "lib/ilist.h"
+
+#include "fsi_compat.h"
+#include "fsi_exec.h"
+
+/* A call's own scratch: a memory context under the current one, gone at exec_call_end() or at an error. */
+typedef struct ExecCall
+{
+	MemoryContext context;
+	FsiHost		host;
+	FsiArena	arena;
+} ExecCall;
+
+extern void exec_call_begin(ExecCall *call);
+extern void exec_call_end(ExecCall *call);
+
+/* The backend's scratch for forward passes, at the CPU level of fsi_intent.simd. */
+extern Gpt2Work *exec_work(void);
+
+/* --- cache.c --- */
+
+typedef enum CacheKind { CACHE_SEGMENT = 1, CACHE_SET } CacheKind;
+
+typedef struct CachePart
+{
+	const void *data;
+	size_t		len;
+} CachePart;
+
+#define CACHE_PARTS 3
+
+/* Head of everything kept.  The key's bytes are compared, never the hash alone. */
+typedef struct CacheEntry
+{
+	dlist_node	lru;
+	struct CacheEntry *chain;	/* same bucket */
+	CacheKind	kind;
+	uint64		hash;
+	uint64		epoch;			/* call that used it last: never evicted during that call */
+	int			refs;			/* sets that point at this segment */
+	size_t		bytes;
+	MemoryContext context;		/* set: holds all of it; segment: NULL, one chunk */
+	size_t		part_len[CACHE_PARTS];
+	const char *key;			/* the parts, one after the other */
+} CacheEntry;
+
+extern MemoryContext cache_context(void);
+extern void cache_new_epoch(void);
+extern uint64 cache_evictions(void);
+extern CacheEntry *cache_find(CacheKind kind, const CachePart parts[CACHE_PARTS]);
+extern bool cache_matches(const CacheEntry *entry, const CachePart parts[CACHE_PARTS]);
+extern size_t cache_key_bytes(const CachePart parts[CACHE_PARTS]);
+/* Fill in the entry's head and keep it; key points at memory of the entry. */
+extern void cache_keep(CacheEntry *entry, CacheKind kind, const CachePart parts[CACHE_PARTS],
+					   char *key, size_t bytes, MemoryContext context);
+extern void cache_touch(CacheEntry *entry);
+extern void cache_forget(CacheEntry *entry);
+/* Forget the oldest until fsi_intent.cache_size is kept to; call it when a set is complete. */
+extern void cache_trim(void);
+extern size_t cache_bytes(void);
+
+/* --- the set, shared by set.c, segments.c, prompt.c --- */
+
+/* A text that was encoded as a candidate's name, description or example. */
+typedef struct SegmentEntry
+{
+	CacheEntry	head;
+	TokIds		ids;
+	SegmentVec	vec;
+} SegmentEntry;
+
+struct ExecSet
+{
+	CacheEntry	head;
+	const StoreModel *model;
+	char	   *model_name;		/* NULL: the default */
+	uint64		generation;		/* of the store, when the name was last looked up */
+	FsiHost		host;			/* memory of the set */
+	FsiArena	arena;
+	int			n_labels;		/* candidates, and "other" last if there is one */
+	int			n_candidates;
+	bool		with_other;
+	text	  **labels;
+	double		min_score;
+	ExecScoring scoring;
+	/* segments layout */
+	PointingCandidate *candidates;
+	int			n_segments;
+	SegmentEntry **segments;	/* every one the set points at, for the reference counts */
+	/* prompt layout */
+	KvRun		prefix;
+	TokIds		suffix;			/* after the message, with the token that ends a prompt */
+	bool		has_lead;		/* where suffix is empty, the prefix's last token goes before the message */
+	int32_t		lead;
+	int			room;			/* tokens left for a message */
+	Trie	   *trie;
+};
+
+extern void segments_prepare(ExecSet *set, const ExecQuestion *question, ExecCall *call);
+extern void segments_classify(ExecSet *set, ExecCall *call, int n, const HostText *messages, const TokIds *ids,
+							  ExecAnswer *answers, double *scores);
+extern text *segments_prompt_text(const ExecQuestion *question, HostText message);
+
+extern void prompt_prepare(ExecSet *set, const ExecQuestion *question, ExecCall *call);
+extern void prompt_classify(ExecSet *set, ExecCall *call, int n, const TokIds *ids,
+							ExecAnswer *answers, double *scores);
+extern text *prompt_prompt_text(const ExecQuestion *question, HostText message, ExecCall *call);
+
+/* The message without its middle if it is longer than any context could need; *clipped says so. */
+extern HostText exec_clip(HostText message, bool *clipped, FsiArena *arena);
+
+/* The set's answer from one row of scores (all labels): the best, lowest label first, or by min_score. */
+extern int	set_choose(const ExecSet *set, const double *scores);
+
+#endif

@@ -1,0 +1,271 @@
+/*
+ * prompt.c
+ *	  Prompt layout: keys and values of everything before the message once, then message and labels per row.
+ *
+ * A row reads: prefix (kept), message, suffix, the token that ends a prompt; its answer is
+ * read off a trie of the labels' tokens.  Nobody's text is trusted: a literal special token
+ * in a message, an example or an intent stays plain text.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "exec.h"
+
+/* A prompt that leaves less than this to the message is the caller's mistake. */
+#define MESSAGE_ROOM_MIN 16
+/* Tokens of the prefix per forward pass. */
+#define PREFIX_STEP 512
+
+/* The prompt's two parts as text, before and after the message. */
+typedef struct PromptParts
+{
+	HostText	prefix,
+				suffix;
+} PromptParts;
+
+static PromptParts
+render(const ExecQuestion *q, FsiArena *arena)
+{
+	FsiError	err = {0};
+	PromptSpec	spec = {0};
+	const char **intents = host_array(arena, q->n_intents, sizeof(char *));
+	size_t	   *intent_lens = host_array(arena, q->n_intents, sizeof(size_t));
+	PromptExample *examples = host_array(arena, q->n_examples, sizeof(PromptExample));
+	const char **descriptions = host_array(arena, q->n_intents, sizeof(char *));
+	size_t	   *description_lens = host_array(arena, q->n_intents, sizeof(size_t));
+	char	   *prefix;
+	char	   *suffix;
+	PromptParts parts;
+
+	for (int i = 0; i < q->n_intents; i++)
+	{
+		intents[i] = q->intents[i].s;
+		intent_lens[i] = q->intents[i].len;
+		descriptions[i] = q->descriptions ? q->descriptions[i].s : NULL;
+		description_lens[i] = q->descriptions ? q->descriptions[i].len : 0;
+	}
+	for (int i = 0; i < q->n_examples; i++)
+	{
+		const ExecExample *e = &q->examples[i];
+
+		examples[i] = (PromptExample) {e->text.s, e->text.len, intents[e->intent], intent_lens[e->intent]};
+	}
+	spec.template_text = q->template_text.s;
+	spec.template_len = q->template_text.len;
+	spec.instructions = q->instructions.s;
+	spec.instructions_len = q->instructions.len;
+	spec.n_intents = q->n_intents;
+	spec.intents = intents;
+	spec.intent_lens = intent_lens;
+	spec.descriptions = q->descriptions ? descriptions : NULL;
+	spec.description_lens = q->descriptions ? description_lens : NULL;
+	spec.n_examples = q->n_examples;
+	spec.examples = examples;
+	spec.other = q->other.s;
+	spec.other_len = q->other.len;
+	HOST_TRY(prompt_render(&spec, arena, &prefix, &parts.prefix.len, &suffix, &parts.suffix.len, &err));
+	parts.prefix.s = prefix;
+	parts.suffix.s = suffix;
+	return parts;
+}
+
+/* first (unless TOK_NONE), the text's tokens, last (unless TOK_NONE). */
+static TokIds
+tokens_between(const Tokenizer *tok, int32_t first, HostText t, int32_t last, FsiArena *arena)
+{
+	FsiError	err = {0};
+	TokIds		plain;
+	TokIds		out;
+
+	HOST_TRY(tok_encode_plain(tok, t.s, t.len, arena, &plain, &err));
+	out.ids = host_array(arena, plain.n + 2, sizeof(int32_t));
+	out.n = 0;
+	if (first != TOK_NONE)
+		out.ids[out.n++] = first;
+	memcpy(out.ids + out.n, plain.ids, sizeof(int32_t) * plain.n);
+	out.n += plain.n;
+	if (last != TOK_NONE)
+		out.ids[out.n++] = last;
+	return out;
+}
+
+/* A byte-level vocabulary has one token for " refund" and others for "refund": a label follows a word, so it has the space. */
+static HostText
+label_text(const Tokenizer *tok, HostText label, HostText suffix, FsiArena *arena)
+{
+	char	   *s;
+
+	if (tok->kind != TOK_BPE || suffix.len == 0 || strchr(" \t\n", suffix.s[suffix.len - 1]) != NULL)
+		return label;
+	s = host_array(arena, label.len + 1, 1);
+	s[0] = ' ';
+	memcpy(s + 1, label.s, label.len);
+	return (HostText) {s, label.len + 1};
+}
+
+static void
+build_trie(ExecSet *set, const ExecQuestion *q, HostText suffix)
+{
+	FsiError	err = {0};
+	const Tokenizer *tok = &set->model->file.tok;
+	TokIds	   *ids = host_array(&set->arena, set->n_labels, sizeof(TokIds));
+	const char **names = host_array(&set->arena, set->n_labels, sizeof(char *));
+
+	for (int i = 0; i < set->n_labels; i++)
+	{
+		HostText	label = i < q->n_intents ? q->intents[q->canonical[i]] : q->other;
+
+		names[i] = fsi_arena_strndup(&set->arena, label.s, label.len);
+		HOST_TRY(names[i] ? FSI_OK : fsi_nomem(&err, label.len));
+		ids[i] = tokens_between(tok, TOK_NONE, label_text(tok, label, suffix, &set->arena), TOK_NONE, &set->arena);
+		if (ids[i].n == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("intent \"%s\" has nothing that the model can read",
+							host_excerpt(label.s, label.len))));
+	}
+	HOST_TRY(trie_build(&set->model->file.model.cfg, set->n_labels, ids, names, &set->arena, &set->trie, &err));
+}
+
+/* Tokens left to a message beside the prefix, the suffix and the longest label. */
+static void
+find_room(ExecSet *set, size_t n_prefix)
+{
+	int			limit = set->model->file.model.cfg.n_positions;
+	size_t		taken = n_prefix + set->suffix.n + trie_max_tokens(set->trie);
+
+	if (taken + MESSAGE_ROOM_MIN > (size_t) limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("intents, examples and instructions have %zu tokens, which leaves no room for a message", taken),
+				 errdetail("Model \"%s\" reads at most %d tokens, of which a message needs %d.",
+						   exec_model_name(set), limit, MESSAGE_ROOM_MIN),
+				 errhint("Give fewer or shorter examples, descriptions or intents.")));
+	set->room = limit - (int) taken;
+}
+
+static void
+compute_prefix(ExecSet *set, TokIds prefix, ExecCall *call)
+{
+	FsiError	err = {0};
+	const Gpt2Model *model = &set->model->file.model;
+	float	   *hidden = host_array(&call->arena, model->cfg.n_embd, sizeof(float));
+
+	HOST_TRY(kv_alloc(&model->cfg, KERN_ROUND_UP((int) prefix.n, KERN_LANES), &set->arena, &set->prefix, &err));
+	for (size_t at = 0; at < prefix.n; at += PREFIX_STEP)
+	{
+		Gpt2Seq		seq = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		seq.own = &set->prefix;
+		seq.tokens = prefix.ids + at;
+		seq.n_token = (int) Min(prefix.n - at, PREFIX_STEP);
+		HOST_TRY(gpt2_forward(model, exec_work(), 1, &seq, GPT2_LAST, hidden, &err));
+	}
+}
+
+void
+prompt_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
+{
+	const StoreModel *model = set->model;
+	const Gpt2Config *cfg = &model->file.model.cfg;
+	PromptParts parts = render(q, &call->arena);
+	TokIds		prefix = tokens_between(&model->file.tok, cfg->begin, parts.prefix, TOK_NONE, &call->arena);
+
+	set->suffix = tokens_between(&model->file.tok, TOK_NONE, parts.suffix, cfg->end_prompt, &set->arena);
+	build_trie(set, q, parts.suffix);
+	find_room(set, prefix.n);
+
+	/* An answer is read off a token's state, so a row must have one even where the message is empty. */
+	if (set->suffix.n == 0 && prefix.n > 0)
+	{
+		set->lead = prefix.ids[prefix.n - 1];
+		set->has_lead = true;
+		prefix.n--;
+	}
+	if (prefix.n > 0)
+		compute_prefix(set, prefix, call);
+}
+
+/* What a row adds to the prefix: the lead, the message (head and tail where it is too long), the suffix. */
+static TokIds
+row_tokens(const ExecSet *set, TokIds message, FsiArena *arena)
+{
+	size_t		keep = Min(message.n, (size_t) set->room);
+	size_t		tail = keep < message.n ? keep / 2 : 0;
+	size_t		head = keep - tail;
+	TokIds		out = {host_array(arena, keep + set->suffix.n + 1, sizeof(int32_t)), 0};
+
+	if (set->has_lead)
+		out.ids[out.n++] = set->lead;
+	memcpy(out.ids + out.n, message.ids, sizeof(int32_t) * head);
+	out.n += head;
+	memcpy(out.ids + out.n, message.ids + message.n - tail, sizeof(int32_t) * tail);
+	out.n += tail;
+	memcpy(out.ids + out.n, set->suffix.ids, sizeof(int32_t) * set->suffix.n);
+	out.n += set->suffix.n;
+	if (out.n == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the prompt is empty"),
+				 errhint("Give a template with words beside {text}.")));
+	return out;
+}
+
+void
+prompt_classify(ExecSet *set, ExecCall *call, int n, const TokIds *ids, ExecAnswer *answers, double *scores)
+{
+	FsiError	err = {0};
+	const Gpt2Model *model = &set->model->file.model;
+	FsiArena   *arena = &call->arena;
+	const KvRun *prefix = &set->prefix;
+	int			n_prefix = prefix->count > 0 ? 1 : 0;
+	Gpt2Seq    *seqs = host_array(arena, n, sizeof(Gpt2Seq));
+	KvRun	   *own = host_array(arena, n, sizeof(KvRun));
+	TrieRow    *rows = host_array(arena, n, sizeof(TrieRow));
+	float	   *hidden = host_array(arena, (size_t) n * model->cfg.n_embd, sizeof(float));
+	bool		best_alone = scores == NULL && set->min_score == 0 && set->scoring == EXEC_TRIE;
+
+	for (int i = 0; i < n; i++)
+	{
+		TokIds		tokens = row_tokens(set, ids[i], arena);
+		const KvRun **context = host_array(arena, 2, sizeof(KvRun *));
+
+		HOST_TRY(kv_alloc(&model->cfg, KERN_ROUND_UP((int) tokens.n, KERN_LANES), arena, &own[i], &err));
+		context[0] = prefix;
+		context[n_prefix] = &own[i];
+		seqs[i] = (Gpt2Seq) {.n_context = n_prefix, .context = context, .own = &own[i],
+			.n_token = (int) tokens.n, .tokens = tokens.ids};
+		rows[i] = (TrieRow) {.n_context = n_prefix + 1, .context = context,
+			.hidden = hidden + (size_t) i * model->cfg.n_embd};
+		if (!best_alone)
+			rows[i].score = host_array(arena, set->n_labels, sizeof(double));
+	}
+	HOST_TRY(gpt2_forward(model, exec_work(), n, seqs, GPT2_LAST, hidden, &err));
+	CHECK_FOR_INTERRUPTS();
+	HOST_TRY(trie_score_rows(model, exec_work(), set->trie, n, rows,
+							 best_alone ? TRIE_BEST : set->scoring == EXEC_SEQUENCE ? TRIE_SEQUENCE : TRIE_ALL,
+							 arena, &err));
+	for (int i = 0; i < n; i++)
+	{
+		answers[i].label = best_alone ? rows[i].best : set_choose(set, rows[i].score);
+		if (scores != NULL)
+			memcpy(scores + (size_t) i * set->n_labels, rows[i].score, sizeof(double) * set->n_labels);
+	}
+}
+
+text *
+prompt_prompt_text(const ExecQuestion *q, HostText message, ExecCall *call)
+{
+	PromptParts parts = render(q, &call->arena);
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendBinaryStringInfo(&out, parts.prefix.s, (int) parts.prefix.len);
+	appendBinaryStringInfo(&out, message.s, (int) message.len);
+	appendBinaryStringInfo(&out, parts.suffix.s, (int) parts.suffix.len);
+	return host_text(out.data, out.len);
+}

@@ -1,0 +1,333 @@
+/*
+ * segments.c
+ *	  Segments layout: encode names, descriptions and examples once, compare messages with them.
+ *
+ * Every text that was encoded is kept on its own, by model and text, so that sets which
+ * share texts share the work and the memory.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "exec.h"
+
+/* Texts encoded per forward pass while a set is prepared. */
+#define ENCODE_ROWS 64
+#define ENCODE_TOKENS 512
+
+/* A text of the question on its way to its SegmentEntry. */
+typedef struct Wanted
+{
+	HostText	text;
+	const char *what;			/* "intent", "description of intent", "example" */
+	HostText	intent;
+	SegmentEntry *entry;
+	TokIds		ids;			/* of one that is not kept yet */
+} Wanted;
+
+static void
+text_parts(const StoreModel *const *model, HostText t, CachePart parts[CACHE_PARTS])
+{
+	parts[0].data = model;
+	parts[0].len = sizeof(*model);
+	parts[1].data = t.s;
+	parts[1].len = t.len;
+	parts[2].data = NULL;
+	parts[2].len = 0;
+}
+
+/* Spelling features of a text by the model's normaliser and idf table. */
+static void
+spell_text(const StoreModel *model, HostText t, FsiArena *arena, SpellVec *out)
+{
+	FsiError	err = {0};
+	char	   *normal;
+	size_t		normal_len;
+
+	HOST_TRY(tok_normalize(&model->file.tok, t.s, t.len, arena, &normal, &normal_len, &err));
+	HOST_TRY(spell_features(normal, normal_len, model->file.spelling_idf, arena, out, &err));
+}
+
+static void
+check_fits(const ExecQuestion *q, const Wanted *w)
+{
+	const Gpt2Config *cfg = &q->model->file.model.cfg;
+	int			room = cfg->n_positions - 2;
+
+	if (w->ids.n > (size_t) room)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s \"%s\" has %zu tokens, more than the %d that the model reads",
+						w->what, host_excerpt(w->text.s, w->text.len), w->ids.n, room),
+				 errhint("Shorten it, for example with left(text, %d).", room)));
+}
+
+/* One chunk: head, vector, buckets, weights, ids, key. */
+static SegmentEntry *
+keep_segment(const StoreModel *model, const Wanted *w, const float *z, FsiArena *arena)
+{
+	const KernOps *ops = gpt2_work_ops(exec_work());
+	int			n_embd = model->file.model.cfg.n_embd;
+	SpellVec	spell;
+	CachePart	parts[CACHE_PARTS];
+	SegmentEntry *entry;
+	size_t		bytes;
+	char	   *at;
+	float	   *proj;
+
+	spell_text(model, w->text, arena, &spell);
+	text_parts(&model, w->text, parts);
+	bytes = MAXALIGN(sizeof(SegmentEntry)) + sizeof(float) * n_embd +
+		(sizeof(uint32_t) + sizeof(float)) * spell.n + sizeof(int32_t) * w->ids.n + cache_key_bytes(parts);
+	entry = MemoryContextAllocHuge(cache_context(), bytes);
+	at = (char *) entry + MAXALIGN(sizeof(SegmentEntry));
+
+	proj = (float *) at;
+	segment_project(&model->file.model, ops, z, false, proj);
+	entry->vec.proj = proj;
+	at += sizeof(float) * n_embd;
+	entry->vec.spell.bucket = (uint32_t *) at;
+	memcpy(at, spell.bucket, sizeof(uint32_t) * spell.n);
+	at += sizeof(uint32_t) * spell.n;
+	entry->vec.spell.weight = (float *) at;
+	memcpy(at, spell.weight, sizeof(float) * spell.n);
+	at += sizeof(float) * spell.n;
+	entry->vec.spell.n = spell.n;
+	entry->ids.ids = (int32_t *) at;
+	memcpy(at, w->ids.ids, sizeof(int32_t) * w->ids.n);
+	at += sizeof(int32_t) * w->ids.n;
+	entry->ids.n = w->ids.n;
+	cache_keep(&entry->head, CACHE_SEGMENT, parts, at, GetMemoryChunkSpace(entry), NULL);
+	return entry;
+}
+
+/* Encode a batch of texts that are not kept yet. */
+static void
+encode_batch(const StoreModel *model, ExecCall *call, int n, Wanted **batch)
+{
+	FsiError	err = {0};
+	TokIds		ids[ENCODE_ROWS];
+	float	   *z = host_array(&call->arena, (size_t) n * model->file.model.cfg.n_embd, sizeof(float));
+
+	for (int i = 0; i < n; i++)
+		ids[i] = batch[i]->ids;
+	HOST_TRY(segment_encode(&model->file.model, exec_work(), n, ids, z, NULL, &call->arena, &err));
+	for (int i = 0; i < n; i++)
+	{
+		CachePart	parts[CACHE_PARTS];
+
+		/* The same text may stand twice in a question. */
+		text_parts(&model, batch[i]->text, parts);
+		batch[i]->entry = (SegmentEntry *) cache_find(CACHE_SEGMENT, parts);
+		if (batch[i]->entry == NULL)
+			batch[i]->entry = keep_segment(model, batch[i], z + (size_t) i * model->file.model.cfg.n_embd,
+										   &call->arena);
+	}
+}
+
+/* Find or encode every wanted text. */
+static void
+encode_wanted(const ExecQuestion *q, ExecCall *call, int n, Wanted *wanted)
+{
+	FsiError	err = {0};
+	FsiArenaMark start = fsi_arena_mark(&call->arena);
+	Wanted	   *batch[ENCODE_ROWS];
+	int			n_batch = 0;
+	size_t		tokens = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		Wanted	   *w = &wanted[i];
+		CachePart	parts[CACHE_PARTS];
+
+		text_parts(&q->model, w->text, parts);
+		w->entry = (SegmentEntry *) cache_find(CACHE_SEGMENT, parts);
+		if (w->entry != NULL)
+			continue;
+		HOST_TRY(tok_encode_plain(&q->model->file.tok, w->text.s, w->text.len, &call->arena, &w->ids, &err));
+		check_fits(q, w);
+		batch[n_batch++] = w;
+		tokens += w->ids.n + 2;
+		if (n_batch == ENCODE_ROWS || tokens >= ENCODE_TOKENS || i == n - 1)
+		{
+			CHECK_FOR_INTERRUPTS();
+			encode_batch(q->model, call, n_batch, batch);
+			fsi_arena_release(&call->arena, start);
+			n_batch = 0;
+			tokens = 0;
+		}
+	}
+	if (n_batch > 0)
+		encode_batch(q->model, call, n_batch, batch);
+	fsi_arena_release(&call->arena, start);
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	const TokIds *x = &(*(Wanted *const *) a)->entry->ids;
+	const TokIds *y = &(*(Wanted *const *) b)->entry->ids;
+	int			cmp = memcmp(x->ids, y->ids, sizeof(int32_t) * Min(x->n, y->n));
+
+	return cmp != 0 ? cmp : (x->n > y->n) - (x->n < y->n);
+}
+
+/* Two intents that the model cannot tell apart, or one that it cannot see, are the caller's mistake. */
+static void
+check_collisions(const ExecQuestion *q, Wanted *names, ExecCall *call)
+{
+	Wanted	  **sorted = host_array(&call->arena, q->n_intents, sizeof(Wanted *));
+
+	for (int i = 0; i < q->n_intents; i++)
+	{
+		sorted[i] = &names[i];
+		if (names[i].entry->ids.n == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("intent \"%s\" has nothing that the model can read",
+							host_excerpt(names[i].text.s, names[i].text.len))));
+	}
+	qsort(sorted, q->n_intents, sizeof(Wanted *), compare_ids);
+	for (int i = 1; i < q->n_intents; i++)
+		if (compare_ids(&sorted[i - 1], &sorted[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("intents \"%s\" and \"%s\" are the same to the model",
+							host_excerpt(sorted[i - 1]->text.s, sorted[i - 1]->text.len),
+							host_excerpt(sorted[i]->text.s, sorted[i]->text.len)),
+					 errdetail("They have the same tokens after normalisation."),
+					 errhint("Leave one of them out, or spell them differently.")));
+}
+
+/* Names in canonical order, then descriptions, then examples; how many. */
+static int
+list_wanted(const ExecQuestion *q, Wanted *wanted)
+{
+	int			n = 0;
+
+	for (int i = 0; i < q->n_intents; i++)
+		wanted[n++] = (Wanted) {.text = q->intents[q->canonical[i]], .what = "intent"};
+	for (int i = 0; q->descriptions != NULL && i < q->n_intents; i++)
+		if (q->descriptions[q->canonical[i]].s != NULL)
+			wanted[n++] = (Wanted) {.text = q->descriptions[q->canonical[i]], .what = "description"};
+	for (int i = 0; i < q->n_examples; i++)
+		wanted[n++] = (Wanted) {.text = q->examples[i].text, .what = "example"};
+	return n;
+}
+
+/* Candidate i is the i-th intent in canonical order. */
+static void
+fill_candidates(ExecSet *set, const ExecQuestion *q, Wanted *wanted, ExecCall *call)
+{
+	int		   *rank = host_array(&call->arena, q->n_intents, sizeof(int));
+	const SegmentVec **examples = host_array(&set->arena, q->n_examples, sizeof(SegmentVec *));
+	int			at = q->n_intents;
+
+	set->candidates = fsi_arena_zero(&set->arena, q->n_intents, sizeof(PointingCandidate));
+	if (set->candidates == NULL)
+		host_array(&set->arena, SIZE_MAX, 1);
+	for (int i = 0; i < q->n_intents; i++)
+	{
+		rank[q->canonical[i]] = i;
+		set->candidates[i].name = &wanted[i].entry->vec;
+		if (q->descriptions != NULL && q->descriptions[q->canonical[i]].s != NULL)
+			set->candidates[i].description = &wanted[at++].entry->vec;
+	}
+	for (int i = 0; i < q->n_examples; i++)
+		set->candidates[rank[q->examples[i].intent]].n_example++;
+	for (int i = 0; i < q->n_intents; i++)
+	{
+		set->candidates[i].examples = examples;
+		examples += set->candidates[i].n_example;
+		set->candidates[i].n_example = 0;
+	}
+	for (int i = 0; i < q->n_examples; i++)
+	{
+		PointingCandidate *c = &set->candidates[rank[q->examples[i].intent]];
+
+		((const SegmentVec **) c->examples)[c->n_example++] = &wanted[at + i].entry->vec;
+	}
+}
+
+void
+segments_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
+{
+	Wanted	   *wanted = host_array(&call->arena, 2 * (size_t) q->n_intents + q->n_examples, sizeof(Wanted));
+	int			n = list_wanted(q, wanted);
+
+	/* A single answer needs no vectors: exec_classify() does not look. */
+	encode_wanted(q, call, n, wanted);
+	check_collisions(q, wanted, call);
+	fill_candidates(set, q, wanted, call);
+	set->segments = host_array(&set->arena, n, sizeof(SegmentEntry *));
+	set->n_segments = n;
+	for (int i = 0; i < n; i++)
+		set->segments[i] = wanted[i].entry;
+}
+
+void
+segments_classify(ExecSet *set, ExecCall *call, int n, const HostText *messages, const TokIds *ids,
+				  ExecAnswer *answers, double *scores)
+{
+	FsiError	err = {0};
+	const Gpt2Model *model = &set->model->file.model;
+	const KernOps *ops = gpt2_work_ops(exec_work());
+	int			n_embd = model->cfg.n_embd;
+	FsiArena   *arena = &call->arena;
+	float	   *z = host_array(arena, (size_t) n * n_embd, sizeof(float));
+	float	   *proj = host_array(arena, n_embd, sizeof(float));
+	double	   *logit = host_array(arena, set->n_candidates, sizeof(double));
+	double	   *prob = host_array(arena, (size_t) set->n_candidates + 1, sizeof(double));
+
+	HOST_TRY(segment_encode(model, exec_work(), n, ids, z, NULL, arena, &err));
+	for (int i = 0; i < n; i++)
+	{
+		FsiArenaMark row = fsi_arena_mark(arena);
+		SegmentVec	message = {.proj = proj};
+
+		CHECK_FOR_INTERRUPTS();
+		segment_project(model, ops, z + (size_t) i * n_embd, true, proj);
+		spell_text(set->model, messages[i], arena, &message.spell);
+		HOST_TRY(pointing_score(model, ops, &message, set->n_candidates, set->candidates, set->with_other,
+								logit, prob, arena, &err));
+		answers[i].label = set_choose(set, prob);
+		if (scores != NULL)
+			memcpy(scores + (size_t) i * set->n_labels, prob, sizeof(double) * set->n_labels);
+		fsi_arena_release(arena, row);
+	}
+}
+
+static void
+append_segment(StringInfo out, const char *kind, const text *intent, HostText t)
+{
+	appendStringInfoString(out, kind);
+	if (intent != NULL)
+		appendStringInfo(out, " of %s", text_to_cstring(intent));
+	appendStringInfoString(out, ": ");
+	appendStringInfoString(out, text_to_cstring(host_text(t.s, t.len)));
+	appendStringInfoChar(out, '\n');
+}
+
+text *
+segments_prompt_text(const ExecQuestion *q, HostText message)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	append_segment(&out, "message", NULL, message);
+	for (int i = 0; i < q->n_intents; i++)
+	{
+		append_segment(&out, "intent", NULL, q->intents[i]);
+		if (q->descriptions != NULL && q->descriptions[i].s != NULL)
+			append_segment(&out, "description", q->labels[i], q->descriptions[i]);
+		for (int j = 0; j < q->n_examples; j++)
+			if (q->examples[j].intent == i)
+				append_segment(&out, "example", q->labels[i], q->examples[j].text);
+	}
+	if (q->other_label != NULL)
+		append_segment(&out, "other", NULL, q->other);
+	return cstring_to_text_with_len(out.data, out.len - 1);
+}

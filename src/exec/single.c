@@ -1,0 +1,126 @@
+/*
+ * single.c
+ *	  One text at a time: its vector, its tokens, its continuation, its prompt.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "exec.h"
+
+static void
+warn_text_shortened(ExecSlot *slot, size_t tokens, int room)
+{
+	if (slot->warned)
+		return;
+	slot->warned = true;
+	ereport(WARNING,
+			(errcode(ERRCODE_WARNING_STRING_DATA_RIGHT_TRUNCATION),
+			 errmsg("text of %zu tokens was shortened to the %d that the model reads", tokens, room),
+			 errdetail("Its head and tail were kept. The statement may hold more such texts.")));
+}
+
+float *
+exec_embed(const StoreModel *model, ExecSlot *slot, HostText message)
+{
+	FsiError	err = {0};
+	ExecCall	call;
+	const Gpt2Config *cfg = &model->file.model.cfg;
+	float	   *z = palloc(sizeof(float) * cfg->n_embd);
+	int			shortened = 0;
+	bool		clipped;
+	TokIds		ids;
+
+	exec_call_begin(&call);
+	message = exec_clip(message, &clipped, &call.arena);
+	HOST_TRY(tok_encode_plain(&model->file.tok, message.s, message.len, &call.arena, &ids, &err));
+	HOST_TRY(segment_encode(&model->file.model, exec_work(), 1, &ids, z, &shortened, &call.arena, &err));
+	exec_call_end(&call);
+	if (shortened > 0 || clipped)
+		warn_text_shortened(slot, ids.n, cfg->n_positions - (cfg->begin != TOK_NONE) - (cfg->end != TOK_NONE));
+	return z;
+}
+
+TokIds
+exec_tokens(const StoreModel *model, HostText message, FsiArena *arena)
+{
+	FsiError	err = {0};
+	const Gpt2Config *cfg = &model->file.model.cfg;
+	int32_t		last = cfg->layout == GPT2_PROMPT ? cfg->end_prompt : cfg->end;
+	TokIds		plain;
+	TokIds		out;
+
+	HOST_TRY(tok_encode_plain(&model->file.tok, message.s, message.len, arena, &plain, &err));
+	out.ids = host_array(arena, plain.n + 2, sizeof(int32_t));
+	out.n = 0;
+	if (cfg->begin != TOK_NONE)
+		out.ids[out.n++] = cfg->begin;
+	memcpy(out.ids + out.n, plain.ids, sizeof(int32_t) * plain.n);
+	out.n += plain.n;
+	if (last != TOK_NONE)
+		out.ids[out.n++] = last;
+	return out;
+}
+
+text *
+exec_generate(const StoreModel *model, const char *name, HostText prompt, const SampleOptions *options)
+{
+	FsiError	err = {0};
+	ExecCall	call;
+	const Gpt2Config *cfg = &model->file.model.cfg;
+	TokIds		ids;
+	TokIds		whole;
+	TokIds		out;
+	char	   *s;
+	size_t		len;
+	text	   *result;
+
+	if (cfg->layout != GPT2_PROMPT)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("model \"%s\" does not generate text", name),
+				 errdetail("It compares segments and was not trained to continue a text."),
+				 errhint("Import a GPT-2 with fsi_import_model() and give its name as the second argument.")));
+	exec_call_begin(&call);
+	/* The prompt is the caller's own: special tokens in it are meant. */
+	HOST_TRY(tok_encode(&model->file.tok, prompt.s, prompt.len, &call.arena, &ids, &err));
+	whole.ids = host_array(&call.arena, ids.n + 2, sizeof(int32_t));
+	whole.n = 0;
+	if (cfg->begin != TOK_NONE)
+		whole.ids[whole.n++] = cfg->begin;
+	memcpy(whole.ids + whole.n, ids.ids, sizeof(int32_t) * ids.n);
+	whole.n += ids.n;
+	if (cfg->end_prompt != TOK_NONE)
+		whole.ids[whole.n++] = cfg->end_prompt;
+	if (whole.n == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("prompt must not be empty")));
+	if (whole.n >= (size_t) cfg->n_positions)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("prompt has %zu tokens, but model \"%s\" reads at most %d",
+						whole.n, name, cfg->n_positions),
+				 errhint("Shorten the prompt; fsi_tokens() shows its tokens.")));
+	HOST_TRY(gpt2_generate(&model->file.model, exec_work(), whole.ids, (int) whole.n, options,
+						   &call.arena, &out, &err));
+	HOST_TRY(tok_decode(&model->file.tok, out.ids, out.n, true, &call.arena, &s, &len, &err));
+	result = host_text(s, len);
+	exec_call_end(&call);
+	return result;
+}
+
+text *
+exec_prompt_text(const ExecQuestion *question, HostText message)
+{
+	ExecCall	call;
+	text	   *result;
+
+	if (question->model->file.model.cfg.layout == GPT2_SEGMENTS)
+		return segments_prompt_text(question, message);
+	exec_call_begin(&call);
+	result = prompt_prompt_text(question, message, &call);
+	exec_call_end(&call);
+	return result;
+}

@@ -1,0 +1,163 @@
+/*
+ * classify.c
+ *	  fsi_classify, fsi_scores, fsi_classify_many.
+ *
+ * All are STRICT: a NULL argument gives NULL and never arrives here.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "fsi_compat.h"
+#include "fsi_exec.h"
+#include "fsi_sql.h"
+
+PG_FUNCTION_INFO_V1(fsi_classify);
+PG_FUNCTION_INFO_V1(fsi_scores);
+PG_FUNCTION_INFO_V1(fsi_classify_many);
+
+/* The call site's slot, made at the first call. */
+static ExecSlot *
+call_slot(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+		fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(ExecSlot));
+	return fcinfo->flinfo->fn_extra;
+}
+
+/* The prepared set for the second and third argument. */
+static ExecSet *
+call_set(FunctionCallInfo fcinfo, ExecSlot *slot)
+{
+	ArrayType  *intents = PG_GETARG_ARRAYTYPE_P(1);
+	Jsonb	   *options = PG_NARGS() > 2 ? PG_GETARG_JSONB_P(2) : NULL;
+	ExecKey		key = {0};
+	ExecSet    *set;
+
+	key.intents = VARDATA(intents);
+	key.intents_len = VARSIZE(intents) - VARHDRSZ;
+	if (options != NULL)
+	{
+		key.options = VARDATA(options);
+		key.options_len = VARSIZE(options) - VARHDRSZ;
+	}
+	set = exec_find(slot, &key);
+	if (set == NULL)
+	{
+		ExecQuestion question;
+
+		args_question(intents, options, &question);
+		set = exec_prepare(slot, &key, &question);
+	}
+	PG_FREE_IF_COPY(intents, 1);
+	if (options != NULL)
+		PG_FREE_IF_COPY(options, 2);
+	return set;
+}
+
+static text *
+copy_label(const ExecSet *set, int label)
+{
+	const text *t = exec_label(set, label);
+
+	return cstring_to_text_with_len(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
+}
+
+Datum
+fsi_classify(PG_FUNCTION_ARGS)
+{
+	ExecSlot   *slot = call_slot(fcinfo);
+	ExecSet    *set = call_set(fcinfo, slot);
+	HostText	message = host_utf8_text(PG_GETARG_TEXT_PP(0));
+	ExecAnswer	answer;
+
+	exec_classify(set, slot, 1, &message, &answer, NULL);
+	if (answer.label == EXEC_NO_ANSWER)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(copy_label(set, answer.label));
+}
+
+static int
+compare_scores(const void *a, const void *b, void *scores)
+{
+	int			i = *(const int *) a;
+	int			j = *(const int *) b;
+	const double *s = scores;
+
+	if (s[i] != s[j])
+		return s[i] < s[j] ? 1 : -1;
+	return (i > j) - (i < j);
+}
+
+/* Best first; equal scores in the labels' byte order. */
+Datum
+fsi_scores(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ExecSlot   *slot = call_slot(fcinfo);
+	ExecSet    *set = call_set(fcinfo, slot);
+	HostText	message = host_utf8_text(PG_GETARG_TEXT_PP(0));
+	int			n = exec_n_labels(set);
+	double	   *scores = palloc(sizeof(double) * n);
+	int		   *order = palloc(sizeof(int) * n);
+	ExecAnswer	answer;
+
+	exec_classify(set, slot, 1, &message, &answer, scores);
+	for (int i = 0; i < n; i++)
+		order[i] = i;
+	qsort_arg(order, n, sizeof(int), compare_scores, scores);
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < n; i++)
+	{
+		Datum		values[2];
+		bool		nulls[2] = {false, false};
+
+		values[0] = PointerGetDatum(exec_label(set, order[i]));
+		values[1] = Float8GetDatum(scores[order[i]]);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+Datum
+fsi_classify_many(PG_FUNCTION_ARGS)
+{
+	ExecSlot   *slot = call_slot(fcinfo);
+	ExecSet    *set = call_set(fcinfo, slot);
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+	int			n_message = 0;
+	HostText   *messages;
+	ExecAnswer *answers;
+	int			dims[1];
+	int			lower[1] = {1};
+
+	args_check_one_dimension(array, "msgs");
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	if (n == 0)
+		PG_RETURN_ARRAYTYPE_P(construct_empty_array(TEXTOID));
+	messages = palloc(sizeof(HostText) * n);
+	answers = palloc(sizeof(ExecAnswer) * n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			messages[n_message++] = host_utf8_text(DatumGetTextPP(elements[i]));
+	exec_classify(set, slot, n_message, messages, answers, NULL);
+
+	n_message = 0;
+	for (int i = 0; i < n; i++)
+	{
+		int			label = nulls[i] ? EXEC_NO_ANSWER : answers[n_message++].label;
+
+		nulls[i] = label == EXEC_NO_ANSWER;
+		elements[i] = nulls[i] ? (Datum) 0 : PointerGetDatum(exec_label(set, label));
+	}
+	dims[0] = n;
+	PG_RETURN_ARRAYTYPE_P(construct_md_array(elements, nulls, 1, dims, lower, TEXTOID, -1, false, TYPALIGN_INT));
+}

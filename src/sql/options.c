@@ -1,0 +1,279 @@
+/*
+ * options.c
+ *	  The jsonb of options: one reader per key, every error names the place.
+ *
+ * A null stands for an option that is not given, so that jsonb_build_object() can be fed
+ * with expressions that may be NULL.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+
+#include "args.h"
+#include "fsi_compat.h"
+#include "fsi_sql.h"
+
+typedef void (*OptionReader) (ExecQuestion *q, const char *path, JsonbValue *value);
+
+static const char *
+json_type_name(const JsonbValue *v)
+{
+	switch (v->type)
+	{
+		case jbvNull:
+			return "null";
+		case jbvString:
+			return "a string";
+		case jbvNumeric:
+			return "a number";
+		case jbvBool:
+			return "a boolean";
+		case jbvBinary:
+			return JsonContainerIsArray(v->val.binary.data) ? "an array" : "an object";
+		default:
+			return "something else";
+	}
+}
+
+static void
+wrong_type(const char *path, const char *wanted, const JsonbValue *v)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("option \"%s\" must be %s, not %s", path, wanted, json_type_name(v))));
+}
+
+static HostText
+read_string(const char *path, JsonbValue *v)
+{
+	if (v->type != jbvString)
+		wrong_type(path, "a string", v);
+	return host_utf8(v->val.string.val, v->val.string.len);
+}
+
+/* Start reading a container's members; skip its opening token. */
+static JsonbIterator *
+open_container(const char *path, JsonbValue *v, bool array)
+{
+	JsonbIterator *it;
+	JsonbValue	opening;
+
+	if (v->type != jbvBinary || JsonContainerIsArray(v->val.binary.data) != array)
+		wrong_type(path, array ? "an array" : "an object", v);
+	it = JsonbIteratorInit(v->val.binary.data);
+	JsonbIteratorNext(&it, &opening, false);
+	return it;
+}
+
+static bool
+key_is(const JsonbValue *key, const char *name)
+{
+	return key->val.string.len == (int) strlen(name) && memcmp(key->val.string.val, name, key->val.string.len) == 0;
+}
+
+static const char *
+key_excerpt(const JsonbValue *key)
+{
+	return host_excerpt(key->val.string.val, key->val.string.len);
+}
+
+static int
+find_intent(const ExecQuestion *q, const char *path, HostText intent, const JsonbValue *spelled)
+{
+	int			found = args_find_intent(q, intent);
+
+	if (found < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" names \"%s\", which is not among the intents", path, key_excerpt(spelled)),
+				 errhint("Add it to the intents, or leave it out of the option.")));
+	return found;
+}
+
+/* One object {"text": …, "intent": …}. */
+static void
+read_example(ExecQuestion *q, const char *path, JsonbValue *value, ExecExample *out)
+{
+	JsonbIterator *it = open_container(path, value, false);
+	JsonbValue	key;
+	JsonbValue	member;
+	bool		has_text = false;
+	bool		has_intent = false;
+
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		bool		is_text = key_is(&key, "text");
+		bool		is_intent = key_is(&key, "intent");
+		char	   *member_path = psprintf("%s.%s", path, key_excerpt(&key));
+
+		JsonbIteratorNext(&it, &member, true);
+		if (!is_text && !is_intent)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown option \"%s\"", member_path),
+					 errhint("An example has the keys \"text\" and \"intent\".")));
+		if (is_text)
+			out->text = read_string(member_path, &member);
+		else
+			out->intent = find_intent(q, member_path, read_string(member_path, &member), &member);
+		has_text |= is_text;
+		has_intent |= is_intent;
+		pfree(member_path);
+	}
+	if (!has_text || !has_intent)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" lacks the key \"%s\"", path, has_text ? "intent" : "text"),
+				 errhint("An example looks like {\"text\": \"where is my parcel\", \"intent\": \"track order\"}.")));
+}
+
+static void
+read_examples(ExecQuestion *q, const char *path, JsonbValue *value)
+{
+	JsonbIterator *it = open_container(path, value, true);
+	int			n = (int) JsonContainerSize(value->val.binary.data);
+	JsonbValue	element;
+
+	if (n > ARGS_MAX_EXAMPLES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%d examples are more than the limit of %d", n, ARGS_MAX_EXAMPLES)));
+	q->examples = palloc(sizeof(ExecExample) * Max(n, 1));
+	while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
+	{
+		char		element_path[32];
+
+		snprintf(element_path, sizeof(element_path), "%s[%d]", path, q->n_examples);
+		read_example(q, element_path, &element, &q->examples[q->n_examples]);
+		q->n_examples++;
+	}
+}
+
+static void
+read_descriptions(ExecQuestion *q, const char *path, JsonbValue *value)
+{
+	JsonbIterator *it = open_container(path, value, false);
+	JsonbValue	key;
+	JsonbValue	member;
+
+	q->descriptions = palloc0(sizeof(HostText) * q->n_intents);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		char	   *member_path = psprintf("%s.%s", path, key_excerpt(&key));
+		int			intent = find_intent(q, path, host_utf8(key.val.string.val, key.val.string.len), &key);
+
+		JsonbIteratorNext(&it, &member, true);
+		if (member.type != jbvNull)
+			q->descriptions[intent] = read_string(member_path, &member);
+		pfree(member_path);
+	}
+}
+
+static void
+read_other(ExecQuestion *q, const char *path, JsonbValue *value)
+{
+	q->other = args_trim(read_string(path, value));
+	if (q->other.len == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must not be empty", path)));
+	q->other_label = cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+}
+
+static void
+read_min_score(ExecQuestion *q, const char *path, JsonbValue *value)
+{
+	if (value->type != jbvNumeric)
+		wrong_type(path, "a number", value);
+	q->min_score = DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(value->val.numeric)));
+	if (!(q->min_score >= 0 && q->min_score <= 1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be between 0 and 1, not %g", path, q->min_score)));
+}
+
+static void
+read_template(ExecQuestion *q, const char *path, JsonbValue *value)
+{
+	q->template_text = read_string(path, value);
+}
+
+static void
+read_instructions(ExecQuestion *q, const char *path, JsonbValue *value)
+{
+	q->instructions = read_string(path, value);
+}
+
+static void
+read_model(ExecQuestion *q, const char *path, JsonbValue *value)
+{
+	if (value->type != jbvString)
+		wrong_type(path, "a string", value);
+	q->model_name = pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+static void
+read_scoring(ExecQuestion *q, const char *path, JsonbValue *value)
+{
+	(void) read_string(path, value);
+	if (key_is(value, "trie"))
+		q->scoring = EXEC_TRIE;
+	else if (key_is(value, "sequence"))
+		q->scoring = EXEC_SEQUENCE;
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be \"trie\" or \"sequence\", not \"%s\"", path, key_excerpt(value))));
+	q->scoring_given = true;
+}
+
+static const struct
+{
+	const char *name;
+	OptionReader read;
+}			option_readers[] =
+{
+	{"descriptions", read_descriptions},
+	{"examples", read_examples},
+	{"instructions", read_instructions},
+	{"min_score", read_min_score},
+	{"model", read_model},
+	{"other", read_other},
+	{"scoring", read_scoring},
+	{"template", read_template},
+};
+
+void
+args_options(Jsonb *options, ExecQuestion *q)
+{
+	JsonbIterator *it;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("For example {\"other\": \"something else\"}.")));
+	it = JsonbIteratorInit(&options->root);
+	JsonbIteratorNext(&it, &key, false);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		size_t		i;
+
+		JsonbIteratorNext(&it, &value, true);
+		for (i = 0; i < lengthof(option_readers); i++)
+			if (key_is(&key, option_readers[i].name))
+				break;
+		if (i == lengthof(option_readers))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown option \"%s\"", key_excerpt(&key)),
+					 errhint("Options are \"descriptions\", \"examples\", \"instructions\", \"min_score\", \"model\", "
+							 "\"other\", \"scoring\" and \"template\".")));
+		if (value.type != jbvNull)
+			option_readers[i].read(q, option_readers[i].name, &value);
+	}
+}

@@ -1,0 +1,317 @@
+/*
+ * catalog.c
+ *	  Rows of fsi_model_catalog and fsi_model_chunk, read and written below SQL.
+ *
+ * Reading goes through systable scans, as core reads its own catalogs: no rights are
+ * looked at, no search path, no planner, and it works in parallel workers, index builds
+ * and on standbys.  A fresh snapshot is used each time.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "store.h"
+
+/* Attribute numbers, in the order of sql/fsi_intent--1.0.sql. */
+enum CatalogAttribute
+{
+	CATALOG_NAME = 1,
+	CATALOG_SHA256,
+	CATALOG_LAYOUT,
+	CATALOG_SOURCE,
+	CATALOG_IS_DEFAULT,
+	CATALOG_SIZE,
+	CATALOG_CARD,
+	CATALOG_IMPORTED_AT,
+	CATALOG_IMPORTED_BY,
+	CATALOG_DROPPED_AT
+};
+#define CATALOG_ATTRIBUTES 10
+
+enum ChunkAttribute
+{
+	CHUNK_SHA256 = 1,
+	CHUNK_NO,
+	CHUNK_DATA
+};
+#define CHUNK_ATTRIBUTES 3
+
+/* A chunk is read and written whole: small enough for any backend's memory, large enough to be few. */
+#define CHUNK_BYTES (1024 * 1024)
+
+static Oid
+extension_schema(void)
+{
+	Oid			extension = get_extension_oid("fsi_intent", true);
+	Oid			schema = InvalidOid;
+	Relation	rel;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (!OidIsValid(extension))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"fsi_intent\" is not installed in this database"),
+				 errhint("Run CREATE EXTENSION fsi_intent.")));
+	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return schema;
+}
+
+static Oid
+relation_oid(const char *name)
+{
+	Oid			relid = get_relname_relid(name, extension_schema());
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s\" of extension \"fsi_intent\" is missing", name)));
+	return relid;
+}
+
+Oid
+store_catalog_relid(void)
+{
+	return relation_oid("fsi_model_catalog");
+}
+
+/* Scan for key = value, through the primary key's index. */
+static SysScanDesc
+scan_by_text(Relation rel, const char *index, AttrNumber attribute, const char *value, ScanKeyData *key)
+{
+	ScanKeyInit(key, attribute, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(value));
+	return systable_beginscan(rel, relation_oid(index), true, NULL, 1, key);
+}
+
+static char *
+text_attribute(HeapTuple tuple, TupleDesc desc, AttrNumber attribute)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, attribute, desc, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static void
+read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
+{
+	bool		isnull;
+	Datum		card;
+
+	row->name = text_attribute(tuple, desc, CATALOG_NAME);
+	strlcpy(row->sha256, text_attribute(tuple, desc, CATALOG_SHA256), sizeof(row->sha256));
+	row->shipped = strcmp(text_attribute(tuple, desc, CATALOG_SOURCE), "shipped") == 0;
+	row->is_default = DatumGetBool(heap_getattr(tuple, CATALOG_IS_DEFAULT, desc, &isnull));
+	row->imported_by = text_attribute(tuple, desc, CATALOG_IMPORTED_BY);
+	card = heap_getattr(tuple, CATALOG_CARD, desc, &isnull);
+	row->card = isnull ? NULL : DatumGetJsonbPCopy(card);
+	(void) heap_getattr(tuple, CATALOG_DROPPED_AT, desc, &isnull);
+	row->dropped = !isnull;
+}
+
+bool
+store_find(const char *name, StoreRow *row)
+{
+	Relation	rel = table_open(store_catalog_relid(), AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	if (name != NULL)
+		scan = scan_by_text(rel, "fsi_model_catalog_pkey", CATALOG_NAME, name, &key);
+	else
+		scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		if (name == NULL && !DatumGetBool(heap_getattr(tuple, CATALOG_IS_DEFAULT, RelationGetDescr(rel), &isnull)))
+			continue;
+		read_row(tuple, RelationGetDescr(rel), row);
+		found = true;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+bool
+store_identity_in_use(const char *sha256)
+{
+	Relation	rel = table_open(store_catalog_relid(), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	bool		used = false;
+
+	while (!used && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		StoreRow	row;
+
+		read_row(tuple, RelationGetDescr(rel), &row);
+		used = !row.dropped && !row.shipped && strcmp(row.sha256, sha256) == 0;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return used;
+}
+
+/* The card as jsonb; NULL where it is no JSON of this database's encoding (it is a courtesy). */
+static Datum
+card_datum(const FsiFile *file, bool *isnull)
+{
+	*isnull = file->card_len == 0;
+	if (*isnull)
+		return (Datum) 0;
+	return DirectFunctionCall1(jsonb_in,
+							   CStringGetDatum(text_to_cstring(host_text(file->card, file->card_len))));
+}
+
+void
+store_insert_row(const char *name, const FsiFile *file, size_t size, bool shipped)
+{
+	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	Datum		values[CATALOG_ATTRIBUTES] = {0};
+	bool		nulls[CATALOG_ATTRIBUTES] = {false};
+	char		sha256[STORE_HEX_LEN + 1];
+
+	fsi_hex(file->sha256, FSI_SHA256_BYTES, sha256);
+	values[CATALOG_NAME - 1] = CStringGetTextDatum(name);
+	values[CATALOG_SHA256 - 1] = CStringGetTextDatum(sha256);
+	values[CATALOG_LAYOUT - 1] = CStringGetTextDatum(store_layout_name(file->model.cfg.layout));
+	values[CATALOG_SOURCE - 1] = CStringGetTextDatum(shipped ? "shipped" : "imported");
+	values[CATALOG_IS_DEFAULT - 1] = BoolGetDatum(shipped);
+	values[CATALOG_SIZE - 1] = Int64GetDatum((int64) size);
+	values[CATALOG_CARD - 1] = card_datum(file, &nulls[CATALOG_CARD - 1]);
+	nulls[CATALOG_IMPORTED_AT - 1] = shipped;
+	nulls[CATALOG_IMPORTED_BY - 1] = shipped;
+	if (!shipped)
+	{
+		values[CATALOG_IMPORTED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		values[CATALOG_IMPORTED_BY - 1] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	}
+	nulls[CATALOG_DROPPED_AT - 1] = true;
+	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	CacheInvalidateRelcache(rel);
+	table_close(rel, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+void
+store_mark(const char *name, bool dropped)
+{
+	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	ScanKeyData key;
+	SysScanDesc scan = scan_by_text(rel, "fsi_model_catalog_pkey", CATALOG_NAME, name, &key);
+	HeapTuple	tuple = systable_getnext(scan);
+	Datum		values[CATALOG_ATTRIBUTES] = {0};
+	bool		nulls[CATALOG_ATTRIBUTES] = {false};
+	bool		replaces[CATALOG_ATTRIBUTES] = {false};
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "model \"%s\" vanished", name);
+	values[CATALOG_DROPPED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	nulls[CATALOG_DROPPED_AT - 1] = !dropped;
+	replaces[CATALOG_DROPPED_AT - 1] = true;
+	tuple = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls, replaces);
+	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
+	systable_endscan(scan);
+	CacheInvalidateRelcache(rel);
+	table_close(rel, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+void
+store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
+{
+	Relation	rel = table_open(relation_oid("fsi_model_chunk"), RowExclusiveLock);
+	Datum		values[CHUNK_ATTRIBUTES];
+	bool		nulls[CHUNK_ATTRIBUTES] = {false};
+	bytea	   *chunk = palloc(VARHDRSZ + CHUNK_BYTES);
+
+	values[CHUNK_SHA256 - 1] = CStringGetTextDatum(sha256);
+	values[CHUNK_DATA - 1] = PointerGetDatum(chunk);
+	for (size_t at = 0; at < size; at += CHUNK_BYTES)
+	{
+		size_t		n = Min(size - at, CHUNK_BYTES);
+		HeapTuple	tuple;
+
+		CHECK_FOR_INTERRUPTS();
+		SET_VARSIZE(chunk, VARHDRSZ + n);
+		memcpy(VARDATA(chunk), data + at, n);
+		values[CHUNK_NO - 1] = Int32GetDatum((int32) (at / CHUNK_BYTES));
+		tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+		CatalogTupleInsert(rel, tuple);
+		heap_freetuple(tuple);
+	}
+	pfree(chunk);
+	table_close(rel, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+void
+store_delete_chunks(const char *sha256)
+{
+	Relation	rel = table_open(relation_oid("fsi_model_chunk"), RowExclusiveLock);
+	ScanKeyData key;
+	SysScanDesc scan = scan_by_text(rel, "fsi_model_chunk_pkey", CHUNK_SHA256, sha256, &key);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/* In order of their numbers: the index has them so. */
+int
+store_read_chunks(const char *sha256, int fd, const char *path)
+{
+	Relation	rel = table_open(relation_oid("fsi_model_chunk"), AccessShareLock);
+	Relation	index = index_open(relation_oid("fsi_model_chunk_pkey"), AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			n = 0;
+
+	ScanKeyInit(&key, CHUNK_SHA256, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(sha256));
+	scan = systable_beginscan_ordered(rel, index, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		bool		isnull;
+		Datum		value = heap_getattr(tuple, CHUNK_DATA, RelationGetDescr(rel), &isnull);
+		bytea	   *data = DatumGetByteaPP(value);
+
+		CHECK_FOR_INTERRUPTS();
+		store_write_all(fd, path, VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data));
+		if ((Pointer) data != DatumGetPointer(value))
+			pfree(data);
+		n++;
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return n;
+}

@@ -1,0 +1,151 @@
+/*
+ * files.c
+ *	  Paths of model files, the folder of imported ones, and the stamps of checked ones.
+ *
+ * A stamp says: this server has read every byte of this very file (device, inode, size,
+ * times of change) and it holds these weights.  It is an empty file in PGDATA/fsi_intent
+ * whose name says all of that, so it costs a backend one stat().
+ */
+#include "postgres.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/file_perm.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+
+#include "store.h"
+
+#define CACHE_DIR "fsi_intent"
+
+char *
+store_shipped_path(void)
+{
+	char		share[MAXPGPATH];
+
+	get_share_path(my_exec_path, share);
+	return psprintf("%s/extension/fsi_intent/%s.fsi", share, STORE_SHIPPED_NAME);
+}
+
+char *
+store_cache_path(const char *file)
+{
+	return psprintf("%s/%s/%s", DataDir, CACHE_DIR, file);
+}
+
+void
+store_make_cache_dir(void)
+{
+	char	   *dir = psprintf("%s/%s", DataDir, CACHE_DIR);
+
+	if (MakePGDirectory(dir) < 0 && errno != EEXIST)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create directory \"%s\": %m", dir)));
+	pfree(dir);
+}
+
+void
+store_write_all(int fd, const char *path, const void *data, size_t size)
+{
+	const char *at = data;
+
+	while (size > 0)
+	{
+		ssize_t		n = write(fd, at, Min(size, (size_t) 1 << 30));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+		{
+			if (n == 0)
+				errno = ENOSPC;
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not write file \"%s\": %m", path)));
+		}
+		at += n;
+		size -= n;
+	}
+}
+
+/* Folder entries that start with prefix, except keep; best effort, never an error. */
+static void
+unlink_others(const char *prefix, const char *keep)
+{
+	char	   *dir = psprintf("%s/%s", DataDir, CACHE_DIR);
+	DIR		   *d = opendir(dir);
+	struct dirent *entry;
+
+	while (d != NULL && (entry = readdir(d)) != NULL)
+	{
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 || strcmp(entry->d_name, keep) == 0)
+			continue;
+		unlink(store_cache_path(entry->d_name));
+	}
+	if (d != NULL)
+		closedir(d);
+}
+
+static char *
+stamp_prefix(const char *path)
+{
+	return psprintf("checked-" UINT64_FORMAT "-", (uint64) fsi_hash64(path, strlen(path), 0));
+}
+
+static char *
+stamp_name(const char *path, const struct stat *st, const char *sha256)
+{
+	return psprintf("%s%llx-%llx-%llx-%llx.%lx-%llx.%lx-%.16s", stamp_prefix(path),
+					(unsigned long long) st->st_dev, (unsigned long long) st->st_ino,
+					(unsigned long long) st->st_size,
+					(unsigned long long) st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+					(unsigned long long) st->st_ctim.tv_sec, st->st_ctim.tv_nsec, sha256);
+}
+
+bool
+store_is_checked(const char *path, const struct stat *st, const char *sha256)
+{
+	struct stat stamp;
+
+	return stat(store_cache_path(stamp_name(path, st, sha256)), &stamp) == 0;
+}
+
+void
+store_set_checked(const char *path, const struct stat *st, const char *sha256)
+{
+	char	   *dir = psprintf("%s/%s", DataDir, CACHE_DIR);
+	char	   *name = stamp_name(path, st, sha256);
+	int			fd;
+
+	/* Without a stamp the next backend reads the file again: slower, not wrong. */
+	if (MakePGDirectory(dir) < 0 && errno != EEXIST)
+		return;
+	unlink_others(stamp_prefix(path), name);
+	fd = open(store_cache_path(name), O_CREAT | O_WRONLY | PG_BINARY, pg_file_create_mode);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Files of imports that a crash has left behind. */
+void
+store_unlink_stale(void)
+{
+	char	   *dir = psprintf("%s/%s", DataDir, CACHE_DIR);
+	DIR		   *d = opendir(dir);
+	struct dirent *entry;
+
+	while (d != NULL && (entry = readdir(d)) != NULL)
+	{
+		int			pid;
+
+		if (sscanf(entry->d_name, STORE_IMPORT_PREFIX "%d", &pid) == 1 &&
+			pid != MyProcPid && kill(pid, 0) < 0 && errno == ESRCH)
+			unlink(store_cache_path(entry->d_name));
+	}
+	if (d != NULL)
+		closedir(d);
+}

@@ -1,0 +1,223 @@
+/*
+ * import.c
+ *	  Models come and go: pin the shipped one, import from the server's files, drop.
+ *
+ * An import works on a file of its own in PGDATA/fsi_intent, so that nobody can change what
+ * was checked; chunks and catalog row are written in the same transaction, then the file
+ * gets its final name, its identity.  If the transaction is rolled back, the file stays
+ * behind as a correct copy of weights that no name stands for.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "access/table.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+
+#include "store.h"
+
+#define COPY_BYTES (256 * 1024)
+
+void
+store_pin_shipped(void)
+{
+	FsiError	err = {0};
+	StoreModel	model = {0};
+	char	   *path = store_shipped_path();
+
+	if (store_open(path, true, CurrentMemoryContext, &model, &err) != FSI_OK)
+	{
+		if (err.hint[0] == '\0' && err.status != FSI_CANCELLED && err.status != FSI_NOMEM)
+			fsi_hint(&err, "Install fsi_intent again: the shipped model's file is part of it.");
+		host_report(&err);
+	}
+	store_insert_row(STORE_SHIPPED_NAME, &model.file, model.size, true);
+	fsifile_unmap(model.map, model.size);
+}
+
+static void
+copy_file(const char *from, const char *to)
+{
+	int			in = OpenTransientFile(from, O_RDONLY | PG_BINARY);
+	int			out;
+	char	   *buffer = palloc(COPY_BYTES);
+	ssize_t		n;
+
+	if (in < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\" for reading: %m", from)));
+	out = OpenTransientFile(to, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+	if (out < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", to)));
+	while ((n = read(in, buffer, COPY_BYTES)) != 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not read file \"%s\": %m", from)));
+		store_write_all(out, to, buffer, n);
+	}
+	if (pg_fsync(out) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", to)));
+	CloseTransientFile(out);
+	CloseTransientFile(in);
+	pfree(buffer);
+}
+
+/* Pack a Hugging Face directory, or copy a packed file, into tmp. */
+static void
+write_packed(const char *path, const char *tmp, MemoryContext cxt)
+{
+	FsiError	err = {0};
+	struct stat st;
+	FsiHost		host;
+	FsiArena	arena;
+	HfModel		source;
+	uint8_t		sha256[FSI_SHA256_BYTES];
+
+	if (stat(path, &st) < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read \"%s\": %m", path)));
+	if (S_ISREG(st.st_mode))
+	{
+		copy_file(path, tmp);
+		return;
+	}
+	if (!S_ISDIR(st.st_mode))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is neither a directory nor a regular file", path)));
+	host_init(&host, cxt);
+	fsi_arena_init(&arena, &host);
+	HOST_TRY(hf_read_dir(path, true, &arena, &source, &err));
+	CHECK_FOR_INTERRUPTS();
+	HOST_TRY(fsifile_write(tmp, &source, &host, sha256, &err));
+}
+
+/* Whether name may stand for the weights; true if its row is there already and only has to be revived. */
+static bool
+check_name_free(const char *name, const char *sha256)
+{
+	StoreRow	row;
+
+	if (!store_find(name, &row))
+		return false;
+	if (!row.dropped)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("model \"%s\" already exists", name),
+				 errhint("Choose another name, or drop the model with fsi_drop_model().")));
+	if (strcmp(row.sha256, sha256) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model name \"%s\" has stood for other weights", name),
+				 errdetail("An index or generated column may hold answers of that model."),
+				 errhint("Choose another name.")));
+	return true;
+}
+
+static void
+record(const char *name, const StoreModel *model)
+{
+	/* One import or drop at a time; readers go on. */
+	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
+	if (check_name_free(name, model->sha256))
+	{
+		if (!store_identity_in_use(model->sha256))
+			store_write_chunks(model->sha256, model->map, model->size);
+		store_mark(name, false);
+		return;
+	}
+	if (!store_identity_in_use(model->sha256))
+		store_write_chunks(model->sha256, model->map, model->size);
+	store_insert_row(name, &model->file, model->size, false);
+}
+
+const char *
+store_import(const char *name, const char *path)
+{
+	FsiError	err = {0};
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent import", ALLOCSET_DEFAULT_SIZES);
+	StoreModel	model = {0};
+	StoreModel *volatile mapped = NULL;
+	StoreRow	row;
+	char	   *tmp;
+
+	/* Before the work; checked again under the lock. */
+	if (store_find(name, &row) && !row.dropped)
+		check_name_free(name, row.sha256);
+	store_make_cache_dir();
+	store_unlink_stale();
+	tmp = store_import_path();
+	PG_TRY();
+	{
+		write_packed(path, tmp, cxt);
+		MemoryContextReset(cxt);
+		HOST_TRY(store_open(tmp, true, cxt, &model, &err));
+		mapped = &model;
+		record(name, &model);
+		durable_rename(tmp, store_cache_path(psprintf("%s.fsi", model.sha256)), ERROR);
+	}
+	PG_CATCH();
+	{
+		if (mapped != NULL)
+			fsifile_unmap(mapped->map, mapped->size);
+		unlink(tmp);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	fsifile_unmap(model.map, model.size);
+	MemoryContextDelete(cxt);
+	return pstrdup(model.sha256);
+}
+
+static void
+check_may_drop(const StoreRow *row)
+{
+	Oid			owner;
+
+	if (row->shipped)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("model \"%s\" is part of the extension and cannot be dropped", row->name)));
+	owner = row->imported_by ? get_role_oid(row->imported_by, true) : InvalidOid;
+	if (!superuser() && !(OidIsValid(owner) && has_privs_of_role(GetUserId(), owner)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be superuser or the role that imported model \"%s\" to drop it", row->name)));
+}
+
+void
+store_drop(const char *name)
+{
+	StoreRow	row;
+
+	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
+	if (!store_find(name, &row) || row.dropped)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist", name)));
+	check_may_drop(&row);
+	store_mark(name, true);
+	if (!store_identity_in_use(row.sha256))
+	{
+		store_delete_chunks(row.sha256);
+		/* A copy: if this is rolled back, or another database has the model, it is written again. */
+		unlink(store_cache_path(psprintf("%s.fsi", row.sha256)));
+	}
+}

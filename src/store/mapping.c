@@ -1,0 +1,265 @@
+/*
+ * mapping.c
+ *	  From a name to a mapped model: one mapping per model and backend, kept for the backend's life.
+ *
+ * Names are looked up in the catalog once and again after every invalidation of that table;
+ * the mapping of an identity never changes, even when the file's name gets new contents.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+
+#include "store.h"
+
+/* What a name stood for when it was last looked up. */
+typedef struct NameEntry
+{
+	struct NameEntry *next;
+	uint64		generation;
+	StoreModel *model;
+	char		name[STORE_NAME_MAX + 1];	/* "" is the default */
+} NameEntry;
+
+static MemoryContext context;
+static StoreModel *models;
+static NameEntry *names;
+static uint64 generation = 1;
+static Oid	catalog_relid;
+
+const char *
+store_layout_name(Gpt2Layout layout)
+{
+	return layout == GPT2_SEGMENTS ? "segments" : "prompt";
+}
+
+uint64
+store_generation(void)
+{
+	return generation;
+}
+
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	(void) arg;
+	if (!OidIsValid(relid) || relid == catalog_relid)
+		generation++;
+}
+
+static void
+init_once(void)
+{
+	if (context != NULL)
+		return;
+	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	context = AllocSetContextCreate(TopMemoryContext, "fsi_intent models", ALLOCSET_SMALL_SIZES);
+}
+
+FsiStatus
+store_open(const char *path, bool full, MemoryContext cxt, StoreModel *model, FsiError *err)
+{
+	FsiArena	arena;
+	FsiStatus	status;
+
+	host_init(&model->host, cxt);
+	fsi_arena_init(&arena, &model->host);
+	FSI_TRY(fsifile_map(path, &model->map, &model->size, err));
+	status = fsifile_open(model->map, model->size, &arena, &model->file, err);
+	if (status == FSI_OK && full)
+		status = fsifile_verify(&model->file, &model->host, err);
+	if (status == FSI_OK && !model->file.has_tokenizer)
+		status = fsi_fail(err, FSI_UNSUPPORTED, "model file \"%s\" has no tokenizer", path);
+	if (status != FSI_OK)
+		fsifile_unmap(model->map, model->size);
+	else
+		fsi_hex(model->file.sha256, FSI_SHA256_BYTES, model->sha256);
+	return status;
+}
+
+static bool
+same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+		a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+		a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* Map the file, and read all of it unless this server has done that before. */
+static FsiStatus
+open_checked(const char *path, const char *sha256, MemoryContext cxt, StoreModel *model, FsiError *err)
+{
+	for (int attempt = 0; attempt < 10; attempt++)
+	{
+		struct stat before;
+		struct stat after;
+		bool		checked;
+
+		if (stat(path, &before) < 0)
+			return fsi_fail_errno(err, "could not read model file \"%s\"", path);
+		checked = store_is_checked(path, &before, sha256);
+		FSI_TRY(store_open(path, !checked, cxt, model, err));
+		if (stat(path, &after) == 0 && same_file(&before, &after))
+		{
+			if (!checked)
+				store_set_checked(path, &before, model->sha256);
+			return FSI_OK;
+		}
+		/* Replaced between the two looks: the stamp may speak of another file. */
+		fsifile_unmap(model->map, model->size);
+	}
+	return fsi_fail(err, FSI_IO, "model file \"%s\" keeps changing", path);
+}
+
+char *
+store_import_path(void)
+{
+	return store_cache_path(psprintf(STORE_IMPORT_PREFIX "%d", MyProcPid));
+}
+
+/* Write an imported model's file from its chunks. */
+static void
+unpack(const char *name, const char *sha256, const char *path)
+{
+	char	   *tmp = store_import_path();
+	int			fd;
+	int			n;
+
+	store_make_cache_dir();
+	fd = OpenTransientFile(tmp, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", tmp)));
+	n = store_read_chunks(sha256, fd, tmp);
+	if (pg_fsync(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", tmp)));
+	CloseTransientFile(fd);
+	if (n == 0)
+	{
+		unlink(tmp);
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the weights of model \"%s\" are missing from fsi_model_chunk", name),
+				 errhint("Restore the extension's tables, or import the model again.")));
+	}
+	durable_rename(tmp, path, ERROR);
+}
+
+static void
+report_other_weights(const StoreRow *row, const StoreModel *found, const char *path)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("file of model \"%s\" holds other weights than this database was set up with", row->name),
+			 errdetail("Expected identity %.16s, found %.16s in \"%s\".", row->sha256, found->sha256, path),
+			 errhint("Install the version of fsi_intent that this database was set up with.")));
+}
+
+static void
+report_open_failure(const StoreRow *row, FsiError *err)
+{
+	if (err->hint[0] == '\0' && err->status != FSI_CANCELLED && err->status != FSI_NOMEM)
+		fsi_hint(err, row->shipped ? "Install fsi_intent again: the shipped model's file is part of it." :
+				 "Remove the file: it is written again from the database.");
+	host_report(err);
+}
+
+/* Map the model of a row that this backend has not mapped yet. */
+static StoreModel *
+map_row(const StoreRow *row)
+{
+	FsiError	err = {0};
+	char	   *path = row->shipped ? store_shipped_path() : store_cache_path(psprintf("%s.fsi", row->sha256));
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent model", ALLOCSET_SMALL_SIZES);
+	StoreModel *model = MemoryContextAllocZero(cxt, sizeof(StoreModel));
+	FsiStatus	status = open_checked(path, row->sha256, cxt, model, &err);
+
+	/* An imported model's file is a copy: a missing or damaged one is written again. */
+	if (!row->shipped && (status == FSI_MISSING || status == FSI_CORRUPT ||
+						  (status == FSI_OK && strcmp(model->sha256, row->sha256) != 0)))
+	{
+		if (status == FSI_OK)
+			fsifile_unmap(model->map, model->size);
+		unpack(row->name, row->sha256, path);
+		status = open_checked(path, row->sha256, cxt, model, &err);
+	}
+	if (status != FSI_OK)
+		report_open_failure(row, &err);
+	if (strcmp(model->sha256, row->sha256) != 0)
+	{
+		fsifile_unmap(model->map, model->size);
+		report_other_weights(row, model, path);
+	}
+	MemoryContextSetParent(cxt, context);
+	model->next = models;
+	models = model;
+	return model;
+}
+
+static StoreModel *
+find_mapped(const char *sha256)
+{
+	for (StoreModel *m = models; m != NULL; m = m->next)
+		if (strcmp(m->sha256, sha256) == 0)
+			return m;
+	return NULL;
+}
+
+static StoreModel *
+look_up(const char *name)
+{
+	StoreRow	row;
+	StoreModel *model;
+
+	catalog_relid = store_catalog_relid();
+	if (!store_find(name[0] ? name : NULL, &row) || row.dropped)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist", name[0] ? name : "default"),
+				 errhint("The view fsi_models lists the models of this database.")));
+	model = find_mapped(row.sha256);
+	return model ? model : map_row(&row);
+}
+
+const StoreModel *
+store_model(const char *name)
+{
+	NameEntry  *entry;
+	uint64		seen;
+
+	init_once();
+	if (name == NULL || strcmp(name, "default") == 0)
+		name = "";
+	for (entry = names; entry != NULL; entry = entry->next)
+		if (strcmp(entry->name, name) == 0)
+			break;
+	if (entry != NULL && entry->generation == generation)
+		return entry->model;
+	if (strlen(name) > STORE_NAME_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist", host_excerpt(name, strlen(name)))));
+	if (entry == NULL)
+	{
+		entry = MemoryContextAllocZero(context, sizeof(NameEntry));
+		strlcpy(entry->name, name, sizeof(entry->name));
+		entry->next = names;
+		names = entry;
+	}
+
+	/* An invalidation during the look-up makes the next call look again. */
+	seen = generation;
+	entry->generation = 0;
+	entry->model = look_up(name);
+	entry->generation = seen;
+	return entry->model;
+}

@@ -1,0 +1,49 @@
+/*
+ * store.h
+ *	  Between the files of the store room: the catalog's rows and chunks, files and stamps.
+ */
+#ifndef STORE_H
+#define STORE_H
+
+#include "postgres.h"
+
+#include <sys/stat.h>
+
+#include "fsi_compat.h"
+#include "fsi_store.h"
+
+/* --- catalog.c --- */
+
+extern Oid	store_catalog_relid(void);
+extern void store_insert_row(const char *name, const FsiFile *file, size_t size, bool shipped);
+/* Mark a name as dropped, or take that back. */
+extern void store_mark(const char *name, bool dropped);
+/* Whether an imported, not dropped model has this identity. */
+extern bool store_identity_in_use(const char *sha256);
+extern void store_write_chunks(const char *sha256, const uint8_t *data, size_t size);
+extern void store_delete_chunks(const char *sha256);
+/* Write a model's chunks into an open file; how many there were. */
+extern int	store_read_chunks(const char *sha256, int fd, const char *path);
+
+/* --- files.c --- */
+
+/* Unfinished files: this and the backend's process id. */
+#define STORE_IMPORT_PREFIX "import-"
+
+extern char *store_shipped_path(void);
+/* A file of PGDATA/fsi_intent. */
+extern char *store_cache_path(const char *file);
+extern void store_make_cache_dir(void);
+extern void store_write_all(int fd, const char *path, const void *data, size_t size);
+extern void store_unlink_stale(void);
+/* Whether this very file was found to hold these weights; remember that it was. */
+extern bool store_is_checked(const char *path, const struct stat *st, const char *sha256);
+extern void store_set_checked(const char *path, const struct stat *st, const char *sha256);
+
+/* --- mapping.c --- */
+
+/* Map a file into model, whose file's pointers live in context; check all of it if full. */
+extern FsiStatus store_open(const char *path, bool full, MemoryContext context, StoreModel *model, FsiError *err);
+extern char *store_import_path(void);
+
+#endif
