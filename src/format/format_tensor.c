@@ -132,30 +132,29 @@ check_extent(const TensorSource *src, const char *shown, int64_t *n_element, boo
 {
 	uint64_t	count = 1;
 	uint64_t	last = src->offset;
-	int64_t		row_major = 1;
+	bool		empty = false;
+	bool		inside = true;
 
 	*contiguous = true;
-	for (int i = src->n_dim - 1; i >= 0; i--)
+	for (int i = 0; i < src->n_dim; i++)
+	{
+		if (src->dim[i] < 0 || src->stride[i] < 0)
+			return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" has a negative size or stride", shown);
+		empty |= src->dim[i] == 0;
+	}
+	for (int i = src->n_dim - 1; i >= 0 && inside && !empty; i--)
 	{
 		uint64_t	reach;
 
-		if (src->dim[i] < 0 || src->stride[i] < 0)
-			return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" has a negative size or stride", shown);
-		if (!size_mul(count, (uint64_t) src->dim[i], &count) || count > src->count)
-			return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" is larger than its storage", shown);
-		if (src->dim[i] == 0)
-			continue;
-		if (!size_mul((uint64_t) src->dim[i] - 1, (uint64_t) src->stride[i], &reach) ||
-			!size_add(last, reach, &last))
-			return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" is larger than its storage", shown);
-		if (src->dim[i] > 1 && src->stride[i] != row_major)
+		if (src->dim[i] > 1 && (uint64_t) src->stride[i] != count)
 			*contiguous = false;
-		if (count > 0)
-			row_major *= src->dim[i];
+		inside = size_mul(count, (uint64_t) src->dim[i], &count) && count <= src->count &&
+			size_mul((uint64_t) src->dim[i] - 1, (uint64_t) src->stride[i], &reach) &&
+			size_add(last, reach, &last);
 	}
-	if (count > 0 && last >= src->count)
+	if (!empty && (!inside || last >= src->count))
 		return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" is larger than its storage", shown);
-	*n_element = (int64_t) count;
+	*n_element = empty ? 0 : (int64_t) count;
 	return FSI_OK;
 }
 
