@@ -314,6 +314,15 @@ tiny_dir(const char *name, const TinyModel *m, const char *more, bool vocab)
 	return dir;
 }
 
+/* Did the call succeed?  Says why not. */
+__attribute__((unused)) static bool
+fine(FsiStatus status)
+{
+	if (status != FSI_OK)
+		diag("status %d: %s", status, err.message);
+	return status == FSI_OK;
+}
+
 /* Did the call fail with this status and a message that holds text? */
 __attribute__((unused)) static bool
 refused(FsiStatus got, FsiStatus want, const char *text)

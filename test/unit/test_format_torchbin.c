@@ -1,0 +1,499 @@
+/*
+ * test_format_torchbin.c
+ *	  PyTorch files made here byte by byte: both containers, strides, shared storages, and pickles
+ *	  that want more than data.
+ */
+#include "format_help.h"
+
+static TensorSet set;
+
+/* ---- A pickle, protocol 2, as torch.save writes it ---- */
+
+static void
+pk_string(FsiBytes *b, const char *s)
+{
+	put_text(b, "X");
+	put_le(b, strlen(s), 4);
+	put_text(b, s);
+}
+
+static void
+pk_int(FsiBytes *b, int64_t value)
+{
+	put_text(b, "\x8a\x08");
+	put_le(b, (uint64_t) value, 8);
+}
+
+static void
+pk_global(FsiBytes *b, const char *module, const char *name)
+{
+	put_text(b, "c");
+	put_text(b, module);
+	put_text(b, "\n");
+	put_text(b, name);
+	put_text(b, "\n");
+}
+
+static void
+pk_tuple(FsiBytes *b, int n, const int64_t *values)
+{
+	put_text(b, "(");
+	for (int i = 0; i < n; i++)
+		pk_int(b, values[i]);
+	put_text(b, "t");
+}
+
+typedef struct Spec
+{
+	const char *name,
+			   *type,
+			   *key;
+	int64_t		count,
+				offset;
+	int			n_dim;
+	int64_t		dim[6],
+				stride[6];
+} Spec;
+
+static void
+pk_storage(FsiBytes *b, const Spec *s, bool legacy)
+{
+	put_text(b, "(");
+	pk_string(b, "storage");
+	pk_global(b, "torch", s->type);
+	pk_string(b, s->key);
+	pk_string(b, "cpu");
+	pk_int(b, s->count);
+	if (legacy)
+		put_text(b, "N");
+	put_text(b, "tQ");
+}
+
+static void
+pk_tensor(FsiBytes *b, const Spec *s, bool legacy)
+{
+	pk_global(b, "torch._utils", "_rebuild_tensor_v2");
+	put_text(b, "(");
+	pk_storage(b, s, legacy);
+	pk_int(b, s->offset);
+	pk_tuple(b, s->n_dim, s->dim);
+	pk_tuple(b, s->n_dim, s->stride);
+	put_text(b, "\x89");
+	pk_global(b, "collections", "OrderedDict");
+	put_text(b, ")RtR");
+}
+
+static FsiBytes
+pk_state(const Spec *specs, int n, bool legacy)
+{
+	FsiBytes	b = new_bytes();
+
+	put_text(&b, "\x80\x02");
+	pk_global(&b, "collections", "OrderedDict");
+	put_text(&b, ")Rq");
+	put_le(&b, 0, 1);
+	put_text(&b, "(");
+	for (int i = 0; i < n; i++)
+	{
+		pk_string(&b, specs[i].name);
+		pk_tensor(&b, &specs[i], legacy);
+	}
+	/* attributes: {"_metadata": {}} */
+	put_text(&b, "u}");
+	pk_string(&b, "_metadata");
+	put_text(&b, "}sb.");
+	return b;
+}
+
+/* ---- The zip container ---- */
+
+typedef struct Zip
+{
+	FsiBytes	body,
+				central;
+	int			n;
+	int			method;
+} Zip;
+
+static Zip
+zip_begin(void)
+{
+	return (Zip) {.body = new_bytes(), .central = new_bytes()};
+}
+
+static void
+zip_add(Zip *z, const char *name, const void *data, size_t len)
+{
+	size_t		offset = z->body.len;
+
+	put_text(&z->body, "PK\3\4");
+	put_le(&z->body, 0, 22);	/* sizes are in the central directory */
+	put_le(&z->body, strlen(name), 2);
+	put_le(&z->body, 5, 2);		/* an extra field of its own, as torch pads */
+	put_text(&z->body, name);
+	put(&z->body, "FB\1\0Z", 5);
+	put(&z->body, data, len);
+	put_text(&z->central, "PK\1\2");
+	put_le(&z->central, 0, 6);
+	put_le(&z->central, (uint64_t) z->method, 2);
+	put_le(&z->central, 0, 8);
+	put_le(&z->central, len, 4);
+	put_le(&z->central, len, 4);
+	put_le(&z->central, strlen(name), 2);
+	put_le(&z->central, 0, 2);
+	put_le(&z->central, 0, 2);
+	put_le(&z->central, 0, 8);
+	put_le(&z->central, offset, 4);
+	put_text(&z->central, name);
+	z->n++;
+}
+
+static FsiBytes
+zip_end(Zip *z)
+{
+	FsiBytes	b = new_bytes();
+
+	put(&b, z->body.data, z->body.len);
+	put(&b, z->central.data, z->central.len);
+	put_text(&b, "PK\5\6");
+	put_le(&b, 0, 4);
+	put_le(&b, (uint64_t) z->n, 2);
+	put_le(&b, (uint64_t) z->n, 2);
+	put_le(&b, z->central.len, 4);
+	put_le(&b, z->body.len, 4);
+	put_le(&b, 0, 2);
+	return b;
+}
+
+static FsiStatus
+parse(FsiBytes b)
+{
+	uint8_t    *copy = malloc(b.len + 1);	/* odd alignment must not matter */
+	FsiStatus	status;
+
+	memcpy(copy, b.data, b.len);
+	status = torchbin_parse(copy, b.len, &arena, &set, &err);
+	if (status == FSI_OK)
+		return status;			/* tensors point into the copy: kept */
+	free(copy);
+	return status;
+}
+
+/* A zip of this pickle and two storages: "0" of 0..11 as f32, "1" of f16. */
+static FsiBytes
+zip_of(FsiBytes pickle)
+{
+	float		f32[12];
+	const uint16_t f16[4] = {0x3c00, 0x4000, 0x4200, 0x4400};
+	Zip			z = zip_begin();
+
+	for (int i = 0; i < 12; i++)
+		f32[i] = (float) i;
+	zip_add(&z, "m/data.pkl", pickle.data, pickle.len);
+	zip_add(&z, "m/byteorder", "little", 6);
+	zip_add(&z, "m/data/0", f32, sizeof(f32));
+	zip_add(&z, "m/data/1", f16, sizeof(f16));
+	zip_add(&z, "m/version", "3\n", 2);
+	return zip_end(&z);
+}
+
+static const Spec good[] = {
+	{"transformer.wte.weight", "FloatStorage", "0", 12, 0, 2, {3, 4}, {4, 1}},
+	{"h.0.t", "FloatStorage", "0", 12, 1, 2, {4, 2}, {1, 4}},	/* transposed view, shared */
+	{"h.0.half", "HalfStorage", "1", 4, 0, 1, {4}, {1}},
+	{"h.0.attn.bias", "ByteStorage", "7", 99, 0, 5, {1, 1, 1, 9, 11}, {99, 99, 99, 11, 1}},	/* no such storage */
+	{"counter", "LongStorage", "8", 1, 0, 0, {0}, {0}},
+};
+
+static const float *
+data_of(const char *name)
+{
+	const NamedTensor *t = tensors_find(&set, name);
+
+	return t == NULL ? NULL : t->data;
+}
+
+static void
+check_good(const char *what)
+{
+	const float *wte = data_of("wte.weight");
+	const float *t = data_of("h.0.t");
+	const float *half = data_of("h.0.half");
+
+	ok(set.n == 3, "%s: masks and counters are left out", what);
+	ok(wte != NULL && wte[0] == 0 && wte[11] == 11, "%s: contiguous f32", what);
+	ok(t != NULL && t[0] == 1 && t[1] == 5 && t[2] == 2 && t[3] == 6 && t[7] == 8, "%s: strides and offset", what);
+	ok(half != NULL && half[0] == 1 && half[3] == 4, "%s: f16", what);
+}
+
+static FsiBytes
+legacy_of(FsiBytes state)
+{
+	FsiBytes	b = new_bytes();
+
+	put(&b, "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15);
+	put_text(&b, "\x80\x02M");
+	put_le(&b, 1001, 2);
+	put_text(&b, ".\x80\x02}");
+	pk_string(&b, "little_endian");
+	put_text(&b, "\x88s.");
+	put(&b, state.data, state.len);
+	put_text(&b, "\x80\x02](");
+	pk_string(&b, "1");
+	pk_string(&b, "0");
+	put_text(&b, "e.");
+	put_le(&b, 4, 8);
+	for (int i = 0; i < 4; i++)
+		put_le(&b, (uint64_t[]) {0x3c00, 0x4000, 0x4200, 0x4400}[i], 2);
+	put_le(&b, 12, 8);
+	for (int i = 0; i < 12; i++)
+	{
+		float		x = (float) i;
+
+		put(&b, &x, 4);
+	}
+	return b;
+}
+
+static void
+test_good(void)
+{
+	/* the legacy file lists every key it uses: leave out those without data */
+	ok(fine(parse(zip_of(pk_state(good, 5, false)))), "a zip file");
+	check_good("zip");
+	ok(fine(parse(legacy_of(pk_state(good, 3, true)))), "a legacy file");
+	check_good("legacy");
+}
+
+static void
+test_wrapped(void)
+{
+	FsiBytes	b = new_bytes();
+
+	/* {"epoch": 3, "state_dict": {"w": parameter(tensor)}} with memo and short forms */
+	put_text(&b, "\x80\x04}(");
+	put_text(&b, "\x8c\x05" "epochK\x03");
+	put_text(&b, "\x8c\nstate_dict}\x94");
+	put_text(&b, "\x8c\x01w");
+	put_text(&b, "\x8c\x0ctorch._utils\x8c\x12_rebuild_parameter\x93(");
+	pk_tensor(&b, &good[0], false);
+	put_text(&b, "\x88)tRsu.");
+	ok(fine(parse(zip_of(b))) && set.n == 1 && data_of("w") != NULL && data_of("w")[5] == 5,
+	   "a checkpoint that holds a state_dict of parameters");
+}
+
+static FsiStatus
+parse_one(Spec s)
+{
+	return parse(zip_of(pk_state(&s, 1, false)));
+}
+
+static void
+test_lies(void)
+{
+	Spec		s = good[0];
+	Zip			z;
+	FsiBytes	b;
+
+	s.count = 13;
+	ok(refused(parse_one(s), FSI_CORRUPT, "missing or too short"), "a storage shorter than it says");
+	s = good[0];
+	s.key = "9";
+	ok(refused(parse_one(s), FSI_CORRUPT, "missing or too short"), "a storage that is not there");
+	s = good[0];
+	s.offset = 1;
+	ok(refused(parse_one(s), FSI_CORRUPT, "larger than its storage"), "an offset past the end");
+	s.offset = -1;
+	ok(refused(parse_one(s), FSI_CORRUPT, "wrong arguments"), "a negative offset");
+	s = good[0];
+	s.stride[0] = INT64_MAX;
+	ok(refused(parse_one(s), FSI_CORRUPT, "larger than its storage"), "a stride that overflows");
+	s.stride[0] = -4;
+	ok(refused(parse_one(s), FSI_CORRUPT, "negative"), "a negative stride");
+	s = good[0];
+	s.dim[0] = INT64_MAX;
+	s.stride[0] = 0;
+	ok(refused(parse_one(s), FSI_CORRUPT, "larger than its storage"), "a huge expanded size");
+	s = good[0];
+	s.dim[1] = -4;
+	ok(refused(parse_one(s), FSI_CORRUPT, "negative"), "a negative size");
+	s = good[0];
+	s.n_dim = 5;
+	ok(refused(parse_one(s), FSI_UNSUPPORTED, "dimensions"), "five dimensions");
+	s = good[0];
+	s.count = INT64_MAX;
+	ok(refused(parse_one(s), FSI_CORRUPT, "missing or too short"), "a count that overflows");
+	s = good[0];
+	s.type = "ComplexFloatStorage";
+	ok(refused(parse_one(s), FSI_UNSUPPORTED, "\"torch.ComplexFloatStorage\""), "a type that is not known");
+
+	b = pk_state(good, 1, false);
+	z = zip_begin();
+	z.method = 8;
+	zip_add(&z, "m/data.pkl", b.data, b.len);
+	ok(refused(parse(zip_end(&z)), FSI_UNSUPPORTED, "compressed"), "a compressed entry");
+	z = zip_begin();
+	zip_add(&z, "m/else", b.data, b.len);
+	ok(refused(parse(zip_end(&z)), FSI_UNSUPPORTED, "no data.pkl"), "a zip of something else");
+	z = zip_begin();
+	zip_add(&z, "m/data.pkl", b.data, b.len);
+	zip_add(&z, "n/data.pkl", b.data, b.len);
+	ok(refused(parse(zip_end(&z)), FSI_CORRUPT, "two data.pkl"), "two pickles");
+	z = zip_begin();
+	zip_add(&z, "m/data.pkl", b.data, b.len);
+	zip_add(&z, "m/byteorder", "big", 3);
+	ok(refused(parse(zip_end(&z)), FSI_UNSUPPORTED, "big-endian"), "a big-endian file");
+	ok(refused(torchbin_parse((const uint8_t *) "", 0, &arena, &set, &err), FSI_UNSUPPORTED, "torch.save"), "an empty file");
+}
+
+/* Pickles that ask for code, or are broken: refused, and nothing is run. */
+static void
+test_pickles(void)
+{
+	static const struct
+	{
+		const char *pickle;
+		FsiStatus	status;
+		const char *message;
+	}			cases[] = {
+		{"cposix\nsystem\n(X\x02", FSI_UNSUPPORTED, "\"posix.system\", which is not allowed"},
+		{"c__builtin__\neval\n.", FSI_UNSUPPORTED, "\"__builtin__.eval\""},
+		{"cbuiltins\n__import__\n.", FSI_UNSUPPORTED, "\"builtins.__import__\""},
+		{"\x8c\x02os\x8c\x06system\x93.", FSI_UNSUPPORTED, "\"os.system\""},
+		{"ctorch.nn\nLinear\n.", FSI_UNSUPPORTED, "\"torch.nn.Linear\""},
+		{"c\x01\xff\nx\n.", FSI_UNSUPPORTED, "\"??.x\""},
+		{"(lp0\n.", FSI_UNSUPPORTED, "opcode 0x6c"},
+		{"icollections\nOrderedDict\n.", FSI_UNSUPPORTED, "opcode 0x69"},
+		{"ccollections\nOrderedDict\n)\x81.", FSI_UNSUPPORTED, "opcode 0x81"},
+		{"}}R.", FSI_CORRUPT, "what is no function"},
+		{"ccollections\nOrderedDict\n}R.", FSI_CORRUPT, "what is no function"},
+		{"ctorch._utils\n_rebuild_tensor_v2\n)R.", FSI_CORRUPT, "wrong arguments"},
+		{"ctorch._utils\n_rebuild_parameter\n)R.", FSI_CORRUPT, "wrong arguments"},
+		{"ctorch._utils\n_rebuild_parameter\nK\x01\x85R.", FSI_CORRUPT, "wrong arguments"},
+		{"ccollections\nOrderedDict\n]K\x01" "a\x85R.", FSI_CORRUPT, "wrong arguments"},
+		{"K\x01Q.", FSI_CORRUPT, "storage has wrong arguments"},
+		{"\x85.", FSI_CORRUPT, "stack is empty"},
+		{"K\x01\x86.", FSI_CORRUPT, "stack is empty"},
+		{"K\x01(\x85.", FSI_CORRUPT, "stack is empty"},
+		{".", FSI_CORRUPT, "stack is empty"},
+		{"t.", FSI_CORRUPT, "mark is missing"},
+		{"(.", FSI_CORRUPT, "stack is empty"},
+		{"K\x01K\x02K\x03s.", FSI_CORRUPT, "no container"},
+		{"}(K\x01u.", FSI_CORRUPT, "no container"},
+		{"h\x05.", FSI_CORRUPT, "not there"},
+		{"Nr\xff\xff\xff\x7f.", FSI_LIMIT, "memo"},
+		{"X\xff\xff\xff\xff", FSI_CORRUPT, "ends inside a string"},
+		{"\x8d\xff\xff\xff\xff\xff\xff\xff\xff", FSI_CORRUPT, "ends inside a string"},
+		{"\x8b\xff\xff\xff\xff", FSI_CORRUPT, "ends inside a number"},
+		{"ccollections", FSI_CORRUPT, "ends inside a name"},
+		{"", FSI_CORRUPT, "ends too early"},
+		{"K\x01" "b.", FSI_CORRUPT, "stack is empty"},
+		{"K\x01K\x02" "b.", FSI_CORRUPT, "no dictionary"},
+		{"]q\x01h\x01" "a.", FSI_UNSUPPORTED, "no dictionary of tensors"},	/* a list that holds itself */
+		{"}q\x01X\x05\x01\x01\x01", FSI_CORRUPT, "ends inside a string"},
+		{"N.", FSI_UNSUPPORTED, "no dictionary of tensors"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		FsiBytes	b = new_bytes();
+
+		put(&b, cases[i].pickle, strlen(cases[i].pickle));
+		ok(refused(parse(zip_of(b)), cases[i].status, cases[i].message), "pickle %zu: %s", i, cases[i].message);
+	}
+}
+
+/* A pickle of nothing but containers, or of one huge one, must hit a limit and not the memory. */
+static void
+test_bombs(void)
+{
+	FsiBytes	b = new_bytes();
+
+	for (int i = 0; i < 3 << 19; i++)
+		put_text(&b, "}");
+	put_text(&b, ".");
+	ok(refused(parse(zip_of(b)), FSI_LIMIT, "values"), "a million dictionaries");
+	b.len = 0;
+	put_text(&b, "N");
+	for (int i = 0; i < 5 << 20; i++)
+		put(&b, "q\0", 2);
+	put_text(&b, ".");
+	ok(refused(parse(zip_of(b)), FSI_LIMIT, "longer than"), "a pickle of ten megabytes");
+}
+
+static void
+test_truncated(void)
+{
+	FsiBytes	files[2] = {zip_of(pk_state(good, 5, false)), legacy_of(pk_state(good, 3, true))};
+
+	for (int k = 0; k < 2; k++)
+	{
+		int			accepted = 0;
+
+		for (size_t len = 0; len < files[k].len; len++)
+		{
+			uint8_t    *copy = malloc(len + 1);
+
+			memcpy(copy, files[k].data, len);
+			accepted += torchbin_parse(copy, len, &arena, &set, &err) == FSI_OK;
+			free(copy);
+		}
+		ok(accepted == 0, "no truncated %s file is accepted", k == 0 ? "zip" : "legacy");
+	}
+}
+
+/* The published kind: the same weights through three readers. */
+static void
+test_reference(void)
+{
+	static const char *const files[] = {"resaved_pytorch_model_zip.bin", "resaved_pytorch_model_legacy.bin"};
+	const char *shared = tap_shared();
+	char		path[1024];
+	TensorSet	safe,
+				torch;
+
+	if (shared == NULL)
+	{
+		skip("no shared reference models");
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/reference/models/chemts-gpt2-0.2m/model.safetensors", shared);
+	if (!ok(fine(safetensors_read(path, &arena, &safe, &err)), "reference model.safetensors is read"))
+		return;
+	for (int k = 0; k < 2; k++)
+	{
+		int			equal = 0;
+
+		snprintf(path, sizeof(path), "%s/reference/models/chemts-gpt2-0.2m/%s", shared, files[k]);
+		if (!ok(fine(torchbin_read(path, &arena, &torch, &err)), "%s is read", files[k]))
+			continue;
+		for (int i = 0; i < safe.n; i++)
+		{
+			const NamedTensor *a = &safe.tensors[i];
+			const NamedTensor *b = tensors_find(&torch, a->name);
+			size_t		n = 1;
+
+			for (int d = 0; d < a->n_dim; d++)
+				n *= (size_t) a->dim[d];
+			equal += b != NULL && a->n_dim == b->n_dim && memcmp(a->dim, b->dim, sizeof(a->dim)) == 0 &&
+				memcmp(a->data, b->data, n * sizeof(float)) == 0;
+		}
+		ok(safe.n > 40 && equal == safe.n, "%s equals model.safetensors bit for bit (%d of %d tensors)",
+		   files[k], equal, safe.n);
+	}
+}
+
+int
+main(void)
+{
+	help_start();
+	test_good();
+	test_wrapped();
+	test_lies();
+	test_pickles();
+	test_bombs();
+	test_truncated();
+	test_reference();
+	help_end();
+	return tap_done();
+}
