@@ -127,5 +127,12 @@ typedef struct PromptSpec
 extern FsiStatus prompt_render(const PromptSpec *spec, FsiArena *arena,
 							   char **prefix, size_t *prefix_len,
 							   char **suffix, size_t *suffix_len, FsiError *err);
+/*
+ * Bytes of white space at the end of a prefix.  They belong before the message, not to the
+ * tokens that are kept: encode the prefix without them, and each row as those bytes and
+ * the message in one text, since a byte-level vocabulary has one token for " refund" and
+ * others for "refund".
+ */
+extern size_t prompt_lead(const char *prefix, size_t len);
 
 #endif

@@ -87,6 +87,8 @@ extern FsiStatus toksrc_read(const char *dir, const char *name, FsiArena *arena,
 extern json_t *toksrc_get(const json_t *object, const char *key);
 /* A boolean member, or otherwise if absent or null. */
 extern bool toksrc_bool(const json_t *object, const char *key, bool otherwise);
+/* A whole number; false if value is anything else, also NULL. */
+extern bool toksrc_int(const json_t *value, int64_t *n);
 /* FSI_UNSUPPORTED naming the first key of object that is not in the list (NULL at its end). */
 extern FsiStatus toksrc_only_keys(const json_t *object, const char *what, const char *const *keys, FsiError *err);
 

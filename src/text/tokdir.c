@@ -143,10 +143,9 @@ read_role_ids(TokBuild *b, const json_t *model)
 
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
 	{
-		const json_t *value = toksrc_get(model, ids[i].key);
-		json_int_t	id = json_integer_value(value);
+		int64_t		id;
 
-		if (b->role[ids[i].role] == TOK_NONE && json_is_integer(value) && id >= 0 && id < b->n_vocab &&
+		if (b->role[ids[i].role] == TOK_NONE && toksrc_int(toksrc_get(model, ids[i].key), &id) && id >= 0 && id < b->n_vocab &&
 			b->tokens[id].len > 0)
 			b->role[ids[i].role] = (int32_t) id;
 	}

@@ -32,7 +32,8 @@ toksrc_load(const char *dir, const char *name, FsiArena *arena, json_t **json, F
 
 	*json = NULL;
 	FSI_TRY(toksrc_read(dir, name, arena, &data, &len, err));
-	*json = json_loadb((const char *) data, len, JSON_ALLOW_NUL, &where);
+	/* integers as reals: "model_max_length" is often 10^30, past any integer */
+	*json = json_loadb((const char *) data, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &where);
 	if (*json == NULL)
 		return fsi_fail(err, FSI_CORRUPT, "%s is not valid JSON: line %d, column %d: %s", name,
 						where.line, where.column, where.text);
@@ -59,6 +60,17 @@ toksrc_bool(const json_t *object, const char *key, bool otherwise)
 	json_t	   *value = toksrc_get(object, key);
 
 	return value != NULL ? json_is_true(value) : otherwise;
+}
+
+bool
+toksrc_int(const json_t *value, int64_t *n)
+{
+	double		x = json_number_value(value);
+
+	if (!json_is_number(value) || x < -1e15 || x > 1e15 || (double) (int64_t) x != x)
+		return false;
+	*n = (int64_t) x;
+	return true;
 }
 
 FsiStatus

@@ -208,9 +208,9 @@ read_wordpiece(TokBuild *b, const json_t *model)
 						"WordPiece with a continuing_subword_prefix other than \"%s\" is not supported", TOK_PREFIX);
 	if (chars != NULL)
 	{
-		json_int_t	n = json_integer_value(chars);
+		int64_t		n;
 
-		if (!json_is_integer(chars) || n < 1 || n > TOK_MAX_WORD_CHARS)
+		if (!toksrc_int(chars, &n) || n < 1 || n > TOK_MAX_WORD_CHARS)
 			return fsi_fail(b->err, FSI_UNSUPPORTED, "max_input_chars_per_word must be from 1 to %d",
 							TOK_MAX_WORD_CHARS);
 		b->max_word_chars = (uint32_t) n;
@@ -258,20 +258,20 @@ read_added(TokBuild *b, const json_t *list)
 
 	json_array_foreach(list, i, item)
 	{
-		const json_t *id = json_object_get(item, "id"),
-				   *content = json_object_get(item, "content");
+		const json_t *content = json_object_get(item, "content");
+		int64_t		id;
 		bool		special = toksrc_bool(item, "special", false);
 		uint8_t		flags = special ? TOK_SPECIAL : 0;
 
 		FSI_TRY(toksrc_only_keys(item, "added token", keys, b->err));
-		if (!json_is_integer(id) || !json_is_string(content))
+		if (!toksrc_int(json_object_get(item, "id"), &id) || !json_is_string(content))
 			return fsi_fail(b->err, FSI_CORRUPT, "added token %zu has no id or no content", i);
 		if (toksrc_bool(item, "single_word", false))
 			return fsi_fail(b->err, FSI_UNSUPPORTED, "added token \"%.100s\" with the flag \"single_word\" is not supported",
 							json_string_value(content));
 		flags |= toksrc_bool(item, "lstrip", false) ? TOK_LSTRIP : 0;
 		flags |= toksrc_bool(item, "rstrip", false) ? TOK_RSTRIP : 0;
-		FSI_TRY(build_added(b, json_integer_value(id), json_string_value(content), json_string_length(content),
+		FSI_TRY(build_added(b, id, json_string_value(content), json_string_length(content),
 							flags, toksrc_bool(item, "normalized", !special)));
 	}
 	return FSI_OK;

@@ -54,15 +54,16 @@ FsiStatus
 toksrc_read_vocab_json(TokBuild *b, const json_t *vocab)
 {
 	const char *token;
-	json_t	   *id;
+	json_t	   *value;
+	int64_t		id;
 
 	if (!json_is_object(vocab))
 		return fsi_fail(b->err, FSI_CORRUPT, "tokenizer has no vocabulary of strings and ids");
-	json_object_foreach((json_t *) vocab, token, id)
+	json_object_foreach((json_t *) vocab, token, value)
 	{
-		if (!json_is_integer(id))
+		if (!toksrc_int(value, &id))
 			return fsi_fail(b->err, FSI_CORRUPT, "token \"%.100s\" has no integer id", token);
-		FSI_TRY(build_token(b, json_integer_value(id), token, strlen(token), TOK_IN_MODEL));
+		FSI_TRY(build_token(b, id, token, strlen(token), TOK_IN_MODEL));
 	}
 	return FSI_OK;
 }
