@@ -200,6 +200,32 @@ read_readout(json_t *readout, PointingScalars *out, FsiError *err)
 	return FSI_OK;
 }
 
+/* Constants of the spelling features, which are code (src/text/spelling.c): another value means another model. */
+static FsiStatus
+check_spelling(const json_t *spelling, FsiError *err)
+{
+	static const struct
+	{
+		const char *name;
+		int			value;
+	}			constants[] = {
+		{"buckets", SPELL_BUCKETS}, {"grams", 3}, {"max_count", 255}, {"word_prefix", 1}, {"word_count", 2},
+	};
+	const json_t *hash = get(spelling, "hash", NULL);
+
+	for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++)
+	{
+		const json_t *value = get(spelling, constants[i].name, NULL);
+
+		if (value != NULL && json_integer_value(value) != constants[i].value)
+			return fsi_fail(err, FSI_UNSUPPORTED, "\"%s\" in config.json's spelling is not %d",
+							constants[i].name, constants[i].value);
+	}
+	if (hash != NULL && (!json_is_string(hash) || strcmp(json_string_value(hash), "crc32") != 0))
+		return fsi_fail(err, FSI_UNSUPPORTED, "\"hash\" in config.json's spelling is not \"crc32\"");
+	return FSI_OK;
+}
+
 static FsiStatus
 copy_card(const json_t *card, FsiArena *arena, const char **out, FsiError *err)
 {
@@ -223,7 +249,6 @@ read_fsi(const json_t *root, FsiArena *arena, HfConfig *out, FsiError *err)
 	const json_t *fsi = get(root, "fsi", NULL);
 	const char *name = json_string_value(get(fsi, "name", NULL));
 	const char *layout = json_string_value(get(fsi, "layout", NULL));
-	const json_t *buckets = get(get(fsi, "spelling", NULL), "buckets", NULL);
 	const json_t *card = get(fsi, "card", NULL);
 
 	out->cfg.layout = GPT2_PROMPT;
@@ -240,9 +265,7 @@ read_fsi(const json_t *root, FsiArena *arena, HfConfig *out, FsiError *err)
 		return fsi_fail(err, FSI_UNSUPPORTED, "layout \"%s\" in config.json is unknown",
 						show_name(layout, strlen(layout)).text);
 	out->cfg.layout = GPT2_SEGMENTS;
-	if (buckets != NULL && json_integer_value(buckets) != SPELL_BUCKETS)
-		return fsi_fail(err, FSI_UNSUPPORTED, "config.json wants spelling features of another size than %d",
-						SPELL_BUCKETS);
+	FSI_TRY(check_spelling(get(fsi, "spelling", NULL), err));
 	return read_readout(json_object_get(fsi, "readout"), &out->pointing, err);
 }
 

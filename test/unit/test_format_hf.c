@@ -1,0 +1,282 @@
+/*
+ * test_format_hf.c
+ *	  Hugging Face directories: configuration, shapes, quirks of published models, tokens, card.
+ */
+#include "format_help.h"
+
+static HfModel model;
+
+static FsiStatus
+read_dir(const char *dir, bool need_tokenizer)
+{
+	return hf_read_dir(dir, need_tokenizer, &arena, &model, &err);
+}
+
+static int	next_dir;
+
+/* A fresh directory of this model, read. */
+static FsiStatus
+read_tiny(TinyModel m, const char *more, bool vocab)
+{
+	char		name[32];
+
+	snprintf(name, sizeof(name), "dir%d", next_dir++);
+	if (m.vocab == 0)
+		m.vocab = 30;
+	if (m.prefix == NULL)
+		m.prefix = "transformer.";
+	return read_dir(tiny_dir(name, &m, more, vocab), vocab);
+}
+
+static bool
+card_says(const char *text)
+{
+	bool		says = model.card != NULL && strlen(model.card) == model.card_len && strstr(model.card, text) != NULL;
+
+	if (!says)
+		diag("card: %s", model.card == NULL ? "none" : model.card);
+	return says;
+}
+
+static bool
+same_values(const float *x, const char *name, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (x[i] != tiny_value(name, i))
+			return false;
+	return true;
+}
+
+static void
+test_plain(void)
+{
+	const Gpt2Config *cfg = &model.model.cfg;
+	const Gpt2Model *m = &model.model;
+
+	ok(fine(read_tiny((TinyModel) {.with_masks = true}, "", true)), "a directory as transformers saves it");
+	ok(cfg->n_layer == 2 && cfg->n_head == 2 && cfg->n_embd == 8 && cfg->n_inner == 32 && cfg->n_positions == 12 &&
+	   cfg->n_vocab == 30 && cfg->act == KERN_ACT_GELU_NEW && cfg->ln_eps == 1e-5f && cfg->tied &&
+	   cfg->scale_attn_weights && !cfg->scale_attn_by_inverse_layer_idx && cfg->layout == GPT2_PROMPT,
+	   "configuration and its defaults");
+	ok(m->wte.type == KERN_F32 && m->wte.transposed && m->wte.k == 8 && m->wte.n == 30 &&
+	   same_values(m->wte.w, "wte.weight", 240), "wte: one row a token");
+	ok(m->head.w == m->wte.w && m->head.n == 30, "the head is wte");
+	ok(!m->layers[1].fc.transposed && m->layers[1].fc.k == 8 && m->layers[1].fc.n == 32 &&
+	   same_values(m->layers[1].fc.w, "h.1.mlp.c_fc.weight", 256) &&
+	   same_values(m->layers[1].fc_bias, "h.1.mlp.c_fc.bias", 32), "h.1.mlp.c_fc: [in][out]");
+	ok(same_values(m->layers[0].out.w, "h.0.mlp.c_proj.weight", 256) && m->layers[0].out.k == 32 &&
+	   same_values(m->layers[0].proj.w, "h.0.attn.c_proj.weight", 64) &&
+	   same_values(m->layers[0].qkv.w, "h.0.attn.c_attn.weight", 192) &&
+	   same_values(m->layers[0].qkv_bias, "h.0.attn.c_attn.bias", 24) &&
+	   same_values(m->layers[0].proj_bias, "h.0.attn.c_proj.bias", 8) &&
+	   same_values(m->layers[0].out_bias, "h.0.mlp.c_proj.bias", 8), "attention and MLP of layer 0");
+	ok(same_values(m->layers[1].ln1_gain, "h.1.ln_1.weight", 8) && same_values(m->layers[1].ln1_bias, "h.1.ln_1.bias", 8) &&
+	   same_values(m->layers[1].ln2_gain, "h.1.ln_2.weight", 8) && same_values(m->layers[1].ln2_bias, "h.1.ln_2.bias", 8) &&
+	   same_values(m->lnf_gain, "ln_f.weight", 8) && same_values(m->lnf_bias, "ln_f.bias", 8) &&
+	   same_values(m->wpe, "wpe.weight", 96), "norms and positions");
+	ok(cfg->begin == 2 && cfg->end_prompt == 3 && cfg->end == 3, "WordPiece: [CLS] text [SEP] answer [SEP]");
+	ok(model.tokenizer != NULL && model.tokenizer_len > 0 && model.spelling_idf == NULL, "a tokenizer, no idf");
+	ok(card_says("\"quirks\": []") && card_says("\"weights\": \"model.safetensors\""), "card of an ordinary model");
+	ok(fine(read_tiny((TinyModel) {.prefix = ""}, "", true)) && card_says("\"quirks\": []"), "names without \"transformer.\"");
+}
+
+static void
+test_config(void)
+{
+	static const struct
+	{
+		const char *more;
+		FsiStatus	status;
+		const char *message;
+	}			cases[] = {
+		{", \"n_head\": 3", FSI_CORRUPT, "not a multiple"},
+		{", \"n_head\": 0", FSI_LIMIT, "n_head is 0"},
+		{", \"n_layer\": \"2\"", FSI_CORRUPT, "\"n_layer\""},
+		{", \"n_layer\": -2", FSI_CORRUPT, "\"n_layer\""},
+		{", \"n_layer\": 100000", FSI_LIMIT, "n_layer is 100000"},
+		{", \"n_embd\": 2000000000", FSI_LIMIT, "n_embd is 2000000000"},
+		{", \"n_layer\": 4294967298", FSI_CORRUPT, "\"n_layer\""},
+		{", \"vocab_size\": 2147483647", FSI_LIMIT, "vocab_size"},
+		{", \"n_layer\": null", FSI_MISSING, "\"n_layer\""},
+		{", \"model_type\": \"llama\"", FSI_UNSUPPORTED, "\"llama\""},
+		{", \"model_type\": null", FSI_MISSING, "model_type"},
+		{", \"activation_function\": \"silu\"", FSI_UNSUPPORTED, "\"silu\""},
+		{", \"activation_function\": 3", FSI_UNSUPPORTED, "activation"},
+		{", \"layer_norm_epsilon\": \"x\"", FSI_CORRUPT, "layer_norm_epsilon"},
+		{", \"layer_norm_epsilon\": -1", FSI_CORRUPT, "layer_norm_epsilon"},
+		{", \"scale_attn_weights\": 1", FSI_CORRUPT, "scale_attn_weights"},
+		{", \"add_cross_attention\": true", FSI_UNSUPPORTED, "cross-attention"},
+		{", \"eos_token_id\": \"x\"", FSI_CORRUPT, "eos_token_id"},
+		{", \"n_inner\": 16", FSI_CORRUPT, "\"h.0.mlp.c_fc.weight\" has shape [8, 32], config.json asks for [8, 16]"},
+		{", \"n_positions\": 13", FSI_CORRUPT, "\"wpe.weight\" has shape [12, 8], config.json asks for [13, 8]"},
+		{", \"vocab_size\": 31", FSI_CORRUPT, "\"wte.weight\" has shape [30, 8], config.json asks for [31, 8]"},
+		{", \"n_layer\": 3", FSI_MISSING, "\"h.2.ln_1.weight\" is missing"},
+		{", \"fsi\": {\"layout\": \"rows\"}", FSI_UNSUPPORTED, "layout \"rows\""},
+		{"} {", FSI_CORRUPT, "not valid JSON"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		ok(refused(read_tiny((TinyModel) {0}, cases[i].more, true), cases[i].status, cases[i].message),
+		   "config.json %zu: %s", i, cases[i].message);
+	ok(fine(read_tiny((TinyModel) {0}, ", \"activation_function\": \"relu\", \"layer_norm_epsilon\": 0.5, "
+					  "\"scale_attn_weights\": false, \"scale_attn_by_inverse_layer_idx\": true, \"n_inner\": 32, "
+					  "\"n_positions\": null, \"n_ctx\": 12", true)) &&
+	   model.model.cfg.act == KERN_ACT_RELU && model.model.cfg.ln_eps == 0.5f && !model.model.cfg.scale_attn_weights &&
+	   model.model.cfg.scale_attn_by_inverse_layer_idx && model.model.cfg.n_positions == 12, "every key is taken");
+	ok(fine(read_tiny((TinyModel) {0}, ", \"activation_function\": \"gelu\"", true)) &&
+	   model.model.cfg.act == KERN_ACT_GELU, "gelu is the erf form");
+	ok(fine(read_tiny((TinyModel) {0}, ", \"activation_function\": \"gelu_pytorch_tanh\"", true)) &&
+	   model.model.cfg.act == KERN_ACT_GELU_NEW, "gelu_pytorch_tanh is gelu_new");
+}
+
+static void
+test_quirks(void)
+{
+	ok(fine(read_tiny((TinyModel) {0}, ", \"bos_token_id\": 50256, \"eos_token_id\": 50256", true)) &&
+	   model.model.cfg.end == 3 && card_says("eos_token_id 50256 is outside the vocabulary") &&
+	   card_says("bos_token_id 50256"), "eos 50256 outside the vocabulary: [SEP]");
+	ok(fine(read_tiny((TinyModel) {.with_head = true}, ", \"tie_word_embeddings\": false", true)) &&
+	   !model.model.cfg.tied && model.model.head.w != model.model.wte.w && model.model.head.transposed &&
+	   same_values(model.model.head.w, "lm_head.weight", 240), "an untied head");
+	ok(fine(read_tiny((TinyModel) {.with_head = true, .head_is_wte = true}, ", \"tie_word_embeddings\": false", true)) &&
+	   model.model.cfg.tied, "a head equal to wte is tied");
+	ok(fine(read_tiny((TinyModel) {.with_head = true}, "", true)) && model.model.cfg.tied && card_says("lm_head.weight differs"),
+	   "a differing head though tied: as transformers, wte");
+	ok(fine(read_tiny((TinyModel) {0}, ", \"tie_word_embeddings\": false", true)) && model.model.cfg.tied &&
+	   card_says("lm_head.weight is missing"), "a missing head");
+	ok(refused(read_tiny((TinyModel) {.skip = "h.1.attn.c_attn.bias"}, "", true), FSI_MISSING,
+			   "\"h.1.attn.c_attn.bias\" is missing"), "a missing bias");
+	ok(fine(read_tiny((TinyModel) {.skip = "h.1.attn.c_attn.bias"}, ", \"bias\": false", true)) &&
+	   model.model.layers[1].qkv_bias[23] == 0 && model.model.layers[0].qkv_bias[0] != 0 &&
+	   card_says("1 missing biases are zero"), "a missing bias of a model without");
+	ok(refused(read_tiny((TinyModel) {.skip = "ln_f.weight"}, ", \"bias\": false", true), FSI_MISSING,
+			   "\"ln_f.weight\" is missing"), "a missing gain is never forgiven");
+	ok(refused(read_tiny((TinyModel) {.reshape = "h.0.attn.c_attn.weight"}, "", true), FSI_CORRUPT,
+			   "\"h.0.attn.c_attn.weight\" has shape [24, 8], config.json asks for [8, 24]"), "a transposed weight");
+	ok(refused(read_tiny((TinyModel) {.poison = "h.1.mlp.c_proj.weight"}, "", true), FSI_CORRUPT,
+			   "\"h.1.mlp.c_proj.weight\" holds a value that is not"), "a NaN names its tensor");
+	ok(refused(read_tiny((TinyModel) {.poison = "ln_f.bias"}, "", true), FSI_CORRUPT, "\"ln_f.bias\""), "also in a vector");
+	ok(fine(read_tiny((TinyModel) {.with_readout = true}, "", true)) &&
+	   card_says("ignored, the first is fsi.readout.k"), "tensors without a place are reported");
+}
+
+#define READOUT \
+	"\"spelling_weight\": 1, \"description_weight\": 0.5, \"example_sharpness\": 2, \"name_share\": 0.25, " \
+	"\"name_scale\": 16, \"name_bias\": -1, \"both_scale\": 17, \"both_bias\": 0.125, \"example_scale\": 18, " \
+	"\"example_bias\": 0, \"other_logit\": 5.5"
+#define SEGMENTS(readout) \
+	", \"bos_token_id\": 2, \"eos_token_id\": 3, \"fsi\": {\"layout\": \"segments\", \"name\": \"tiny \\\"one\\\"\", " \
+	"\"readout\": {" readout "}, \"spelling\": {\"buckets\": 65536}, \"card\": {\"licence\": \"none \\u4e2d\", \"n\": [1, 2.5]}}"
+
+static void
+test_segments(void)
+{
+	const TinyModel m = {.with_readout = true};
+	const PointingScalars *p = &model.model.pointing;
+
+	ok(fine(read_tiny(m, SEGMENTS(READOUT), true)) && model.model.cfg.layout == GPT2_SEGMENTS, "a segments model");
+	ok(model.model.cfg.begin == 2 && model.model.cfg.end_prompt == TOK_NONE && model.model.cfg.end == 3,
+	   "begin and end from bos and eos");
+	ok(p->spelling_weight == 1 && p->description_weight == 0.5 && p->example_sharpness == 2 && p->name_share == 0.25 &&
+	   p->name_scale == 16 && p->name_bias == -1 && p->both_scale == 17 && p->both_bias == 0.125 &&
+	   p->example_scale == 18 && p->example_bias == 0 && p->other_logit == 5.5 && p->reserved[0] == 0, "readout's scalars");
+	ok(same_values(model.model.readout_q, "fsi.readout.q", 64) && same_values(model.model.readout_k, "fsi.readout.k", 64) &&
+	   same_values(model.spelling_idf, "fsi.spelling.idf", SPELL_BUCKETS), "readout's tensors");
+	ok(card_says("\"name\": \"tiny \\\"one\\\"\"") && card_says("\"card\": {\"licence\":\"none \xe4\xb8\xad\",\"n\":[1,2.5]}"),
+	   "name and card of its own");
+	ok(refused(read_tiny((TinyModel) {0}, SEGMENTS(READOUT), true), FSI_MISSING, "fsi.readout.q"), "no readout tensors");
+	ok(refused(read_tiny((TinyModel) {.with_readout = true, .skip = "fsi.spelling.idf"}, SEGMENTS(READOUT), true),
+			   FSI_MISSING, "fsi.spelling.idf"), "no idf");
+	ok(refused(read_tiny(m, SEGMENTS("\"name_scale\": 1"), true), FSI_MISSING, "\"spelling_weight\" is missing"), "a missing scalar");
+	ok(refused(read_tiny(m, SEGMENTS(READOUT ", \"wrong\": 1"), true), FSI_UNSUPPORTED, "\"wrong\""), "an unknown scalar");
+	ok(refused(read_tiny(m, SEGMENTS(READOUT ", \"name_scale\": \"x\""), true), FSI_CORRUPT, "\"name_scale\""), "a scalar of text");
+	ok(refused(read_tiny((TinyModel) {.with_readout = true, .poison = "fsi.spelling.idf"}, SEGMENTS(READOUT), true),
+			   FSI_CORRUPT, "fsi.spelling.idf"), "a NaN in the idf");
+	ok(refused(read_tiny(m, ", \"fsi\": {\"layout\": \"segments\", \"spelling\": {\"grams\": 4}, \"readout\": {" READOUT "}}", true),
+			   FSI_UNSUPPORTED, "\"grams\""), "spelling features of another kind");
+}
+
+static void
+test_directory(void)
+{
+	const TinyModel m = {.vocab = 30, .prefix = "transformer."};
+	const char *dir;
+	char		path[1024],
+				to[1024];
+
+	ok(refused(read_dir(temp_path("nothing"), false), FSI_MISSING, "config.json"), "no directory");
+	dir = tiny_dir("none", &m, "", false);
+	ok(fine(read_dir(dir, false)) && model.tokenizer == NULL && model.model.cfg.begin == TOK_NONE &&
+	   model.model.cfg.end == TOK_NONE, "no tokenizer, none wanted");
+	ok(refused(read_dir(dir, true), FSI_MISSING, ""), "no tokenizer");
+	snprintf(path, sizeof(path), "%s/model.safetensors", dir);
+	snprintf(to, sizeof(to), "%s/model-00001-of-00001.safetensors", dir);
+	rename(path, to);
+	ok(refused(read_dir(dir, false), FSI_MISSING, "no weights"), "no weights");
+
+	snprintf(path, sizeof(path), "%s/model.safetensors.index.json", dir);
+	write_text(path, "{\"metadata\": {}, \"weight_map\": {\"a\": \"model-00001-of-00001.safetensors\", "
+			   "\"b\": \"model-00001-of-00001.safetensors\"}}");
+	ok(fine(read_dir(dir, false)) && model.model.wte.n == 30, "an index and its shard");
+	write_text(path, "{\"weight_map\": {\"a\": \"../none/model-00001-of-00001.safetensors\"}}");
+	ok(refused(read_dir(dir, false), FSI_CORRUPT, "no plain file"), "an index that leads out of the directory");
+	write_text(path, "{\"weight_map\": {\"a\": \"model-00002-of-00001.safetensors\"}}");
+	ok(refused(read_dir(dir, false), FSI_MISSING, "00002"), "an index of a missing shard");
+	write_text(path, "{\"weight_map\": [1]}");
+	ok(refused(read_dir(dir, false), FSI_CORRUPT, "weight_map"), "an index without a map");
+}
+
+/* Every reference model is read, with the shapes that its README states. */
+static void
+test_reference(void)
+{
+	static const struct
+	{
+		const char *name;
+		int			n_layer,
+					n_embd,
+					n_vocab;
+		bool		tied,
+					tokenizer;
+		const char *quirk;
+	}			models[] = {
+		{"chemts-gpt2-0.5m", 4, 96, 66, true, false, "\"quirks\": []"},
+		{"chemts-gpt2-0.2m", 4, 64, 66, true, false, "\"quirks\": []"},
+		{"capp-gpt", 4, 64, 53, true, false, "bos_token_id 50256 is outside"},
+		{"gpt-nano-sort", 3, 48, 3, false, false, "\"quirks\": []"},
+		{"tiny-qa-char", 2, 64, 64, true, false, "\"quirks\": []"},
+		{"tiny-gpt2-bpe", 1, 16, 50257, true, true, "\"quirks\": []"},
+	};
+	const char *shared = tap_shared();
+	char		dir[1024];
+
+	for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++)
+	{
+		const Gpt2Config *cfg = &model.model.cfg;
+
+		if (shared == NULL)
+		{
+			skip("no shared reference model %s", models[i].name);
+			continue;
+		}
+		snprintf(dir, sizeof(dir), "%s/reference/models/%s", shared, models[i].name);
+		ok(fine(read_dir(dir, models[i].tokenizer)) && cfg->n_layer == models[i].n_layer &&
+		   cfg->n_embd == models[i].n_embd && cfg->n_vocab == models[i].n_vocab && cfg->tied == models[i].tied &&
+		   (!models[i].tokenizer || (cfg->begin == TOK_NONE && cfg->end == 50256)) && card_says(models[i].quirk),
+		   "reference model %s", models[i].name);
+	}
+}
+
+int
+main(void)
+{
+	help_start();
+	test_plain();
+	test_config();
+	test_quirks();
+	test_segments();
+	test_directory();
+	test_reference();
+	help_end();
+	return tap_done();
+}
