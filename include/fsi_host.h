@@ -44,7 +44,8 @@ extern HostText host_utf8_text(const text *t);
 /* A text in the database's encoding from UTF-8; ERROR 22P05 for a character that it lacks. */
 extern text *host_text(const char *utf8, size_t len);
 
-/* The string for an error message: at most 60 bytes of it, "…" where it was cut. */
+/* The string for an error message: at most 60 bytes of it, "..." where it was cut. */
 extern const char *host_excerpt(const char *s, size_t len);
+extern const char *host_utf8_excerpt(HostText t);
 
 #endif

@@ -115,6 +115,8 @@ extern void prompt_classify(ExecSet *set, ExecCall *call, int n, const TokIds *i
 							ExecAnswer *answers, double *scores);
 extern text *prompt_prompt_text(const ExecQuestion *question, HostText message, ExecCall *call);
 
+extern void set_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena);
+
 /* The message without its middle if it is longer than any context could need; *clipped says so. */
 extern HostText exec_clip(HostText message, bool *clipped, FsiArena *arena);
 

@@ -113,20 +113,15 @@ build_trie(ExecSet *set, const ExecQuestion *q, HostText suffix)
 	const Tokenizer *tok = &set->model->file.tok;
 	TokIds	   *ids = host_array(&set->arena, set->n_labels, sizeof(TokIds));
 	const char **names = host_array(&set->arena, set->n_labels, sizeof(char *));
+	HostText   *labels = host_array(&set->arena, set->n_labels, sizeof(HostText));
 
 	for (int i = 0; i < set->n_labels; i++)
 	{
-		HostText	label = i < q->n_intents ? q->intents[q->canonical[i]] : q->other;
-
-		names[i] = fsi_arena_strndup(&set->arena, label.s, label.len);
-		HOST_TRY(names[i] ? FSI_OK : fsi_nomem(&err, label.len));
-		ids[i] = tokens_between(tok, TOK_NONE, label_text(tok, label, suffix, &set->arena), TOK_NONE, &set->arena);
-		if (ids[i].n == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("intent \"%s\" has nothing that the model can read",
-							host_excerpt(label.s, label.len))));
+		labels[i] = i < q->n_intents ? q->intents[q->canonical[i]] : q->other;
+		ids[i] = tokens_between(tok, TOK_NONE, label_text(tok, labels[i], suffix, &set->arena), TOK_NONE, &set->arena);
+		names[i] = "";
 	}
+	set_check_labels(set->n_labels, ids, labels, &set->arena);
 	HOST_TRY(trie_build(&set->model->file.model.cfg, set->n_labels, ids, names, &set->arena, &set->trie, &err));
 }
 

@@ -61,7 +61,7 @@ check_fits(const ExecQuestion *q, const Wanted *w)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("%s \"%s\" has %zu tokens, more than the %d that the model reads",
-						w->what, host_excerpt(w->text.s, w->text.len), w->ids.n, room),
+						w->what, host_utf8_excerpt(w->text), w->ids.n, room),
 				 errhint("Shorten it, for example with left(text, %d).", room)));
 }
 
@@ -165,41 +165,19 @@ encode_wanted(const ExecQuestion *q, ExecCall *call, int n, Wanted *wanted)
 	fsi_arena_release(&call->arena, start);
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	const TokIds *x = &(*(Wanted *const *) a)->entry->ids;
-	const TokIds *y = &(*(Wanted *const *) b)->entry->ids;
-	int			cmp = memcmp(x->ids, y->ids, sizeof(int32_t) * Min(x->n, y->n));
-
-	return cmp != 0 ? cmp : (x->n > y->n) - (x->n < y->n);
-}
-
-/* Two intents that the model cannot tell apart, or one that it cannot see, are the caller's mistake. */
+/* The first n wanted texts are the names. */
 static void
-check_collisions(const ExecQuestion *q, Wanted *names, ExecCall *call)
+check_names(int n, const Wanted *names, FsiArena *arena)
 {
-	Wanted	  **sorted = host_array(&call->arena, q->n_intents, sizeof(Wanted *));
+	TokIds	   *ids = host_array(arena, n, sizeof(TokIds));
+	HostText   *texts = host_array(arena, n, sizeof(HostText));
 
-	for (int i = 0; i < q->n_intents; i++)
+	for (int i = 0; i < n; i++)
 	{
-		sorted[i] = &names[i];
-		if (names[i].entry->ids.n == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("intent \"%s\" has nothing that the model can read",
-							host_excerpt(names[i].text.s, names[i].text.len))));
+		ids[i] = names[i].entry->ids;
+		texts[i] = names[i].text;
 	}
-	qsort(sorted, q->n_intents, sizeof(Wanted *), compare_ids);
-	for (int i = 1; i < q->n_intents; i++)
-		if (compare_ids(&sorted[i - 1], &sorted[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("intents \"%s\" and \"%s\" are the same to the model",
-							host_excerpt(sorted[i - 1]->text.s, sorted[i - 1]->text.len),
-							host_excerpt(sorted[i]->text.s, sorted[i]->text.len)),
-					 errdetail("They have the same tokens after normalisation."),
-					 errhint("Leave one of them out, or spell them differently.")));
+	set_check_labels(n, ids, texts, arena);
 }
 
 /* Names in canonical order, then descriptions, then examples; how many. */
@@ -258,9 +236,8 @@ segments_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
 	Wanted	   *wanted = host_array(&call->arena, 2 * (size_t) q->n_intents + q->n_examples, sizeof(Wanted));
 	int			n = list_wanted(q, wanted);
 
-	/* A single answer needs no vectors: exec_classify() does not look. */
 	encode_wanted(q, call, n, wanted);
-	check_collisions(q, wanted, call);
+	check_names(q->n_intents, wanted, &call->arena);
 	fill_candidates(set, q, wanted, call);
 	set->segments = host_array(&set->arena, n, sizeof(SegmentEntry *));
 	set->n_segments = n;

@@ -160,6 +160,36 @@ exec_model_name(const ExecSet *set)
 	return set->model_name ? set->model_name : STORE_SHIPPED_NAME;
 }
 
+/* Labels that the model cannot tell apart, or one that it cannot see, are the caller's mistake. */
+void
+set_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena)
+{
+	FsiError	err = {0};
+	FsiStatus	status;
+	const char **names = host_array(arena, n, sizeof(char *));
+	int			first;
+	int			second;
+
+	for (int i = 0; i < n; i++)
+	{
+		names[i] = "";
+		if (ids[i].n == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("intent \"%s\" has nothing that the model can read", host_utf8_excerpt(labels[i]))));
+	}
+	status = label_collision(n, ids, names, arena, &first, &second, &err);
+	if (status == FSI_COLLISION)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("intents \"%s\" and \"%s\" are the same to the model",
+						host_utf8_excerpt(labels[first]), host_utf8_excerpt(labels[second])),
+				 errdetail("They have the same tokens."),
+				 errhint("Leave one of them out, or spell them differently; fsi_tokens() shows the tokens.")));
+	if (status != FSI_OK)
+		host_report(&err);
+}
+
 int
 set_choose(const ExecSet *set, const double *scores)
 {

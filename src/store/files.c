@@ -130,6 +130,15 @@ store_set_checked(const char *path, const struct stat *st, const char *sha256)
 		close(fd);
 }
 
+void
+store_unlink_cached(const char *sha256)
+{
+	char	   *path = store_cache_path(psprintf("%s.fsi", sha256));
+
+	unlink(path);
+	unlink_others(stamp_prefix(path), "");
+}
+
 /* Files of imports that a crash has left behind. */
 void
 store_unlink_stale(void)

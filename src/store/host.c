@@ -204,3 +204,11 @@ host_excerpt(const char *s, size_t len)
 	cut = pg_mbcliplen(s, (int) Min(len, EXCERPT_BYTES + MAX_MULTIBYTE_CHAR_LEN), EXCERPT_BYTES);
 	return psprintf("%.*s...", cut, s);
 }
+
+const char *
+host_utf8_excerpt(HostText t)
+{
+	const text *server = host_text(t.s, t.len);
+
+	return host_excerpt(VARDATA_ANY(server), VARSIZE_ANY_EXHDR(server));
+}

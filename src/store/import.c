@@ -31,7 +31,7 @@ store_pin_shipped(void)
 	StoreModel	model = {0};
 	char	   *path = store_shipped_path();
 
-	if (store_open(path, true, CurrentMemoryContext, &model, &err) != FSI_OK)
+	if (store_open_checked(path, NULL, CurrentMemoryContext, &model, &err) != FSI_OK)
 	{
 		if (err.hint[0] == '\0' && err.status != FSI_CANCELLED && err.status != FSI_NOMEM)
 			fsi_hint(&err, "Install fsi_intent again: the shipped model's file is part of it.");
@@ -218,6 +218,6 @@ store_drop(const char *name)
 	{
 		store_delete_chunks(row.sha256);
 		/* A copy: if this is rolled back, or another database has the model, it is written again. */
-		unlink(store_cache_path(psprintf("%s.fsi", row.sha256)));
+		store_unlink_cached(row.sha256);
 	}
 }

@@ -91,9 +91,8 @@ same_file(const struct stat *a, const struct stat *b)
 		a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-/* Map the file, and read all of it unless this server has done that before. */
-static FsiStatus
-open_checked(const char *path, const char *sha256, MemoryContext cxt, StoreModel *model, FsiError *err)
+FsiStatus
+store_open_checked(const char *path, const char *sha256, MemoryContext cxt, StoreModel *model, FsiError *err)
 {
 	for (int attempt = 0; attempt < 10; attempt++)
 	{
@@ -103,7 +102,7 @@ open_checked(const char *path, const char *sha256, MemoryContext cxt, StoreModel
 
 		if (stat(path, &before) < 0)
 			return fsi_fail_errno(err, "could not read model file \"%s\"", path);
-		checked = store_is_checked(path, &before, sha256);
+		checked = sha256 != NULL && store_is_checked(path, &before, sha256);
 		FSI_TRY(store_open(path, !checked, cxt, model, err));
 		if (stat(path, &after) == 0 && same_file(&before, &after))
 		{
@@ -181,7 +180,7 @@ map_row(const StoreRow *row)
 	char	   *path = row->shipped ? store_shipped_path() : store_cache_path(psprintf("%s.fsi", row->sha256));
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent model", ALLOCSET_SMALL_SIZES);
 	StoreModel *model = MemoryContextAllocZero(cxt, sizeof(StoreModel));
-	FsiStatus	status = open_checked(path, row->sha256, cxt, model, &err);
+	FsiStatus	status = store_open_checked(path, row->sha256, cxt, model, &err);
 
 	/* An imported model's file is a copy: a missing or damaged one is written again. */
 	if (!row->shipped && (status == FSI_MISSING || status == FSI_CORRUPT ||
@@ -190,7 +189,7 @@ map_row(const StoreRow *row)
 		if (status == FSI_OK)
 			fsifile_unmap(model->map, model->size);
 		unpack(row->name, row->sha256, path);
-		status = open_checked(path, row->sha256, cxt, model, &err);
+		status = store_open_checked(path, row->sha256, cxt, model, &err);
 	}
 	if (status != FSI_OK)
 		report_open_failure(row, &err);
