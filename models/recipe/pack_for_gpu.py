@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Carry training to a machine without network, jieba or the data, and bring the result back in small pieces.
 
-    pack_for_gpu.py pack --work WORK --out PACK       two folders, PACK/1 and PACK/2, each under 64 MiB
-    pack_for_gpu.py unpack --out NEW_WORK PACK/1      there, once for each folder
+    pack_for_gpu.py pack --work WORK --out PACK       three folders, PACK/1 to PACK/3, each under 64 MiB
+    pack_for_gpu.py unpack --work NEW_WORK --out PACK/1   there, once for each folder
     pack_for_gpu.py results --work NEW_WORK --out DIR student and head as float16 in pieces of at most 15 MiB
     pack_for_gpu.py join --work WORK --out DIR        back here: the pieces become WORK/checkpoint.pt
 
 PACK/1: texts with their Chinese translated word by word, vocabulary, plan. PACK/2: the teacher (token rows int8, the
-rest float16) and the student of the latest checkpoint (float16). See README.md for the one-line command.
+rest float16). PACK/3: student and head of the latest checkpoint (float16). See README.md for the one-line command.
 """
 import argparse
 import glob
@@ -51,7 +51,9 @@ def student_of(path):
 
 
 def pack(work, out):
-    for n in "12":
+    """Write the three folders; whatever `out` held goes."""
+    shutil.rmtree(out, ignore_errors=True)
+    for n in "123":
         os.makedirs(f"{out}/{n}", exist_ok=True)
     corpus = texts.load(work)
     dictionary = Glosses(fetch.glosses(work))
@@ -71,8 +73,8 @@ def pack(work, out):
     save_file({**packed, "int8." + rows: torch.round(w[rows].float() / scale).to(torch.int8), "scale." + rows: scale},
               f"{out}/2/teacher.safetensors")
     shutil.copyfile(f"{folder}/tokenizer.json", f"{out}/2/teacher_tokenizer.json")
-    checkpoint.save(f"{out}/2/checkpoint.pt", student_of(f"{work}/checkpoint.pt"))
-    for n in "12":
+    checkpoint.save(f"{out}/3/checkpoint.pt", student_of(f"{work}/checkpoint.pt"))
+    for n in "123":
         size = sum(os.path.getsize(p) for p in glob.glob(f"{out}/{n}/*")) / 2 ** 20
         print(f"{out}/{n}: {size:.1f} MiB")
         if size > 62:
@@ -80,6 +82,7 @@ def pack(work, out):
 
 
 def unpack(out, folder):
+    """Read one packed folder into the work folder `out`."""
     os.makedirs(f"{out}/teacher", exist_ok=True)
     for path in glob.glob(f"{folder}/*"):
         name = os.path.basename(path)
@@ -128,14 +131,10 @@ def join(work, out):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("what", choices=("pack", "unpack", "results", "join"))
-    p.add_argument("folder", nargs="?", help="unpack: the folder to read")
-    p.add_argument("--work")
-    p.add_argument("--out", required=True)
+    p.add_argument("--work", required=True, help="the work folder on this machine")
+    p.add_argument("--out", required=True, help="the packed folder or the folder of pieces")
     a = p.parse_args()
-    if a.what == "unpack":
-        unpack(a.out, a.folder)
-    else:
-        {"pack": pack, "results": results, "join": join}[a.what](a.work, a.out)
+    {"pack": pack, "unpack": unpack, "results": results, "join": join}[a.what](a.work, a.out)
 
 
 if __name__ == "__main__":
