@@ -1,0 +1,157 @@
+/*
+ * test_text_source.c
+ *	  Tokenizer directories that are damaged, incomplete or of kinds that are not run.
+ */
+#include "text_bpe.h"
+
+/* Build from one file and check status and a part of the message. */
+static void
+check_file(const char *name, const char *content, FsiStatus status, const char *part)
+{
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+	FsiStatus	got;
+
+	put_text(dir, name, content);
+	got = build_open(dir, 0, &tok);
+	if (!ok(got == status && (part == NULL || strstr(err.message, part) != NULL), "%s: %s", name,
+			status == FSI_OK ? "builds" : err.message))
+		diag("status %d, wanted %d with \"%s\": %s", got, status, part != NULL ? part : "", err.message);
+	drop_dir(dir);
+}
+
+static void
+check_json(const char *normalizer, const char *pre_tokenizer, const char *members, FsiStatus status, const char *part)
+{
+	check_file("tokenizer.json", bpe_json(normalizer, pre_tokenizer, members, false), status, part);
+}
+
+static void
+test_settings(void)
+{
+	check_json("{\"type\": \"Precompiled\", \"x\": 1}", BYTE_LEVEL, "", FSI_UNSUPPORTED, "\"Precompiled\"");
+	check_json("{\"type\": \"Lowercase\", \"strange\": 1}", BYTE_LEVEL, "", FSI_UNSUPPORTED, "\"strange\"");
+	check_json("{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Replace\"}]}", BYTE_LEVEL, "", FSI_UNSUPPORTED, "\"Replace\"");
+	check_json("null", "{\"type\": \"Metaspace\"}", "", FSI_UNSUPPORTED, "\"Metaspace\"");
+	check_json("null", "null", "", FSI_UNSUPPORTED, "no pre_tokenizer");
+	check_json("null", "{\"type\": \"Sequence\", \"pretokenizers\": []}", "", FSI_UNSUPPORTED, "sequence of 0");
+	check_json("null", "{\"type\": \"ByteLevel\", \"strange\": 1}", "", FSI_UNSUPPORTED, "\"strange\"");
+	check_json("null", "{\"type\": \"ByteLevel\", \"use_regex\": false}", "", FSI_OK, NULL);
+	check_json("null", BYTE_LEVEL, ", \"dropout\": 0.1", FSI_UNSUPPORTED, "\"dropout\"");
+	check_json("null", BYTE_LEVEL, ", \"byte_fallback\": true", FSI_UNSUPPORTED, "\"byte_fallback\"");
+	check_json("null", BYTE_LEVEL, ", \"ignore_merges\": true", FSI_UNSUPPORTED, "\"ignore_merges\"");
+	check_json("null", BYTE_LEVEL, ", \"end_of_word_suffix\": \"</w>\"", FSI_UNSUPPORTED, "\"end_of_word_suffix\"");
+	check_json("null", BYTE_LEVEL, ", \"strange\": 1", FSI_UNSUPPORTED, "\"strange\"");
+}
+
+static void
+test_tokenizer_json(void)
+{
+	char		deep[6000];
+
+	check_file("tokenizer.json", "", FSI_CORRUPT, "not valid JSON");
+	check_file("tokenizer.json", "[]", FSI_CORRUPT, "JSON object");
+	check_file("tokenizer.json", "{}", FSI_CORRUPT, "no model");
+	check_file("tokenizer.json", "{\"strange\": 1, \"model\": {}}", FSI_UNSUPPORTED, "\"strange\"");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"WordLevel\", \"vocab\": {}}}", FSI_UNSUPPORTED, "\"WordLevel\"");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", FSI_UNSUPPORTED, "\"Unigram\"");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": [], \"merges\": []}}", FSI_CORRUPT, "vocabulary");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": \"b\"}, \"merges\": []}}", FSI_CORRUPT, "integer id");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0.5}, \"merges\": []}}", FSI_CORRUPT, "integer id");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}}", FSI_INVALID, "-1");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 4000000000}, \"merges\": []}}", FSI_INVALID, "4000000000");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 1e300}, \"merges\": []}}", FSI_CORRUPT, "integer id");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}", FSI_INVALID, "twice");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}}", FSI_CORRUPT, "merges");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a\"]}}", FSI_CORRUPT, "two tokens");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [[\"a\", 1]]}}", FSI_CORRUPT, "two tokens");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a a\"]}}", FSI_INVALID, "merge 0");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}}, \"pre_tokenizer\": {\"type\": "
+			   "\"BertPreTokenizer\"}}", FSI_INVALID, "unknown words");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"[UNK]\": 0}, \"continuing_subword_prefix\": "
+			   "\"@@\"}}", FSI_UNSUPPORTED, "continuing_subword_prefix");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"[UNK]\": 0}, \"max_input_chars_per_word\": "
+			   "100000}}", FSI_UNSUPPORTED, "max_input_chars_per_word");
+	check_file("tokenizer.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"[UNK]\": 0}}, \"pre_tokenizer\": {\"type\": "
+			   "\"Whitespace\"}}", FSI_UNSUPPORTED, "\"Whitespace\"");
+	check_file("tokenizer.json", "{\"added_tokens\": [{\"id\": 0, \"content\": \"[UNK]\", \"single_word\": true}], \"model\": {\"type\": "
+			   "\"WordPiece\", \"unk_token\": \"[UNK]\", \"vocab\": {\"[UNK]\": 0}}, \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}}",
+			   FSI_UNSUPPORTED, "single_word");
+	memset(deep, '[', sizeof(deep) - 1);
+	deep[sizeof(deep) - 1] = '\0';
+	check_file("tokenizer.json", deep, FSI_CORRUPT, "not valid JSON");
+}
+
+static void
+test_other_files(void)
+{
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+
+	ok(build_open(dir, 0, &tok) == FSI_MISSING && err.hint[0] != '\0', "an empty directory: %s", err.message);
+	ok(build_open("/nonexistent/dir", 0, &tok) == FSI_MISSING, "no directory: %s", err.message);
+	drop_dir(dir);
+	check_file("vocab.txt", "", FSI_INVALID, "unknown words");
+	check_file("vocab.txt", "[UNK]\n\xFF\n", FSI_CORRUPT, "byte 6");
+	check_file("vocab.txt", "a\nb\n", FSI_INVALID, "unknown words");
+
+	dir = temp_dir();
+	put_text(dir, "vocab.txt", "[UNK]\r\na\r\n\r\nb");
+	ok(build_open(dir, 4, &tok) == FSI_OK && tok_lookup(&tok, "b", 1) == 3 && tok_lookup(&tok, "", 0) == TOK_NONE,
+	   "lines of Windows, an empty line and no end of line");
+	ok(build_open(dir, 3, &tok) == FSI_INVALID, "more tokens than the model has: %s", err.message);
+	put_text(dir, "tokenizer_config.json", "{\"do_basic_tokenize\": false}");
+	ok(build_open(dir, 4, &tok) == FSI_UNSUPPORTED, "a setting that changes words: %s", err.message);
+	put_text(dir, "tokenizer_config.json", "{\"tokenizer_class\": \"BertJapaneseTokenizer\"}");
+	ok(build_open(dir, 4, &tok) == FSI_UNSUPPORTED, "a tokenizer of another kind: %s", err.message);
+	put_text(dir, "tokenizer_config.json", "{\"added_tokens_decoder\": {\"4\": {\"content\": \"<new>\", \"special\": true}, "
+			 "\"0\": {\"content\": \"[UNK]\", \"special\": true}}, \"eos_token\": \"<new>\"}");
+	ok(build_open(dir, 5, &tok) == FSI_OK && tok.n_vocab == 5 && tok.eos == 4, "added_tokens_decoder brings a new token");
+	check_tokens(&tok, "a<new>a <NEW>", "a|<new>|a|[UNK]|[UNK]|[UNK]", "which is found in texts");
+	put_text(dir, "tokenizer_config.json", "{\"added_tokens_decoder\": {\"x4\": {\"content\": \"<new>\"}}}");
+	ok(build_open(dir, 5, &tok) == FSI_CORRUPT, "an id that is no number: %s", err.message);
+	put_text(dir, "tokenizer_config.json", "{");
+	ok(build_open(dir, 5, &tok) == FSI_CORRUPT, "a damaged tokenizer_config.json: %s", err.message);
+	drop_dir(dir);
+}
+
+/* tokenizer.json and tokenizer_config.json that disagree; added tokens that are normalised. */
+static void
+test_disagreement(void)
+{
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+
+	put_text(dir, "tokenizer.json", bpe_json("null", BYTE_LEVEL, "", false));
+	put_text(dir, "tokenizer_config.json", "{\"add_prefix_space\": true}");
+	ok(build_open(dir, 0, &tok) == FSI_OK, "a tokenizer_config.json beside tokenizer.json");
+	check_tokens(&tok, "refund", "Ġrefund", "its add_prefix_space stands");
+	drop_dir(dir);
+
+	dir = temp_dir();
+	put_text(dir, "tokenizer.json", "{\"added_tokens\": ["
+			 "{\"id\": 5, \"content\": \"<Café>\", \"normalized\": true, \"lstrip\": true, \"special\": false},"
+			 "{\"id\": 0, \"content\": \"[UNK]\", \"normalized\": false, \"special\": true}],"
+			 "\"normalizer\": {\"type\": \"BertNormalizer\", \"lowercase\": true}, \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"},"
+			 "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"a\", \"type_id\": 0}},"
+			 "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, {\"SpecialToken\": {\"id\": \"b\", \"type_id\": 0}}]},"
+			 "\"model\": {\"type\": \"WordPiece\", \"unk_token\": \"[UNK]\", \"vocab\": {\"[UNK]\": 0, \"a\": 1, \"b\": 2, \"##b\": 3}}}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok.cls == 1 && tok.sep == 2 && tok.unk == 0 && tok.n_vocab == 6,
+	   "a WordPiece tokenizer.json: %s", err.message);
+	check_tokens(&tok, "AB  <CAFE\xCC\x81>b ab", "a|##b|<Café>|b|a|##b",
+				 "a normalised added token is found in normalised text and takes the spaces before it");
+	ok(tok_token(&tok, 4, &(size_t) {0}) == NULL, "an id that was left out has no token");
+	drop_dir(dir);
+}
+
+int
+main(void)
+{
+	fsi_arena_init(&arena, &fsi_host_malloc);
+	test_settings();
+	test_tokenizer_json();
+	test_other_files();
+	test_disagreement();
+	fsi_arena_free(&arena);
+	return tap_done();
+}
