@@ -1,0 +1,406 @@
+/*
+ * test_engine_pointing.c
+ *	  Segments and the pointing readout: the formula, batches, long texts, and that no order
+ *	  of candidates or examples changes a bit.
+ */
+#include "engine_model.h"
+
+enum { E = 48, N_SEGMENT = 400 };
+
+static const TestShape shape = {2, 3, E, 64, 64, 120, KERN_ACT_GELU_NEW, true, true, false};
+static FsiArena arena;
+static FsiError err;
+static TestModel model;
+static Gpt2Work *work;
+static const KernOps *ops;
+static SegmentVec vecs[N_SEGMENT];
+
+static void
+must(FsiStatus status)
+{
+	if (status == FSI_OK)
+		return;
+	printf("Bail out! %s\n", err.message);
+	exit(1);
+}
+
+static double
+length_of(const float *v)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < E; i++)
+		sum += (double) v[i] * v[i];
+	return sqrt(sum);
+}
+
+/* ---- segments ---- */
+
+static void
+test_encode(void)
+{
+	enum { N = 300 };
+	TokIds		texts[N];
+	float	   *z = test_alloc(&arena, N, E * sizeof(float)),
+			   *one = test_alloc(&arena, 2, E * sizeof(float)),
+			   *reverse = test_alloc(&arena, N, E * sizeof(float));
+	double		worst = 0,
+				unit = 0;
+	bool		alone = true,
+				turned = true;
+	int			cut = -1,
+				too_long = 0;
+
+	for (int i = 0; i < N; i++)
+	{
+		int			n = i % 50 == 0 ? 0 : i % 41 == 0 ? 60 + test_below(10) : 1 + test_below(20);
+
+		texts[i].ids = test_alloc(&arena, n + 1, sizeof(int32_t));
+		texts[i].n = n;
+		test_tokens(shape.n_vocab, n, texts[i].ids);
+		too_long += n > 62;
+	}
+	must(segment_encode(&model.i8, work, N, texts, z, &cut, &arena, &err));
+	ok(cut == too_long && cut > 0, "%d of %d texts were too long for 64 positions", cut, N);
+	for (int i = 0; i < N; i++)
+	{
+		must(segment_encode(&model.i8, work, 1, &texts[i], one, NULL, &arena, &err));
+		alone &= memcmp(one, z + i * E, E * sizeof(float)) == 0;
+		unit = fmax(unit, fabs(length_of(one) - 1));
+	}
+	ok(alone, "300 segments together have the bits of each alone");
+	ok(unit < 1e-6, "... and unit length");
+	for (int i = 0; i < N / 2; i++)
+	{
+		TokIds		t = texts[i];
+
+		texts[i] = texts[N - 1 - i];
+		texts[N - 1 - i] = t;
+	}
+	must(segment_encode(&model.i8, work, N, texts, reverse, NULL, &arena, &err));
+	for (int i = 0; i < N; i++)
+		turned &= memcmp(reverse + i * E, z + (N - 1 - i) * E, E * sizeof(float)) == 0;
+	ok(turned, "... in any order");
+
+	if (kern_blas_load(1, &err) != FSI_OK)
+	{
+		skip("%s", err.message);
+		return;
+	}
+	must(segment_encode(&model.f32, work, N, texts, reverse, NULL, &arena, &err));
+	for (int i = 0; i < N; i++)
+	{
+		int32_t		ids[64] = {0};
+		int			n = (int) texts[i].n;
+		double		hidden[64 * E],
+					mean[E] = {0},
+					norm = 0;
+
+		if (n > 62)
+			continue;
+		memcpy(ids + 1, texts[i].ids, n * sizeof(int32_t));
+		ids[n + 1] = 1;
+		slow_forward(&model.f32, n + 2, ids, hidden);
+		for (int t = 0; t < n + 2; t++)
+			for (int k = 0; k < E; k++)
+				mean[k] += hidden[t * E + k];
+		for (int k = 0; k < E; k++)
+			norm += mean[k] * mean[k];
+		for (int k = 0; k < E; k++)
+			worst = fmax(worst, fabs(reverse[i * E + k] - mean[k] / sqrt(norm)));
+	}
+	ok(worst < 1e-5, "f32: the mean of ln_f(h) between the marks, at unit length (%.0e)", worst);
+}
+
+/* Head and tail stay, the middle goes. */
+static void
+test_shortened(void)
+{
+	int32_t		a[200],
+				b[200];
+	TokIds		texts[2] = {{a, 200}, {b, 62}};
+	float		z[2 * E];
+	int			cut;
+
+	test_tokens(shape.n_vocab, 200, a);
+	memcpy(b, a, 31 * sizeof(int32_t));
+	memcpy(b + 31, a + 169, 31 * sizeof(int32_t));
+	must(segment_encode(&model.i8, work, 2, texts, z, &cut, &arena, &err));
+	ok(cut == 1 && memcmp(z, z + E, E * sizeof(float)) == 0, "a long text keeps 31 tokens of its head and 31 of its tail");
+	texts[0].ids[0] = 120;
+	ok(segment_encode(&model.i8, work, 2, texts, z, &cut, &arena, &err) == FSI_INVALID, "%s", err.message);
+}
+
+static void
+test_project(void)
+{
+	float		z[E],
+				q[E],
+				k[E],
+				zero[E] = {0};
+	double		worst = 0,
+				want[E],
+				norm = 0;
+
+	for (int i = 0; i < E; i++)
+		z[i] = test_normal();
+	segment_project(&model.i8, ops, z, true, q);
+	segment_project(&model.i8, ops, z, false, k);
+	for (int j = 0; j < E; j++)
+	{
+		want[j] = 0;
+		for (int i = 0; i < E; i++)
+			want[j] += (double) z[i] * model.i8.readout_q[i * E + j];
+		norm += want[j] * want[j];
+	}
+	for (int j = 0; j < E; j++)
+		worst = fmax(worst, fabs(q[j] - want[j] / sqrt(norm)));
+	ok(worst < 1e-6 && memcmp(q, k, sizeof(q)) != 0, "a message is projected by q (%.0e), a segment by k", worst);
+	segment_project(&model.i8, ops, zero, true, q);
+	ok(memcmp(q, zero, sizeof(q)) == 0, "a zero vector stays zero");
+}
+
+/* ---- the readout ---- */
+
+static void
+random_segment(SegmentVec *vec)
+{
+	float	   *proj = test_alloc(&arena, E, sizeof(float));
+	int			n = test_below(60);
+	double		norm = 0;
+
+	for (int i = 0; i < E; i++)
+		proj[i] = test_normal();
+	norm = length_of(proj);
+	for (int i = 0; i < E; i++)
+		proj[i] = (float) (proj[i] / norm);
+	vec->proj = proj;
+	vec->spell.bucket = test_alloc(&arena, n + 1, sizeof(uint32_t));
+	vec->spell.weight = test_alloc(&arena, n + 1, sizeof(float));
+	vec->spell.n = n;
+	for (int i = 0; i < n; i++)
+	{
+		vec->spell.bucket[i] = (uint32_t) (i * (SPELL_BUCKETS / 60) + test_below(3));
+		vec->spell.weight[i] = 0.1f + 0.01f * (float) test_below(10);
+	}
+}
+
+/* The formula again, in libm's double and in no particular order. */
+static double
+slow_sim(const SegmentVec *m, const SegmentVec *s)
+{
+	double		sim = 0;
+
+	for (int i = 0; i < E; i++)
+		sim += (double) m->proj[i] * s->proj[i];
+	for (size_t a = 0; a < m->spell.n; a++)
+		for (size_t b = 0; b < s->spell.n; b++)
+			if (m->spell.bucket[a] == s->spell.bucket[b])
+				sim += model.i8.pointing.spelling_weight * m->spell.weight[a] * s->spell.weight[b];
+	return sim;
+}
+
+static double
+slow_logit(const SegmentVec *m, const PointingCandidate *c)
+{
+	const PointingScalars *p = &model.i8.pointing;
+	double		name = 0,
+				top = 0,
+				bottom = 0;
+
+	if (c->name != NULL)
+		name = slow_sim(m, c->name);
+	if (c->name != NULL && c->description != NULL)
+		name = (name + p->description_weight * slow_sim(m, c->description)) / (1 + p->description_weight);
+	for (int i = 0; i < c->n_example; i++)
+	{
+		double		s = slow_sim(m, c->examples[i]);
+
+		top += exp(p->example_sharpness * s) * s;
+		bottom += exp(p->example_sharpness * s);
+	}
+	if (c->n_example == 0)
+		return p->name_scale * name + p->name_bias;
+	if (c->name == NULL)
+		return p->example_scale * (top / bottom) + p->example_bias;
+	return p->both_scale * (p->name_share * name + (1 - p->name_share) * (top / bottom)) + p->both_bias;
+}
+
+/* n candidates of all kinds, their examples at random places of vecs. */
+static void
+random_candidates(int n, int most_examples, PointingCandidate *out)
+{
+	for (int i = 0; i < n; i++)
+	{
+		int			k = i % 4 == 0 ? 0 : test_below(most_examples + 1);
+		const SegmentVec **examples = test_alloc(&arena, k + 1, sizeof(*examples));
+
+		for (int e = 0; e < k; e++)
+			examples[e] = &vecs[test_below(N_SEGMENT)];
+		out[i] = (PointingCandidate) {.name = i % 7 == 3 && k > 0 ? NULL : &vecs[test_below(N_SEGMENT)],
+			.description = i % 3 == 0 ? &vecs[test_below(N_SEGMENT)] : NULL, .n_example = k, .examples = examples};
+	}
+}
+
+static void
+shuffle(int n, const SegmentVec **v)
+{
+	for (int i = n - 1; i > 0; i--)
+	{
+		int			j = test_below(i + 1);
+		const SegmentVec *t = v[i];
+
+		v[i] = v[j];
+		v[j] = t;
+	}
+}
+
+static void
+test_scores(int n, int most_examples, double sharpness)
+{
+	PointingCandidate *c = test_alloc(&arena, n, sizeof(*c)),
+			   *moved = test_alloc(&arena, n, sizeof(*c));
+	double	   *logit = test_alloc(&arena, n, sizeof(double)),
+			   *prob = test_alloc(&arena, n + 1, sizeof(double)),
+			   *logit2 = test_alloc(&arena, n, sizeof(double)),
+			   *prob2 = test_alloc(&arena, n + 1, sizeof(double)),
+				worst = 0,
+				total = exp(model.i8.pointing.other_logit),
+				sum = 0;
+	int		   *place = test_alloc(&arena, n, sizeof(int));
+	const SegmentVec *message = &vecs[7];
+	bool		same = true;
+
+	model.i8.pointing.example_sharpness = sharpness;
+	random_candidates(n, most_examples, c);
+	must(pointing_score(&model.i8, ops, message, n, c, true, logit, prob, &arena, &err));
+	for (int i = 0; i < n; i++)
+	{
+		double		want = slow_logit(message, &c[i]);
+
+		worst = fmax(worst, fabs(logit[i] - want));
+		total += exp(want);
+	}
+	for (int i = 0; i <= n; i++)
+	{
+		worst = fmax(worst, fabs(prob[i] - exp(i < n ? logit[i] : model.i8.pointing.other_logit) / total));
+		sum += prob[i];
+	}
+	ok(worst < 1e-5 && fabs(sum - 1) < 1e-12, "%d candidates, up to %d examples, sharpness %g: the formula (%.0e)",
+	   n, most_examples, sharpness, worst);
+
+	for (int round = 0; round < 20; round++)
+	{
+		for (int i = 0; i < n; i++)
+			place[i] = i;
+		for (int i = n - 1; i > 0; i--)
+		{
+			int			j = test_below(i + 1),
+						t = place[i];
+
+			place[i] = place[j];
+			place[j] = t;
+		}
+		for (int i = 0; i < n; i++)
+		{
+			const SegmentVec **examples = test_alloc(&arena, c[i].n_example + 1, sizeof(*examples));
+
+			memcpy(examples, c[i].examples, c[i].n_example * sizeof(*examples));
+			shuffle(c[i].n_example, examples);
+			moved[place[i]] = c[i];
+			moved[place[i]].examples = examples;
+		}
+		must(pointing_score(&model.i8, ops, message, n, moved, true, logit2, prob2, &arena, &err));
+		for (int i = 0; i < n; i++)
+			same &= memcmp(&logit2[place[i]], &logit[i], sizeof(double)) == 0 &&
+				memcmp(&prob2[place[i]], &prob[i], sizeof(double)) == 0;
+		same &= memcmp(&prob2[n], &prob[n], sizeof(double)) == 0;
+	}
+	ok(same, "... no permutation of candidates and examples changes a bit");
+	must(pointing_score(&model.i8, ops, message, n, c, false, logit2, prob2, &arena, &err));
+	sum = 0;
+	for (int i = 0; i < n; i++)
+		sum += prob2[i];
+	ok(prob2[n] == 0 && fabs(sum - 1) < 1e-12 && memcmp(logit, logit2, n * sizeof(double)) == 0,
+	   "... without \"other\" the candidates share everything");
+}
+
+/* Few candidates merge sparse vectors, many look up a dense one: the same bits. */
+static void
+test_dense(void)
+{
+	enum { N = 60 };
+	PointingCandidate c[N];
+	double		many[N],
+				prob[N + 1],
+				few,
+				two[2];
+	bool		same = true;
+
+	random_candidates(N, 0, c);
+	must(pointing_score(&model.i8, ops, &vecs[3], N, c, false, many, prob, &arena, &err));
+	for (int i = 0; i < N; i++)
+	{
+		must(pointing_score(&model.i8, ops, &vecs[3], 1, &c[i], false, &few, two, &arena, &err));
+		same &= memcmp(&few, &many[i], sizeof(double)) == 0;
+	}
+	ok(same, "a candidate's logit has the same bits alone and among 60");
+}
+
+static bool
+stop_now(void *ctx)
+{
+	(void) ctx;
+	return true;
+}
+
+static void
+test_refused(void)
+{
+	PointingCandidate none = {.name = NULL},
+				many[3000];
+	double		logit[3000],
+				prob[3001];
+	FsiHost		host = fsi_host_malloc;
+	FsiArena	stopping;
+
+	ok(pointing_score(&model.i8, ops, &vecs[0], 1, &none, true, logit, prob, &arena, &err) == FSI_INVALID, "%s",
+	   err.message);
+	ok(pointing_score(&model.i8, ops, &vecs[0], 0, &none, true, logit, prob, &arena, &err) == FSI_INVALID, "%s",
+	   err.message);
+	random_candidates(3000, 0, many);
+	host.should_stop = stop_now;
+	fsi_arena_init(&stopping, &host);
+	ok(pointing_score(&model.i8, ops, &vecs[0], 3000, many, true, logit, prob, &stopping, &err) == FSI_CANCELLED,
+	   "3,000 candidates: %s", err.message);
+	fsi_arena_free(&stopping);
+}
+
+int
+main(void)
+{
+	fsi_arena_init(&arena, &fsi_host_malloc);
+	ops = kern_ops(KERN_AUTO);
+	must(gpt2_work_create(&fsi_host_malloc, ops, &work, &err));
+	test_model(&arena, shape, &model);
+	model.i8.pointing = (PointingScalars) {.spelling_weight = 1.1, .description_weight = 0.7, .name_share = 0.4,
+		.name_scale = 9, .name_bias = -0.3, .both_scale = 11, .both_bias = 0.2, .example_scale = 8,
+		.example_bias = 0.1, .other_logit = 1.5};
+	for (int i = 0; i < N_SEGMENT; i++)
+		random_segment(&vecs[i]);
+	vecs[5].spell.n = 0;
+	test_encode();
+	test_shortened();
+	test_project();
+	test_scores(1, 0, 0);
+	test_scores(2, 3, 0);
+	test_scores(5, 1, 4);
+	test_scores(77, 30, 0);
+	test_scores(77, 30, -2);
+	test_scores(300, 5, 12);
+	test_dense();
+	test_refused();
+	gpt2_work_destroy(work);
+	fsi_arena_free(&arena);
+	return tap_done();
+}
