@@ -119,7 +119,7 @@ put_le(FsiBytes *b, uint64_t value, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
-		uint8_t		byte = (uint8_t) (value >> (8 * i));
+		uint8_t		byte = i < 8 ? (uint8_t) (value >> (8 * i)) : 0;
 
 		put(b, &byte, 1);
 	}

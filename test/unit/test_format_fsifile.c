@@ -144,8 +144,8 @@ test_no_tokenizer(void)
 	const char *dir = tiny_dir("bare", &m, "", false);
 	uint8_t		sha256[FSI_SHA256_BYTES];
 	FsiFile		file;
-	void	   *map;
-	size_t		size;
+	void	   *map = NULL;
+	size_t		size = 0;
 
 	ok(fine(hf_read_dir(dir, false, &arena, &source, &err)) &&
 	   fine(fsifile_write(temp_path("bare.fsi"), &source, &fsi_host_malloc, sha256, &err)) &&
@@ -154,6 +154,13 @@ test_no_tokenizer(void)
 	   fine(fsifile_verify(&file, &fsi_host_malloc, &err)), "a model without tokenizer, mapped");
 	fsifile_unmap(map, size);
 	fsifile_unmap(NULL, 0);
+	source.card = NULL;
+	source.card_len = 0;
+	ok(fine(fsifile_write(temp_path("bare.fsi"), &source, &fsi_host_malloc, sha256, &err)) &&
+	   fine(fsifile_map(temp_path("bare.fsi"), &map, &size, &err)) &&
+	   fine(fsifile_open(map, size, &arena, &file, &err)) && file.card_len == 0 &&
+	   fine(fsifile_verify(&file, &fsi_host_malloc, &err)), "a model without card");
+	fsifile_unmap(map, size);
 }
 
 /* ---- Damage ---- */

@@ -1,0 +1,54 @@
+/*
+ * seed_format.c
+ *	  Write small good files into DIR/safetensors, DIR/torchbin and DIR/fsifile, for the fuzzers to start from.
+ */
+#include "../unit/torchbin_help.h"
+
+static void
+seed(const char *dir, const char *name, TinyModel m, const char *more)
+{
+	uint8_t		sha256[FSI_SHA256_BYTES];
+	HfModel		model;
+	FsiBytes	weights;
+	char		path[1024];
+
+	m.prefix = "transformer.";
+	weights = tiny_weights(&m);
+	snprintf(path, sizeof(path), "%s/safetensors/%s", dir, name);
+	write_file(path, weights.data, weights.len);
+	snprintf(path, sizeof(path), "%s/fsifile/%s", dir, name);
+	if (!fine(hf_read_dir(tiny_dir(name, &m, more, true), true, &arena, &model, &err)) ||
+		!fine(fsifile_write(path, &model, &fsi_host_malloc, sha256, &err)))
+		exit(1);
+}
+
+static void
+seed_bytes(const char *dir, const char *name, FsiBytes bytes)
+{
+	char		path[1024];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	write_file(path, bytes.data, bytes.len);
+}
+
+int
+main(int argc, char **argv)
+{
+	char		path[1024];
+
+	if (argc != 2)
+		return 2;
+	snprintf(path, sizeof(path), "%s/safetensors", argv[1]);
+	mkdir(path, 0777);
+	snprintf(path, sizeof(path), "%s/fsifile", argv[1]);
+	mkdir(path, 0777);
+	snprintf(path, sizeof(path), "%s/torchbin", argv[1]);
+	mkdir(path, 0777);
+	help_start();
+	seed_bytes(path, "zip", zip_of(pk_state(good, 5, false)));
+	seed_bytes(path, "legacy", legacy_of(pk_state(good, 3, true)));
+	seed(argv[1], "plain", (TinyModel) {.vocab = 30}, "");
+	seed(argv[1], "untied", (TinyModel) {.vocab = 30, .with_head = true}, ", \"tie_word_embeddings\": false");
+	help_end();
+	return 0;
+}
