@@ -82,6 +82,14 @@ test_values(void)
 	v = features(many, len);
 	ok(v.n == 9 && crc32_of(&v) == 0xcda7ed44, "counts end at 255");
 
+	ok(len > 1024, "(that text was counted in a table, the others in lists)");
+	v = features(many, 255 * 3 - 1);
+	w = features(many, 400 * 3 - 1);
+	ok(v.n == w.n && v.n > 0, "both ways find the same buckets");
+	for (size_t i = 0; i < v.n; i++)
+		v.n = v.bucket[i] == w.bucket[i] ? v.n : 0;
+	ok(v.n == 9, "in the same order");
+
 	v = features("refund my card", 14);
 	w = features("card refund", 11);
 	ok(fabs(spell_cosine(&v, &w) - 0.8846437807441416) < 1e-15 && spell_cosine(&v, &w) == spell_cosine(&w, &v), "a cosine");
