@@ -1,0 +1,154 @@
+/*
+ * test_text_long.c
+ *	  Long and hostile texts: bounded memory, an end, and a way to stop.
+ *
+ * Memory is counted at the host: how much a call holds at most, per byte of text.
+ */
+#include "text_bpe.h"
+
+#define MEGABYTE ((size_t) 1 << 20)
+#define PEAK_PER_BYTE 80		/* one word of 1 MB: 28 for its list and heap, the rest ids and normalised copies */
+
+typedef struct Meter
+{
+	size_t		now,
+				peak;
+	long		asked;			/* how often should_stop was asked */
+	long		stop_after;		/* stops at that question; -1: never */
+} Meter;
+
+static void *
+meter_alloc(void *ctx, size_t bytes)
+{
+	Meter	   *m = ctx;
+	size_t	   *block = malloc(bytes + 16);
+
+	if (block == NULL)
+		return NULL;
+	block[0] = bytes;
+	m->now += bytes;
+	if (m->now > m->peak)
+		m->peak = m->now;
+	return block + 2;
+}
+
+static void
+meter_release(void *ctx, void *ptr)
+{
+	Meter	   *m = ctx;
+	size_t	   *block = (size_t *) ptr - 2;
+
+	m->now -= block[0];
+	free(block);
+}
+
+static bool
+meter_stop(void *ctx)
+{
+	Meter	   *m = ctx;
+
+	return ++m->asked == m->stop_after;
+}
+
+static char *text;
+
+/* Fill the text with copies of s; returns its length, a multiple of s's. */
+static size_t
+fill(const char *s, size_t total)
+{
+	size_t		n = strlen(s),
+				len = 0;
+
+	for (; len + n <= total; len += n)
+		memcpy(text + len, s, n);
+	return len;
+}
+
+static void
+run_growing(const Tokenizer *tok, const char *kind, const char *what, size_t len, size_t growth)
+{
+	Meter		meter = {.stop_after = -1};
+	FsiHost		host = {&meter, meter_alloc, meter_release, meter_stop};
+	FsiArena	mine;
+	TokIds		ids;
+	char	   *out;
+	size_t		out_len;
+	FsiStatus	status,
+				decoded;
+
+	fsi_arena_init(&mine, &host);
+	status = tok_encode_plain(tok, text, len, &mine, &ids, &err);
+	ok(status == FSI_OK && meter.peak < len * growth * PEAK_PER_BYTE + (64 << 10),
+	   "%s: %zu bytes of %s: %zu ids, %.1f bytes a byte at most",
+	   kind, len, what, status == FSI_OK ? ids.n : 0, (double) meter.peak / (double) len);
+	decoded = status == FSI_OK ? tok_decode(tok, ids.ids, ids.n, true, &mine, &out, &out_len, &err) : status;
+	ok(decoded == FSI_OK, "%s: decoded again", kind);
+	fsi_arena_free(&mine);
+	ok(meter.now == 0, "%s: nothing is kept", kind);
+}
+
+static void
+run(const Tokenizer *tok, const char *kind, const char *what, size_t len)
+{
+	run_growing(tok, kind, what, len, 1);
+}
+
+static void
+test_texts(const Tokenizer *tok, const char *kind)
+{
+	run(tok, kind, "one letter", fill("a", MEGABYTE));
+	run(tok, kind, "words", fill("refund ", MEGABYTE));
+	run(tok, kind, "words of 99 letters", fill("refundrefundrefundrefundrefundrefundrefundrefundrefundrefundrefundrefund"
+											   "refundrefundrefundrefundxyz ", MEGABYTE));
+	run(tok, kind, "Han", fill("退款", MEGABYTE));
+	run(tok, kind, "spaces", fill(" ", MEGABYTE));
+	run(tok, kind, "newlines and spaces", fill(" \n", MEGABYTE));
+	run(tok, kind, "combining marks", fill("\xCC\x81\xCC\xA3", 200000));
+	run(tok, kind, "zero-width spaces", fill("\xE2\x80\x8B", 300000));
+	run_growing(tok, kind, "U+FDFA, 3 bytes that NFKC makes 33", fill("\xEF\xB7\xBA", 100000), 11);
+	run(tok, kind, "special tokens", fill("<|bos|>[SEP]", MEGABYTE));
+	run(tok, kind, "opening brackets", fill("<", MEGABYTE));
+	run(tok, kind, "emoji", fill("👩\xE2\x80\x8D💻", MEGABYTE));
+}
+
+static void
+test_stop(const Tokenizer *tok, const char *kind, const char *s)
+{
+	Meter		meter = {.stop_after = 1};
+	FsiHost		host = {&meter, meter_alloc, meter_release, meter_stop};
+	FsiArena	mine;
+	TokIds		ids;
+	size_t		len = fill(s, MEGABYTE);
+
+	fsi_arena_init(&mine, &host);
+	ok(tok_encode_plain(tok, text, len, &mine, &ids, &err) == FSI_CANCELLED, "%s: stops when asked, in %s", kind, s);
+	ok(meter.asked == 1, "%s: at once", kind);
+	fsi_arena_free(&mine);
+	ok(meter.now == 0, "%s: nothing is kept", kind);
+}
+
+int
+main(void)
+{
+	char	   *dir = temp_dir();
+	Tokenizer	bpe,
+				nfkc,
+				wordpiece;
+
+	fsi_arena_init(&arena, &fsi_host_malloc);
+	text = malloc(MEGABYTE);
+	put_text(dir, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nrefund\n##refund\nre\n##fund\n##x\n##y\ncard\nthe\n退\n款\n##a\na\n");
+	ok(build_open(dir, 0, &wordpiece) == FSI_OK && build_bpe("null", BYTE_LEVEL, "", &bpe) == FSI_OK &&
+	   build_bpe("{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFKC\"}, {\"type\": \"Lowercase\"}]}",
+				 BYTE_LEVEL_SPACE, "", &nfkc) == FSI_OK, "three tokenizers");
+	drop_dir(dir);
+	test_texts(&bpe, "BPE");
+	test_texts(&nfkc, "BPE with NFKC and Lowercase");
+	test_texts(&wordpiece, "WordPiece");
+	test_stop(&bpe, "BPE", "a");
+	test_stop(&bpe, "BPE", "a ");
+	test_stop(&wordpiece, "WordPiece", "refund ");
+	free(text);
+	fsi_arena_free(&arena);
+	return tap_done();
+}
