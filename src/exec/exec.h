@@ -99,8 +99,9 @@ struct ExecSet
 	/* prompt layout */
 	KvRun		prefix;
 	TokIds		suffix;			/* after the message, with the token that ends a prompt */
-	bool		has_lead;		/* where suffix is empty, the prefix's last token goes before the message */
-	int32_t		lead;
+	HostText	lead;			/* white space between prefix and message, read with the message */
+	bool		has_last;		/* where suffix is empty, each row begins with the prefix's last token */
+	int32_t		last;
 	int			room;			/* tokens left for a message */
 	Trie	   *trie;
 };

@@ -162,14 +162,27 @@ compute_prefix(ExecSet *set, TokIds prefix, ExecCall *call)
 	}
 }
 
+static const char *
+copy_text(FsiArena *arena, const char *s, size_t len)
+{
+	char	   *copy = host_array(arena, len, 1);
+
+	memcpy(copy, s, len);
+	return copy;
+}
+
 void
 prompt_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
 {
 	const StoreModel *model = set->model;
 	const Gpt2Config *cfg = &model->file.model.cfg;
 	PromptParts parts = render(q, &call->arena);
-	TokIds		prefix = tokens_between(&model->file.tok, cfg->begin, parts.prefix, TOK_NONE, &call->arena);
+	TokIds		prefix;
 
+	set->lead.len = prompt_lead(parts.prefix.s, parts.prefix.len);
+	parts.prefix.len -= set->lead.len;
+	set->lead.s = copy_text(&set->arena, parts.prefix.s + parts.prefix.len, set->lead.len);
+	prefix = tokens_between(&model->file.tok, cfg->begin, parts.prefix, TOK_NONE, &call->arena);
 	set->suffix = tokens_between(&model->file.tok, TOK_NONE, parts.suffix, cfg->end_prompt, &set->arena);
 	build_trie(set, q, parts.suffix);
 	find_room(set, prefix.n);
@@ -177,15 +190,15 @@ prompt_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
 	/* An answer is read off a token's state, so a row must have one even where the message is empty. */
 	if (set->suffix.n == 0 && prefix.n > 0)
 	{
-		set->lead = prefix.ids[prefix.n - 1];
-		set->has_lead = true;
+		set->last = prefix.ids[prefix.n - 1];
+		set->has_last = true;
 		prefix.n--;
 	}
 	if (prefix.n > 0)
 		compute_prefix(set, prefix, call);
 }
 
-/* What a row adds to the prefix: the lead, the message (head and tail where it is too long), the suffix. */
+/* What a row adds to the prefix: its last token, the message (head and tail where it is too long), the suffix. */
 static TokIds
 row_tokens(const ExecSet *set, TokIds message, FsiArena *arena)
 {
@@ -194,8 +207,8 @@ row_tokens(const ExecSet *set, TokIds message, FsiArena *arena)
 	size_t		head = keep - tail;
 	TokIds		out = {host_array(arena, keep + set->suffix.n + 1, sizeof(int32_t)), 0};
 
-	if (set->has_lead)
-		out.ids[out.n++] = set->lead;
+	if (set->has_last)
+		out.ids[out.n++] = set->last;
 	memcpy(out.ids + out.n, message.ids, sizeof(int32_t) * head);
 	out.n += head;
 	memcpy(out.ids + out.n, message.ids + message.n - tail, sizeof(int32_t) * tail);

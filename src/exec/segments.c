@@ -278,11 +278,11 @@ segments_classify(ExecSet *set, ExecCall *call, int n, const HostText *messages,
 }
 
 static void
-append_segment(StringInfo out, const char *kind, const text *intent, HostText t)
+append_segment(StringInfo out, const char *kind, const HostText *intent, HostText t)
 {
 	appendStringInfoString(out, kind);
 	if (intent != NULL)
-		appendStringInfo(out, " of %s", text_to_cstring(intent));
+		appendStringInfo(out, " of %s", text_to_cstring(host_text(intent->s, intent->len)));
 	appendStringInfoString(out, ": ");
 	appendStringInfoString(out, text_to_cstring(host_text(t.s, t.len)));
 	appendStringInfoChar(out, '\n');
@@ -299,10 +299,10 @@ segments_prompt_text(const ExecQuestion *q, HostText message)
 	{
 		append_segment(&out, "intent", NULL, q->intents[i]);
 		if (q->descriptions != NULL && q->descriptions[i].s != NULL)
-			append_segment(&out, "description", q->labels[i], q->descriptions[i]);
+			append_segment(&out, "description", &q->intents[i], q->descriptions[i]);
 		for (int j = 0; j < q->n_examples; j++)
 			if (q->examples[j].intent == i)
-				append_segment(&out, "example", q->labels[i], q->examples[j].text);
+				append_segment(&out, "example", &q->intents[i], q->examples[j].text);
 	}
 	if (q->other_label != NULL)
 		append_segment(&out, "other", NULL, q->other);

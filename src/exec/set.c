@@ -238,6 +238,20 @@ message_room(const ExecSet *set)
 	return cfg->n_positions - (cfg->begin != TOK_NONE) - (cfg->end != TOK_NONE);
 }
 
+/* The message as it is tokenised: after the white space that ends the prompt's first part. */
+static HostText
+with_lead(const ExecSet *set, HostText message, FsiArena *arena)
+{
+	char	   *s;
+
+	if (set->lead.len == 0)
+		return message;
+	s = host_array(arena, set->lead.len + message.len, 1);
+	memcpy(s, set->lead.s, set->lead.len);
+	memcpy(s + set->lead.len, message.s, message.len);
+	return (HostText) {s, set->lead.len + message.len};
+}
+
 /* Tokenise messages from the first on until a batch is full; how many it took. */
 static int
 next_batch(ExecSet *set, FsiArena *arena, int n, const HostText *messages, HostText *clipped, TokIds *ids,
@@ -252,9 +266,11 @@ next_batch(ExecSet *set, FsiArena *arena, int n, const HostText *messages, HostT
 	{
 		ExecAnswer *answer = &answers[taken];
 
+		HostText	whole;
+
 		clipped[taken] = exec_clip(messages[taken], &answer->shortened, arena);
-		HOST_TRY(tok_encode_plain(&set->model->file.tok, clipped[taken].s, clipped[taken].len, arena,
-								  &ids[taken], &err));
+		whole = with_lead(set, clipped[taken], arena);
+		HOST_TRY(tok_encode_plain(&set->model->file.tok, whole.s, whole.len, arena, &ids[taken], &err));
 		answer->tokens = (int) ids[taken].n;
 		answer->shortened |= answer->tokens > room;
 		tokens += Min(answer->tokens, room);

@@ -18,13 +18,16 @@
 
 #include "store.h"
 
+/* No model can have this name. */
+#define DEFAULT_NAME "default"
+
 /* What a name stood for when it was last looked up. */
 typedef struct NameEntry
 {
 	struct NameEntry *next;
 	uint64		generation;
 	StoreModel *model;
-	char		name[STORE_NAME_MAX + 1];	/* "" is the default */
+	char		name[STORE_NAME_MAX + 1];
 } NameEntry;
 
 static MemoryContext context;
@@ -220,10 +223,10 @@ look_up(const char *name)
 	StoreModel *model;
 
 	catalog_relid = store_catalog_relid();
-	if (!store_find(name[0] ? name : NULL, &row) || row.dropped)
+	if (!store_find(strcmp(name, DEFAULT_NAME) == 0 ? NULL : name, &row) || row.dropped)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model \"%s\" does not exist", name[0] ? name : "default"),
+				 errmsg("model \"%s\" does not exist", name),
 				 errhint("The view fsi_models lists the models of this database.")));
 	model = find_mapped(row.sha256);
 	return model ? model : map_row(&row);
@@ -236,8 +239,8 @@ store_model(const char *name)
 	uint64		seen;
 
 	init_once();
-	if (name == NULL || strcmp(name, "default") == 0)
-		name = "";
+	if (name == NULL)
+		name = DEFAULT_NAME;
 	for (entry = names; entry != NULL; entry = entry->next)
 		if (strcmp(entry->name, name) == 0)
 			break;
