@@ -110,22 +110,27 @@ default_role(TokBuild *b, TokRole role, const char *const *names, bool must_be_s
 	return FSI_OK;
 }
 
+/* Names that transformers' classes assume, or, in a tokenizer.json by itself, usual ones among its special tokens. */
 static FsiStatus
 default_roles(TokBuild *b, bool from_tokenizer_json)
 {
-	static const char *const bert[TOK_ROLES][2] = {
+	typedef const char *const Names[TOK_ROLES][5];
+	static Names bert = {
 		[TOK_ROLE_PAD] = {"[PAD]"}, [TOK_ROLE_UNK] = {"[UNK]"}, [TOK_ROLE_CLS] = {"[CLS]"},
 		[TOK_ROLE_SEP] = {"[SEP]"}, [TOK_ROLE_MASK] = {"[MASK]"},
 	};
-	static const char *const bpe[TOK_ROLES][6] = {
+	static Names gpt2 = {
+		[TOK_ROLE_BOS] = {"<|endoftext|>"}, [TOK_ROLE_EOS] = {"<|endoftext|>"}, [TOK_ROLE_UNK] = {"<|endoftext|>"},
+	};
+	static Names usual = {
 		[TOK_ROLE_BOS] = {"<|bos|>", "<|startoftext|>", "<s>", "<|endoftext|>"},
 		[TOK_ROLE_EOS] = {"<|eos|>", "<|endoftext|>", "</s>"},
 		[TOK_ROLE_PAD] = {"<|pad|>", "<pad>"},
 	};
+	Names	   *names = b->kind == TOK_WORDPIECE ? &bert : from_tokenizer_json ? &usual : &gpt2;
 
 	for (int role = 0; role < TOK_ROLES; role++)
-		FSI_TRY(default_role(b, (TokRole) role, b->kind == TOK_WORDPIECE ? bert[role] : bpe[role],
-							 b->kind == TOK_BPE && from_tokenizer_json));
+		FSI_TRY(default_role(b, (TokRole) role, (*names)[role], names == &usual));
 	return FSI_OK;
 }
 

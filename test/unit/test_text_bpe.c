@@ -72,6 +72,7 @@ test_pairs_and_files(void)
 	put_text(dir, "config.json", "{\"bos_token_id\": 50256, \"pad_token_id\": 7}");
 	ok(build_open(dir, 301, &tok) == FSI_OK, "vocab.json with merges.txt: %s", err.message);
 	ok(tok.bos == 300 && tok.pad == 7, "ids of config.json count only inside the vocabulary and where no name stands");
+	ok(tok.unk == 300 && tok.eos == 300, "GPT2Tokenizer's own names are assumed");
 	put_text(dir, "special_tokens_map.json", "{\"bos_token\": \"<|endoftext|>\", \"eos_token\": {\"content\": \"<|endoftext|>\"}}");
 	ok(build_open(dir, 301, &tok) == FSI_OK && tok.bos == 300 && tok.eos == 300, "special_tokens_map.json names tokens");
 	check_tokens(&tok, "the refund<|endoftext|>", "t|he|Ġrefund|<|endoftext|>", "tokens of vocab.json and merges.txt");

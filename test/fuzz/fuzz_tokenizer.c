@@ -1,0 +1,132 @@
+/*
+ * fuzz_tokenizer.c
+ *	  libFuzzer entry: tokenizer blobs, tokenizer files and texts.
+ *
+ * Needs src/base, src/text and test/unit's helpers; see test/fuzz/run.sh or, by hand, clang
+ * -fsanitize=fuzzer,address,undefined -Iinclude -Itest/unit.
+ *
+ * The first byte says what the rest is:
+ *	0, 1	changes of a good BPE or WordPiece blob (count, then 16-bit offset and byte
+ *			each), then a text;
+ *	2		16-bit length of a blob, the blob, a text;
+ *	3, 4	tokenizer.json, vocab.txt (from a directory under TMPDIR), then a fixed text.
+ */
+#include "text_bpe.h"
+
+int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char vocab_txt[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nrefund\nre\n##fund\n##ing\ncard\nthe\n退\n款\n##a\na\n";
+static const char fixed_text[] = "refunding the <|bos|>[SEP] card 退款 e\xCC\x81 \n  'll x9 \xF0\x9F\x98\x80";
+
+static uint8_t *good[2];
+static size_t good_len[2];
+static char *dir;
+
+static void
+start(void)
+{
+	char	   *d = temp_dir();
+
+	fsi_arena_init(&arena, &fsi_host_malloc);
+	put_text(d, "vocab.txt", vocab_txt);
+	if (tok_build_dir(d, 0, &arena, &good[1], &good_len[1], &err) != FSI_OK)
+		abort();
+	put_text(d, "tokenizer.json", bpe_json("{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFKC\"}, "
+										   "{\"type\": \"Lowercase\"}]}", BYTE_LEVEL_SPACE, "", false));
+	if (tok_build_dir(d, 0, &arena, &good[0], &good_len[0], &err) != FSI_OK)
+		abort();
+	drop_dir(d);
+	dir = temp_dir();
+}
+
+/* Everything a tokenizer can do with a text; what must hold for any blob holds. */
+static void
+use(const Tokenizer *tok, const char *s, size_t len, FsiArena *scratch)
+{
+	TokIds		ids;
+	char	   *out;
+	size_t		out_len;
+
+	if (tok_encode(tok, s, len, scratch, &ids, &err) == FSI_OK)
+	{
+		for (size_t i = 0; i < ids.n; i++)
+			if (ids.ids[i] < 0 || ids.ids[i] >= tok->n_vocab)
+				abort();
+		if (tok_decode(tok, ids.ids, ids.n, len % 2 == 0, scratch, &out, &out_len, &err) == FSI_OK &&
+			text_utf8_valid(out, out_len) != out_len)
+			abort();
+	}
+	tok_encode_plain(tok, s, len, scratch, &ids, &err);
+	if (tok_normalize(tok, s, len, scratch, &out, &out_len, &err) == FSI_OK &&
+		text_utf8_valid(out, out_len) != out_len)
+		abort();
+	tok_lookup(tok, s, len);
+	for (int32_t id = -1; id < 300; id++)
+		tok_token(tok, id, &out_len);
+}
+
+static void
+use_blob(const uint8_t *blob, size_t len, const char *s, size_t s_len, FsiArena *scratch)
+{
+	uint8_t    *copy = malloc(len > 0 ? len : 1);
+	Tokenizer	tok;
+
+	memcpy(copy, blob, len);
+	if (tok_open(copy, len, &tok, &err) == FSI_OK)
+		use(&tok, s, s_len, scratch);
+	free(copy);
+}
+
+static void
+changed_blob(int which, const uint8_t *data, size_t size, FsiArena *scratch)
+{
+	uint8_t    *blob = malloc(good_len[which]);
+	size_t		n = size > 0 ? data[0] % 32 : 0,
+				at = 1;
+
+	memcpy(blob, good[which], good_len[which]);
+	for (size_t i = 0; i < n && at + 3 <= size; i++, at += 3)
+		blob[(data[at] | data[at + 1] << 8) % good_len[which]] = data[at + 2];
+	if (at < size)
+		use_blob(blob, good_len[which], (const char *) data + at, size - at, scratch);
+	free(blob);
+}
+
+static void
+file(const char *name, const uint8_t *data, size_t size, FsiArena *scratch)
+{
+	char		path[1200];
+	uint8_t    *blob;
+	size_t		len;
+
+	put_bytes(dir, name, data, size);
+	if (tok_build_dir(dir, 0, scratch, &blob, &len, &err) == FSI_OK)
+		use_blob(blob, len, fixed_text, sizeof(fixed_text) - 1, scratch);
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	unlink(path);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	FsiArena	scratch;
+
+	if (dir == NULL)
+		start();
+	if (size < 3)
+		return 0;
+	fsi_arena_init(&scratch, &fsi_host_malloc);
+	if (data[0] < 2)
+		changed_blob(data[0], data + 1, size - 1, &scratch);
+	else if (data[0] == 2)
+	{
+		size_t		n = data[1] | data[2] << 8;
+
+		n = n < size - 3 ? n : size - 3;
+		use_blob(data + 3, n, (const char *) data + 3 + n, size - 3 - n, &scratch);
+	}
+	else if (data[0] < 5)
+		file(data[0] == 3 ? "tokenizer.json" : "vocab.txt", data + 1, size - 1, &scratch);
+	fsi_arena_free(&scratch);
+	return 0;
+}
