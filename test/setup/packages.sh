@@ -13,7 +13,7 @@ pg_config=${PG_CONFIG:-/usr/lib/postgresql/$pg_major/bin/pg_config}
 cc=${CC:-cc}
 
 has_header() { printf '#include <%s>\n' "$1" | "$cc" -E -x c - >/dev/null 2>&1; }
-has_library() { /sbin/ldconfig -p | grep -qF "$1"; }
+has_library() { grep -qF "$1" <<<"$(/sbin/ldconfig -p)"; }
 has_file() { [ -n "$1" ] && [ -e "$1" ]; }
 has_perl() { perl -e "use $1" >/dev/null 2>&1; }
 
