@@ -2,10 +2,11 @@
  * fsi_tokens.c
  *	  Token ids of texts, for checks against other tokenizers.
  *
- *	  fsi_tokens encode|plain|normalize|roundtrip DIRECTORY < texts
+ *	  fsi_tokens encode|plain|normalize|decode|skip DIRECTORY < texts
  *
- * Texts on standard input are separated by NUL bytes.  Prints one line a text: ids, or
- * (normalize, roundtrip: decode(encode(text))) the text with \ and newline escaped.
+ * Texts on standard input are separated by NUL bytes.  Prints one line a text: ids (plain:
+ * special tokens are text), or the normalised text, or decode(encode(text)) with special
+ * tokens or skipping them; in texts \ and newline are escaped.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,9 +62,9 @@ show(const Tokenizer *tok, const char *mode, const char *text, size_t len, FsiAr
 		FSI_TRY(tok_encode_plain(tok, text, len, arena, &ids, err));
 	else
 		FSI_TRY(tok_encode(tok, text, len, arena, &ids, err));
-	if (strcmp(mode, "roundtrip") == 0)
+	if (strcmp(mode, "decode") == 0 || strcmp(mode, "skip") == 0)
 	{
-		FSI_TRY(tok_decode(tok, ids.ids, ids.n, true, arena, &out, &n, err));
+		FSI_TRY(tok_decode(tok, ids.ids, ids.n, mode[0] == 's', arena, &out, &n, err));
 		print_text(out, n);
 		return FSI_OK;
 	}
@@ -88,7 +89,7 @@ main(int argc, char **argv)
 
 	if (argc != 3)
 	{
-		fprintf(stderr, "usage: fsi_tokens encode|plain|normalize|roundtrip DIRECTORY < NUL-separated texts\n");
+		fprintf(stderr, "usage: fsi_tokens encode|plain|normalize|decode|skip DIRECTORY < NUL-separated texts\n");
 		return 2;
 	}
 	fsi_arena_init(&arena, &fsi_host_malloc);

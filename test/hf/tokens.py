@@ -33,7 +33,7 @@ import sys
 import tempfile
 import unicodedata
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 CHANGED = {
     0x1734: "Mn, Mc since 14.0", 0x1885: "Lo, Mn since 9.0", 0x1886: "Lo, Mn since 9.0", 0xA9BD: "Mc, Mn since 10.0",
@@ -92,12 +92,17 @@ def strings(count, by_category, special, rng):
 
 
 def ours(tool, mode, folder, texts):
+    """What the tool prints: lists of ids (modes encode and plain) or texts."""
     data = b"".join(t.encode() + b"\0" for t in texts)
     run = subprocess.run([tool, mode, folder], input=data, capture_output=True)
     if run.returncode != 0:
         sys.exit(run.stderr.decode())
     lines = run.stdout.decode().split("\n")[:-1]
-    return [list(map(int, line.split())) for line in lines]
+    return [list(map(int, line.split())) if mode in ("encode", "plain") else line for line in lines]
+
+
+def escaped(texts):
+    return [t.replace("\\", "\\\\").replace("\n", "\\n") for t in texts]
 
 
 class Report:
@@ -148,6 +153,8 @@ def check_bert(report, tool, folder, texts, lower):
     fast = BertTokenizerFast.from_pretrained(folder)
     want = fast(texts, add_special_tokens=False)["input_ids"]
     report.compare(f"{name}, BertTokenizerFast", texts, ours(tool, "encode", folder, texts), want)
+    decoded = fast.batch_decode(want, clean_up_tokenization_spaces=True)
+    report.compare(f"{name}, decoded", texts, ours(tool, "decode", folder, texts), escaped(decoded))
     fast.save_pretrained(f"{folder}-saved")
     report.compare(f"{name}, its saved tokenizer.json", texts, ours(tool, "encode", f"{folder}-saved", texts), want)
     fast.backend_tokenizer.encode_special_tokens = True
@@ -181,6 +188,10 @@ def check_bpe(report, tool, folder, texts):
     t.encode_special_tokens = True
     want = [e.ids for e in t.encode_batch(texts, add_special_tokens=False)]
     report.compare(f"{name}, special tokens as text", texts, ours(tool, "plain", folder, texts), want)
+    t.encode_special_tokens = False
+    for mode, skip in (("decode", False), ("skip", True)):
+        want = t.decode_batch([t.encode(x, add_special_tokens=False).ids for x in texts], skip_special_tokens=skip)
+        report.compare(f"{name}, {mode}", texts, ours(tool, mode, folder, texts), escaped(want))
 
 
 def check_gpt2(report, tool, folder, texts):
@@ -198,13 +209,22 @@ def check_gpt2(report, tool, folder, texts):
             report.compare(f"{name}, GPT2Tokenizer", texts, got, [slow(t)["input_ids"] for t in texts])
 
 
-def check_decode(report, tool, folder, texts):
-    """decode(encode(text)) of a byte-level BPE without a normaliser is the text."""
-    clean = [t for t in texts if "<|" not in t]
-    data = b"".join(t.encode() + b"\0" for t in clean)
-    run = subprocess.run([tool, "roundtrip", folder], input=data, capture_output=True)
-    got = run.stdout.decode().split("\n")[:-1]
-    report.compare("BPE, decoded again", clean, got, [t.replace("\\", "\\\\").replace("\n", "\\n") for t in clean])
+def check_added(report, tool, folder, texts, rng):
+    """Added tokens with every flag that is supported, one the beginning of another, thrown into the strings."""
+    t = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    t.add_special_tokens([AddedToken("<mask>", lstrip=True), AddedToken("<sep>", rstrip=True, normalized=True),
+                          AddedToken("<a>")])
+    t.add_tokens([AddedToken("<a>b"), AddedToken("Straße", lstrip=True, rstrip=True), AddedToken("ﬁn", normalized=False),
+                  AddedToken(" x", normalized=False), AddedToken("CAFÉ"), AddedToken("退款", rstrip=True)])
+    content = [a.content for a in t.get_added_tokens_decoder().values()] + ["cafe\u0301", "STRASSE", "<MASK>", "fin"]
+    os.makedirs(f"{folder}-added")
+    t.save(f"{folder}-added/tokenizer.json")
+    mixed = []
+    for text in texts:
+        at = sorted(rng.randint(0, len(text)) for _ in range(rng.randint(1, 4)))
+        pieces = [text[i:j] for i, j in zip([0] + at, at + [len(text)])]
+        mixed.append("".join(p + rng.choice(SPACES + [""] * 9) + rng.choice(content) for p in pieces))
+    check_bpe(report, tool, f"{folder}-added", mixed)
 
 
 def main():
@@ -227,10 +247,11 @@ def main():
 
         bpe_folder(f"{work}/plain", gpt2[::2], None, False)
         check_bpe(report, tool, f"{work}/plain", gpt2)
-        check_decode(report, tool, f"{work}/plain", gpt2)
+        check_added(report, tool, f"{work}/plain", gpt2, random.Random(3))
         nfkc = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
         bpe_folder(f"{work}/nfkc-lower", gpt2[::2], nfkc, True)
         check_bpe(report, tool, f"{work}/nfkc-lower", gpt2)
+        check_added(report, tool, f"{work}/nfkc-lower", gpt2, random.Random(4))
         strip = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()])
         bpe_folder(f"{work}/nfd-strip-nfc", gpt2[::2], strip, False)
         check_bpe(report, tool, f"{work}/nfd-strip-nfc", gpt2)

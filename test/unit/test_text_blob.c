@@ -10,6 +10,8 @@ static const char *const texts[] = {
 	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 };
 
+static volatile char sink;
+
 /* Use everything there is of a blob that opens; ids must be inside the vocabulary. */
 static bool
 exercise(const Tokenizer *tok)
@@ -38,8 +40,10 @@ exercise(const Tokenizer *tok)
 	for (int32_t id = -2; id < 400; id++)
 	{
 		size_t		len;
+		const char *token = tok_token(tok, id, &len);
 
-		tok_token(tok, id, &len);
+		for (size_t i = 0; token != NULL && i < len; i++)
+			sink = token[i];
 	}
 	fsi_arena_free(&scratch);
 	return inside;
@@ -106,6 +110,22 @@ test_damage(const char *what, const uint8_t *blob, size_t len)
 			fine = try_blob(copy, len) && fine;
 		}
 	ok(fine, "%s: extremes in the header", what);
+
+	/* strings that end far outside */
+	for (uint32_t id = 0; id < 10; id++)
+	{
+		static const uint32_t ends[] = {UINT32_MAX, 1 << 30, 1 << 20, 100000};
+		uint64_t	strings;
+
+		memcpy(&strings, blob + 120, 8);
+		memcpy(copy, blob, len);
+		for (uint32_t i = 0; i < 4; i++)
+		{
+			memcpy(copy + strings + 4 * (id + 1), &ends[i], 4);
+			fine = try_blob(copy, len) && fine;
+		}
+	}
+	ok(fine, "%s: strings past the pool", what);
 
 	/* tables filled to the brim: probes must end */
 	memcpy(copy, blob, len);

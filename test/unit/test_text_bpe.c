@@ -28,6 +28,8 @@ test_words(void)
 	check_tokens(&tok, "aaaaa", "aaaa|a", "equal ranks merge from the left");
 	check_tokens(&tok, "a<|eos|>b", "a|<|eos|>|b", "a special token in a text");
 	check_tokens(&tok, "a<|pad|> \n b", "a|<|pad|>|b", "rstrip takes the spaces after it");
+	check_tokens(&tok, "a \n<|bos|>b", "a|<|bos|>|b", "lstrip those before it");
+	check_tokens(&tok, "a<|pad|> <|bos|>", "a|<|pad|>|<|bos|>", "but no token takes what another has");
 	ok(strcmp(tokens_of(&tok, "a<|eos|>", 8, true), "a|<|||e|o|s|||>") == 0, "tok_encode_plain takes it as text");
 	check_tokens(&tok, "", "", "empty text");
 

@@ -25,6 +25,8 @@ test_cased(void)
 	check_tokens(&tok, "refunding", "refund|##ing", "longest match first");
 	check_tokens(&tok, "card_arrival", "card|_|arr|##iv|##al", "punctuation stands alone");
 	check_tokens(&tok, "我要退款,退款", "我|要|退|款|,|退|款", "Han characters stand alone");
+	check_tokens(&tok, "refundcard refund", "[UNK]|refund", "a word with a part that has no piece is unknown as a whole");
+	check_tokens(&tok, "re\xEF\xBF\xBD""fund", "refund", "U+FFFD vanishes");
 	check_tokens(&tok, "Refund refund", "[UNK]|refund", "upper case is kept when the files say so");
 	check_tokens(&tok, "  refund\t\r\n card \xE3\x80\x80 ", "refund|card", "white space vanishes");
 	check_tokens(&tok, "re\xC2\xAD""fund\xE2\x80\x8B card\x01", "refund|card", "control and format characters vanish");

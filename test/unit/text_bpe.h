@@ -53,9 +53,9 @@ bpe_json(const char *normalizer, const char *pre_tokenizer, const char *model_me
 
 	p += sprintf(p, "{\"version\": \"1.0\", \"added_tokens\": [");
 	for (int i = 0; i < 3; i++)
-		p += sprintf(p, "%s{\"id\": %d, \"content\": \"<|%s|>\", \"single_word\": false, \"lstrip\": false, "
+		p += sprintf(p, "%s{\"id\": %d, \"content\": \"<|%s|>\", \"single_word\": false, \"lstrip\": %s, "
 					 "\"rstrip\": %s, \"normalized\": false, \"special\": true}", i > 0 ? ", " : "", i,
-					 (const char *[]) {"bos", "eos", "pad"}[i], i == 2 ? "true" : "false");
+					 (const char *[]) {"bos", "eos", "pad"}[i], i == 0 ? "true" : "false", i == 2 ? "true" : "false");
 	p += sprintf(p, "], \"normalizer\": %s, \"pre_tokenizer\": %s, \"post_processor\": null, "
 				 "\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\"%s, \"vocab\": {"
 				 "\"<|bos|>\": 0, \"<|eos|>\": 1, \"<|pad|>\": 2", normalizer, pre_tokenizer, model_members);
