@@ -23,6 +23,8 @@ FOREIGN_FILES = $(if $(filter x86_64,$(MACHINE)),,$(X86_FILES)) $(if $(filter aa
 
 LOWER_SRCS := $(filter-out $(FOREIGN_FILES),$(sort $(wildcard $(addsuffix /*.c,$(LOWER_DIRS)))))
 UPPER_SRCS := $(sort $(wildcard $(addsuffix /*.c,$(UPPER_DIRS))))
+FUZZ_SRCS := $(sort $(wildcard test/fuzz/fuzz_*.c))
+BENCH_SRCS := $(sort $(wildcard test/bench/bench_*.c))
 TOOL_SRCS := $(sort $(wildcard src/tools/*.c))
 UNIT_SRCS := $(sort $(wildcard test/unit/*.c))
 
@@ -30,6 +32,8 @@ LOWER_OBJS = $(LOWER_SRCS:%.c=$(BUILD)/%.o)
 UPPER_OBJS = $(UPPER_SRCS:%.c=$(BUILD)/%.o)
 TOOLS = $(TOOL_SRCS:src/tools/%.c=$(BUILD)/tools/%)
 UNITS = $(UNIT_SRCS:test/unit/%.c=$(BUILD)/unit/%)
+FUZZERS = $(FUZZ_SRCS:test/fuzz/%.c=$(BUILD)/fuzz/%)
+BENCHES = $(BENCH_SRCS:test/bench/%.c=$(BUILD)/bench/%)
 LOWER_LIB = $(BUILD)/libfsi.a
 
 OBJS = $(LOWER_OBJS) $(UPPER_OBJS)
@@ -104,13 +108,28 @@ $(UNITS): $(BUILD)/unit/%: test/unit/%.c $(LOWER_LIB) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(FSI_CFLAGS) -Wno-missing-prototypes $(FSI_CPPFLAGS) -Itest/unit $(DEPFLAGS) -o $@ $< $(LOWER_LIB) $(FSI_LIBS)
 
--include $(OBJS:.o=.d) $(TOOLS:=.d) $(UNITS:=.d)
+$(BENCHES): $(BUILD)/bench/%: test/bench/%.c $(LOWER_LIB) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(FSI_CFLAGS) -Wno-missing-prototypes $(FSI_CPPFLAGS) $(DEPFLAGS) -o $@ $< $(LOWER_LIB) $(FSI_LIBS)
+
+$(FUZZERS): $(BUILD)/fuzz/%: test/fuzz/%.c $(LOWER_LIB) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(FSI_CFLAGS) -fsanitize=fuzzer -Wno-missing-prototypes $(FSI_CPPFLAGS) -Itest/unit $(DEPFLAGS) -o $@ $< \
+		$(LOWER_LIB) $(FSI_LIBS)
+
+$(BUILD)/fuzz/seed_format: test/fuzz/seed_format.c $(LOWER_LIB) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(FSI_CFLAGS) -Wno-missing-prototypes $(FSI_CPPFLAGS) -Itest/unit $(DEPFLAGS) -o $@ $< $(LOWER_LIB) $(FSI_LIBS)
+
+-include $(OBJS:.o=.d) $(FUZZERS:=.d) $(BENCHES:=.d) $(TOOLS:=.d) $(UNITS:=.d)
 
 $(MODULE_big).so: src/exports.map
 
 lib: $(LOWER_LIB) ## the lower floor alone, as $(BUILD)/libfsi.a (needs no PostgreSQL)
 tools: $(TOOLS) ## the command line tools, in $(BUILD)/tools
 units: $(UNITS) ## the unit tests, built but not run
+
+benches: $(BENCHES) ## the lower floor's benchmarks, built but not run, in $(BUILD)/bench
 
 # ---------------------------------------------------------------- install
 
@@ -165,6 +184,21 @@ VALGRIND_UNITS = $(filter-out $(addprefix $(BUILD)/unit/,$(VALGRIND_SKIP)),$(UNI
 check-valgrind: $(UNITS) ## unit tests under valgrind
 	prove -e 'valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' $(VALGRIND_UNITS)
 
+FUZZ_SECONDS ?= 30
+
+check-fuzz: ## fuzz each parser for FUZZ_SECONDS (clang's libFuzzer); corpora stay in $(BUILD)/corpus
+	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang OPT='-g -O1' \
+		SANITIZE='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all' \
+		CORPUS=$(abspath $(BUILD)/corpus) run-fuzzers
+
+run-fuzzers: $(FUZZERS) $(BUILD)/fuzz/seed_format
+	@mkdir -p $(FUZZERS:$(BUILD)/fuzz/fuzz_%=$(CORPUS)/%)
+	$(BUILD)/fuzz/seed_format $(CORPUS)
+	set -e; for f in $(FUZZERS:$(BUILD)/fuzz/fuzz_%=%); do \
+		$(BUILD)/fuzz/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 \
+			-artifact_prefix=$(CORPUS)/$$f- $(CORPUS)/$$f; \
+	done
+
 check-clang: ## compile everything with clang, warnings are errors
 	$(MAKE) BUILD=$(BUILD)/clang CC=clang WERROR=1 compile
 
@@ -179,4 +213,4 @@ help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z][a-z -]*:.*## /{printf "  make %-36s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
 		| sed 's|\$$(BUILD)|$(BUILD)|g'
 
-.PHONY: all demo check check-sql check-tap check-isolation psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-clang check-hf compile help
+.PHONY: all demo check check-sql check-tap check-isolation psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers benches check-clang check-hf compile help

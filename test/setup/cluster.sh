@@ -136,7 +136,7 @@ make_private_tree() {
 
 start_cluster() {
     local locale=C.UTF-8
-    locale -a 2>/dev/null | grep -qix 'C.utf-\?8' || locale=C
+    grep -qix 'C.utf-\?8' <<<"$(locale -a 2>/dev/null)" || locale=C
     mkdir -p "$FSI_TMP/s"
     [ -z "$server_user" ] || chown "$server_user:" "$FSI_TMP/s"
     export PGHOST=$FSI_TMP/s PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PGCLIENTENCODING=UTF8
