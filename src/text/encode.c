@@ -131,8 +131,6 @@ next_added(AddedSearch *s, size_t *start, size_t *end)
 			}
 		if (s->at < *end)
 			s->at = *end;
-		if (*start < s->floor)
-			*start = s->floor;
 		s->floor = *end;
 		return found;
 	}

@@ -13,7 +13,7 @@ test_words(void)
 
 	ok(build_bpe("null", BYTE_LEVEL, "", &tok) == FSI_OK, "a tokenizer.json builds: %s", err.message);
 	ok(tok.kind == TOK_BPE && tok.bos == 0 && tok.eos == 1 && tok.pad == 2 && tok.unk == TOK_NONE &&
-	   tok.n_vocab == BPE_FIRST_MERGE + BPE_N_MERGES, "its special tokens and size are found");
+	   tok.n_vocab == BPE_SIZE, "its special tokens and size are found");
 	check_tokens(&tok, "refund the refund", "refund|Ġthe|Ġrefund", "merges by rank");
 	check_tokens(&tok, "the", "t|he", "the first word has no space");
 	check_tokens(&tok, "don't we'll I'm they're I've he'd it's 'S", "d|o|n|'|t|Ġ|w|e|'|l|l|Ġ|I|'|m|Ġthe|y|'|re|Ġ|I|'|v|e|Ġ|he|"
@@ -26,6 +26,8 @@ test_words(void)
 	check_tokens(&tok, "a   ", "a|ĠĠ|Ġ", "spaces at the end stay together");
 	check_tokens(&tok, "退款", "éĢĢæ¬¾", "three-byte characters merge");
 	check_tokens(&tok, "aaaaa", "aaaa|a", "equal ranks merge from the left");
+	check_tokens(&tok, "pqp", "p|qp", "of two merges of one pair the later counts");
+	check_tokens(&tok, "xyz", "x|y|z", "a token that no merges make is not used");
 	check_tokens(&tok, "a<|eos|>b", "a|<|eos|>|b", "a special token in a text");
 	check_tokens(&tok, "a<|pad|> \n b", "a|<|pad|>|b", "rstrip takes the spaces after it");
 	check_tokens(&tok, "a \n<|bos|>b", "a|<|bos|>|b", "lstrip those before it");
@@ -176,6 +178,10 @@ test_long_word(void)
 	for (size_t i = 0; i < ids.n; i++)
 		same = same && ids.ids[i] == tok_lookup(&tok, "refund", 6);
 	ok(same, "in its token");
+	memmove(word + 1, word, 999);
+	word[0] = ' ';
+	ok(tok_encode(&tok, word, 999 / 6 * 6 + 1, &arena, &ids, &err) == FSI_OK && ids.n == 166 &&
+	   ids.ids[0] == tok_lookup(&tok, "Ġrefund", 8), "its first pair is looked at again after a merge behind it");
 
 	/* scan and heap agree: words on both sides of the limit */
 	{

@@ -2,8 +2,8 @@
  * text_bpe.h
  *	  A small byte-level BPE tokenizer.json, written by the tests that need one.
  *
- * The vocabulary is <|bos|> 0, <|eos|> 1, <|pad|> 2, the 256 bytes from 3 on, then the
- * results of the merges.
+ * The vocabulary is <|bos|> 0, <|eos|> 1, <|pad|> 2, the 256 bytes from 3 on, the results
+ * of the merges, and "xyz", which no merges make.
  */
 #ifndef TEXT_BPE_H
 #define TEXT_BPE_H
@@ -17,8 +17,10 @@ static const char *const bpe_merges[][2] = {
 	{"Ġ", "t"}, {"h", "e"}, {"Ġt", "he"}, {"r", "e"}, {"f", "u"}, {"fu", "n"}, {"re", "fun"}, {"refun", "d"},
 	{"Ġ", "refund"}, {"e", "n"}, {"i", "n"}, {"in", "g"}, {"a", "a"}, {"aa", "aa"}, {"Ġ", "Ġ"},
 	{"é", "Ģ"}, {"éĢ", "Ģ"}, {"æ", "¬"}, {"æ¬", "¾"}, {"éĢĢ", "æ¬¾"},
+	{"p", "q"}, {"q", "p"}, {"p", "q"},	/* the later one counts */
 };
 #define BPE_N_MERGES ((int) (sizeof(bpe_merges) / sizeof(bpe_merges[0])))
+#define BPE_SIZE (BPE_FIRST_MERGE + BPE_N_MERGES + 1)
 
 /* GPT-2's stand-in of a byte as UTF-8, found by counting as in the original encoder. */
 __attribute__((unused))
@@ -63,7 +65,7 @@ bpe_json(const char *normalizer, const char *pre_tokenizer, const char *model_me
 		p += sprintf(p, ", \"%s%s\": %d", b == '"' || b == '\\' ? "\\" : "", byte_symbol(b), BPE_FIRST_BYTE + b);
 	for (int i = 0; i < BPE_N_MERGES; i++)
 		p += sprintf(p, ", \"%s%s\": %d", bpe_merges[i][0], bpe_merges[i][1], BPE_FIRST_MERGE + i);
-	p += sprintf(p, "}, \"merges\": [");
+	p += sprintf(p, ", \"xyz\": %d}, \"merges\": [", BPE_SIZE - 1);
 	for (int i = 0; i < BPE_N_MERGES; i++)
 		p += sprintf(p, pairs ? "%s[\"%s\", \"%s\"]" : "%s\"%s %s\"", i > 0 ? ", " : "", bpe_merges[i][0], bpe_merges[i][1]);
 	sprintf(p, "]}}");
