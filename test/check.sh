@@ -78,7 +78,7 @@ run_regress() {
 
 # What the server's user reads: the tests and what they need, whoever may enter the checkout.
 mkdir "$FSI_TMP/src"
-cp -r test "$FSI_TMP/src"
+cp -r test README.md "$FSI_TMP/src"
 [ ! -d expected ] || cp -r expected "$FSI_TMP/src"
 [ ! -d test/sql ] || ln -s test/sql "$FSI_TMP/src/sql"
 [ ! -d build/tools ] || cp -r build/tools "$FSI_TMP/tools"

@@ -1,0 +1,79 @@
+# The manual's SQL runs as it stands there, and names what exists.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $readme = slurp_file('README.md');
+my $node = PostgreSQL::Test::Cluster->new('readme');
+$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
+$node->append_conf('postgresql.conf', "client_encoding = 'UTF8'");
+$node->start;
+
+my $models = PostgreSQL::Test::Utils::tempdir;
+my $seed = 0;
+for my $name ($readme =~ m{fsi_import_model\('[^']+', '/srv/models/([^']+)'\)}g)
+{
+	next if -e "$models/$name";
+	$seed++;
+	system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$models/$name", $seed);
+}
+
+$node->safe_psql('postgres', 'CREATE DATABASE manual');
+$node->safe_psql('manual', q{
+	CREATE EXTENSION fsi_intent;
+	CREATE TABLE tickets (id int PRIMARY KEY, msg text, intent text);
+	INSERT INTO tickets VALUES (1, 'where is my parcel?'), (2, '我要退款'), (3, NULL);
+	CREATE TABLE labelled (msg text, intent text);
+	INSERT INTO labelled VALUES ('still no money on my card', 'refund'), ('三天了还没收到', 'track order');
+});
+
+# In the order of the manual, in one database; what creates the extension gets a database of its own.
+my $n = 0;
+while ($readme =~ /^```sql\n(.*?)^```$/msg)
+{
+	my $sql = $1;
+	my ($first) = $sql =~ /^(.*)$/m;
+	my $database = 'manual';
+	$sql =~ s{/srv/models}{$models}g;
+	$n++;
+	if ($sql =~ /CREATE EXTENSION/)
+	{
+		$database = "fresh_$n";
+		$node->safe_psql('postgres', "CREATE DATABASE $database");
+	}
+	my ($rc, $out, $err) = $node->psql($database, $sql, on_error_stop => 1);
+	ok($rc == 0 && $err !~ /ERROR|WARNING/, "block $n: $first") or diag($err);
+}
+cmp_ok($n, '>', 10, 'the manual has SQL');
+
+# Functions, options and settings: all of ours are in the manual, and it names no others.
+my $ours = $node->safe_psql('manual', q{
+	SELECT DISTINCT p.proname FROM pg_depend d
+	JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'fsi_intent' AND d.deptype = 'e'
+	JOIN pg_proc p ON p.oid = d.objid AND d.classid = 'pg_proc'::regclass
+	WHERE p.proname ~ '^fsi' ORDER BY 1});
+for my $name (split /\n/, $ours)
+{
+	like($readme, qr/`\Q$name\E\b/, "$name is in the manual");
+}
+my %named = map { $_ => 1 } $readme =~ /\b(fsi_[a-z_]+)\(/g;
+my %exists = map { $_ => 1 } split /\n/, $ours;
+is(join(' ', grep { !$exists{$_} } sort keys %named), '', 'functions in the manual exist');
+
+my ($rc, $out, $err) = $node->psql('manual', q{SELECT fsi_classify('x', ARRAY['a'], '{"no such": 1}')});
+my %option = map { $_ => 1 } ($err =~ /HINT:\s+Options are (.*)/)[0] =~ /"(\w+)"/g;
+my ($table) = $readme =~ /^## Options\n(.*?)^## /ms;
+my %row = map { $_ => 1 } $table =~ /^\| `(\w+)` \|/mg;
+is(join(' ', sort keys %row), join(' ', sort keys %option), 'options in the manual are those that there are');
+
+my $settings = $node->safe_psql('manual', q{
+	SELECT fsi_version() IS NULL;
+	SELECT name FROM pg_settings WHERE name LIKE 'fsi_intent.%' AND name NOT LIKE '%.debug%' ORDER BY name});
+$settings =~ s/^f\n//;
+($table) = $readme =~ /^## Settings\n(.*?)^## /ms;
+is(join("\n", sort $table =~ /^\| `(fsi_intent\.\w+)` \|/mg), $settings, 'settings in the manual are those that there are');
+
+$node->stop;
+done_testing();
