@@ -213,7 +213,8 @@ gather_table(Counter *counts)
 
 /* Step 4: out from n buckets and counts, ascending; out stays empty when no weight is positive. */
 static FsiStatus
-weigh(const uint32_t *list, size_t n, const float *idf, FsiArena *scratch, FsiArena *arena, SpellVec *out, FsiError *err)
+weigh(const uint32_t *list, size_t n, const float *idf, FsiArena *scratch, FsiArena *arena,
+	  SpellVec *out, FsiError *err)
 {
 	double	   *weights = fsi_arena_array(scratch, n, sizeof(double));
 	double		log_count[MAX_COUNT + 1];	/* 1 + ln count once it is known */

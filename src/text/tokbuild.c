@@ -138,7 +138,8 @@ build_added(TokBuild *b, int64_t id, const char *s, size_t len, uint8_t flags, b
 	if (len == 0)
 		return FSI_OK;
 	if (len > TOK_MAX_ADDED_BYTES)
-		return fsi_fail(b->err, FSI_LIMIT, "an added token is %zu bytes long, the limit is %d", len, TOK_MAX_ADDED_BYTES);
+		return fsi_fail(b->err, FSI_LIMIT, "an added token is %zu bytes long, the limit is %d",
+						len, TOK_MAX_ADDED_BYTES);
 	if (known == TOK_NONE)
 		FSI_TRY(build_token(b, id, s, len, 0));
 	else if (known != id)

@@ -49,7 +49,7 @@ add_special(TokBuild *b, int32_t id, const json_t *value)
 	return build_added(b, id, t->s, t->len, flags, toksrc_bool(value, "normalized", false));
 }
 
-/* The token that a file's value names, a string or an object with its content; TOK_NONE if it is not in the vocabulary. */
+/* The token that a file's value names, a string or an object with its content; TOK_NONE if there is none. */
 static int32_t
 named_token(const TokBuild *b, const json_t *value)
 {
@@ -150,8 +150,8 @@ read_role_ids(TokBuild *b, const json_t *model)
 	{
 		int64_t		id;
 
-		if (b->role[ids[i].role] == TOK_NONE && toksrc_int(toksrc_get(model, ids[i].key), &id) && id >= 0 && id < b->n_vocab &&
-			b->tokens[id].len > 0)
+		if (b->role[ids[i].role] == TOK_NONE && toksrc_int(toksrc_get(model, ids[i].key), &id) &&
+			id >= 0 && id < b->n_vocab && b->tokens[id].len > 0)
 			b->role[ids[i].role] = (int32_t) id;
 	}
 }
@@ -179,7 +179,8 @@ read_added_decoder(TokBuild *b, const json_t *config)
 		if (!json_is_string(content))
 			return fsi_fail(b->err, FSI_CORRUPT, "added_tokens_decoder has no content for the id %lld", (long long) id);
 		if (toksrc_bool(item, "single_word", false))
-			return fsi_fail(b->err, FSI_UNSUPPORTED, "added token \"%.100s\" with the flag \"single_word\" is not supported",
+			return fsi_fail(b->err, FSI_UNSUPPORTED,
+							"added token \"%.100s\" with the flag \"single_word\" is not supported",
 							json_string_value(content));
 		flags |= toksrc_bool(item, "lstrip", false) ? TOK_LSTRIP : 0;
 		flags |= toksrc_bool(item, "rstrip", false) ? TOK_RSTRIP : 0;

@@ -121,7 +121,8 @@ read_pre_tokenizer(TokBuild *b, const json_t *p)
 		return FSI_OK;
 	if (p == NULL)
 		return fsi_fail(b->err, FSI_UNSUPPORTED, "tokenizer has no pre_tokenizer; %s needs %s",
-						b->kind == TOK_BPE ? "BPE" : "WordPiece", b->kind == TOK_BPE ? "ByteLevel" : "BertPreTokenizer");
+						b->kind == TOK_BPE ? "BPE" : "WordPiece",
+						b->kind == TOK_BPE ? "ByteLevel" : "BertPreTokenizer");
 	return unsupported(b, b->kind == TOK_BPE ? "pre_tokenizer for BPE" : "pre_tokenizer for WordPiece", type);
 }
 
@@ -267,7 +268,8 @@ read_added(TokBuild *b, const json_t *list)
 		if (!toksrc_int(json_object_get(item, "id"), &id) || !json_is_string(content))
 			return fsi_fail(b->err, FSI_CORRUPT, "added token %zu has no id or no content", i);
 		if (toksrc_bool(item, "single_word", false))
-			return fsi_fail(b->err, FSI_UNSUPPORTED, "added token \"%.100s\" with the flag \"single_word\" is not supported",
+			return fsi_fail(b->err, FSI_UNSUPPORTED,
+							"added token \"%.100s\" with the flag \"single_word\" is not supported",
 							json_string_value(content));
 		flags |= toksrc_bool(item, "lstrip", false) ? TOK_LSTRIP : 0;
 		flags |= toksrc_bool(item, "rstrip", false) ? TOK_RSTRIP : 0;

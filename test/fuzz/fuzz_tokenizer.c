@@ -2,8 +2,8 @@
  * fuzz_tokenizer.c
  *	  libFuzzer entry: tokenizer blobs, tokenizer files and texts.
  *
- * Needs src/base, src/text and test/unit's helpers; see test/fuzz/run.sh or, by hand, clang
- * -fsanitize=fuzzer,address,undefined -Iinclude -Itest/unit.
+ * Built with clang -fsanitize=fuzzer,address,undefined from this file, src/base and
+ * src/text, with -Iinclude -Itest/unit; needs no corpus to begin with.
  *
  * The first byte says what the rest is:
  *	0, 1	changes of a good BPE or WordPiece blob (count, then 16-bit offset and byte
@@ -15,7 +15,8 @@
 
 int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char vocab_txt[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nrefund\nre\n##fund\n##ing\ncard\nthe\n退\n款\n##a\na\n";
+static const char vocab_txt[] =
+	"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nrefund\nre\n##fund\n##ing\ncard\nthe\n退\n款\n##a\na\n";
 static const char fixed_text[] = "refunding the <|bos|>[SEP] card 退款 e\xCC\x81 \n  'll x9 \xF0\x9F\x98\x80";
 
 static uint8_t *good[2];

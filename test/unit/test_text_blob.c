@@ -6,8 +6,8 @@
 
 static const char *const texts[] = {
 	"refund the card", "<|bos|>退款 aaaa<|pad|>  \n x", "", "\xC3\xA9\xCC\x81 [UNK] ##ing refunding",
-	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
 };
 
 static volatile char sink;
@@ -155,7 +155,8 @@ main(void)
 	drop_dir(dir);
 
 	dir = temp_dir();
-	put_text(dir, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nrefund\nre\n##fund\n##ing\ncard\nthe\n退\n款\n##a\na\n");
+	put_text(dir, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
+			 "refund\nre\n##fund\n##ing\ncard\nthe\n退\n款\n##a\na\n");
 	ok(tok_build_dir(dir, 0, &arena, &blob, &len, &err) == FSI_OK, "a WordPiece blob");
 	test_damage("WordPiece", blob, len);
 	drop_dir(dir);

@@ -16,7 +16,8 @@ test_words(void)
 	   tok.n_vocab == BPE_SIZE, "its special tokens and size are found");
 	check_tokens(&tok, "refund the refund", "refund|Ġthe|Ġrefund", "merges by rank");
 	check_tokens(&tok, "the", "t|he", "the first word has no space");
-	check_tokens(&tok, "don't we'll I'm they're I've he'd it's 'S", "d|o|n|'|t|Ġ|w|e|'|l|l|Ġ|I|'|m|Ġthe|y|'|re|Ġ|I|'|v|e|Ġ|he|"
+	check_tokens(&tok, "don't we'll I'm they're I've he'd it's 'S",
+				 "d|o|n|'|t|Ġ|w|e|'|l|l|Ġ|I|'|m|Ġthe|y|'|re|Ġ|I|'|v|e|Ġ|he|"
 				 "'|d|Ġ|i|t|'|s|Ġ|'|S", "contractions");
 	check_tokens(&tok, "re'refund", "re|'|re|fun|d", "'re ends a word also where letters go on");
 	check_tokens(&tok, "a12b", "a|1|2|b", "letters and numbers part");
@@ -73,11 +74,11 @@ test_pairs_and_files(void)
 	put_text(dir, "vocab.json", vocab);
 	ok(build_open(dir, 0, &tok) == FSI_MISSING, "vocab.json without merges.txt is missing something: %s", err.message);
 	put_text(dir, "merges.txt", merges);
-	put_text(dir, "config.json", "{\"bos_token_id\": 50256, \"pad_token_id\": 7}");
+	put_json(dir, "config.json", "{'bos_token_id': 50256, 'pad_token_id': 7}");
 	ok(build_open(dir, 301, &tok) == FSI_OK, "vocab.json with merges.txt: %s", err.message);
 	ok(tok.bos == 300 && tok.pad == 7, "ids of config.json count only inside the vocabulary and where no name stands");
 	ok(tok.unk == 300 && tok.eos == 300, "GPT2Tokenizer's own names are assumed");
-	put_text(dir, "special_tokens_map.json", "{\"bos_token\": \"<|endoftext|>\", \"eos_token\": {\"content\": \"<|endoftext|>\"}}");
+	put_json(dir, "special_tokens_map.json", "{'bos_token': '<|endoftext|>', 'eos_token': {'content': '<|endoftext|>'}}");
 	ok(build_open(dir, 301, &tok) == FSI_OK && tok.bos == 300 && tok.eos == 300, "special_tokens_map.json names tokens");
 	check_tokens(&tok, "the refund<|endoftext|>", "t|he|Ġrefund|<|endoftext|>", "tokens of vocab.json and merges.txt");
 	ok(build_open(dir, 300, &tok) == FSI_INVALID, "an id past the model's rows is refused: %s", err.message);
@@ -132,7 +133,8 @@ test_decode(void)
 	uint64_t	seed = 3;
 	int			wrong = 0;
 	static const int32_t broken[] = {
-		0, BPE_FIRST_BYTE + 0xE9, BPE_FIRST_BYTE + 0x80, BPE_FIRST_BYTE + 'a', BPE_FIRST_BYTE + 0xFF, BPE_FIRST_BYTE + 0xC0, 1, -7
+		0, BPE_FIRST_BYTE + 0xE9, BPE_FIRST_BYTE + 0x80, BPE_FIRST_BYTE + 'a', BPE_FIRST_BYTE + 0xFF,
+		BPE_FIRST_BYTE + 0xC0, 1, -7
 	};
 
 	build_bpe("null", BYTE_LEVEL, "", &tok);
@@ -148,7 +150,8 @@ test_decode(void)
 		for (int j = (int) (next_random(&seed) % 30); j > 0; j--)
 		{
 			static const char *const bits[] = {
-				"the ", "refund", "退", "款", " ", "\n", "aaa", "\xC3\xA9", "😀", "12", "'re", "-", "\xEF\xBF\xBD", "\x01"
+				"the ", "refund", "退", "款", " ", "\n",
+				 "aaa", "\xC3\xA9", "😀", "12", "'re", "-", "\xEF\xBF\xBD", "\x01"
 			};
 
 			n += (size_t) sprintf(in + n, "%s", bits[next_random(&seed) % (sizeof(bits) / sizeof(bits[0]))]);
@@ -174,7 +177,8 @@ test_long_word(void)
 	ok(tok_encode(&tok, word, 1 << 20, &arena, &ids, &err) == FSI_OK && ids.n == 1 << 18, "1 MB of one letter");
 	for (size_t i = 0; i < 1 << 20; i += 6)
 		memcpy(word + i, "refund", (1 << 20) - i < 6 ? (1 << 20) - i : 6);
-	ok(tok_encode(&tok, word, 999996, &arena, &ids, &err) == FSI_OK && ids.n == 166666, "1 MB of one word, again and again");
+	ok(tok_encode(&tok, word, 999996, &arena, &ids, &err) == FSI_OK && ids.n == 166666,
+	   "1 MB of one word, again and again");
 	for (size_t i = 0; i < ids.n; i++)
 		same = same && ids.ids[i] == tok_lookup(&tok, "refund", 6);
 	ok(same, "in its token");

@@ -137,7 +137,8 @@ main(void)
 
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	text = malloc(MEGABYTE);
-	put_text(dir, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nrefund\n##refund\nre\n##fund\n##x\n##y\ncard\nthe\n退\n款\n##a\na\n");
+	put_text(dir, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
+			 "refund\n##refund\nre\n##fund\n##x\n##y\ncard\nthe\n退\n款\n##a\na\n");
 	ok(build_open(dir, 0, &wordpiece) == FSI_OK && build_bpe("null", BYTE_LEVEL, "", &bpe) == FSI_OK &&
 	   build_bpe("{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFKC\"}, {\"type\": \"Lowercase\"}]}",
 				 BYTE_LEVEL_SPACE, "", &nfkc) == FSI_OK, "three tokenizers");

@@ -4,15 +4,13 @@
  */
 #include "text_bpe.h"
 
-/* Build from one file and check status and a part of the message. */
+/* Build from a directory with one file, which goes; check status and a part of the message. */
 static void
-check_file(const char *name, const char *content, FsiStatus status, const char *part)
+check_dir(char *dir, const char *name, FsiStatus status, const char *part)
 {
-	char	   *dir = temp_dir();
 	Tokenizer	tok;
 	FsiStatus	got;
 
-	put_text(dir, name, content);
 	got = build_open(dir, 0, &tok);
 	if (!ok(got == status && (part == NULL || strstr(err.message, part) != NULL), "%s: %s", name,
 			status == FSI_OK ? "builds" : err.message))
@@ -21,9 +19,24 @@ check_file(const char *name, const char *content, FsiStatus status, const char *
 }
 
 static void
+check_file(const char *name, const char *content, FsiStatus status, const char *part)
+{
+	char	   *dir = temp_dir();
+
+	if (strstr(name, ".json") != NULL)
+		put_json(dir, name, content);
+	else
+		put_text(dir, name, content);
+	check_dir(dir, name, status, part);
+}
+
+static void
 check_json(const char *normalizer, const char *pre_tokenizer, const char *members, FsiStatus status, const char *part)
 {
-	check_file("tokenizer.json", bpe_json(normalizer, pre_tokenizer, members, false), status, part);
+	char	   *dir = temp_dir();
+
+	put_text(dir, "tokenizer.json", bpe_json(normalizer, pre_tokenizer, members, false));
+	check_dir(dir, "tokenizer.json", status, part);
 }
 
 static void
@@ -52,30 +65,30 @@ test_tokenizer_json(void)
 	check_file("tokenizer.json", "", FSI_CORRUPT, "not valid JSON");
 	check_file("tokenizer.json", "[]", FSI_CORRUPT, "JSON object");
 	check_file("tokenizer.json", "{}", FSI_CORRUPT, "no model");
-	check_file("tokenizer.json", "{\"strange\": 1, \"model\": {}}", FSI_UNSUPPORTED, "\"strange\"");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"WordLevel\", \"vocab\": {}}}", FSI_UNSUPPORTED, "\"WordLevel\"");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", FSI_UNSUPPORTED, "\"Unigram\"");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": [], \"merges\": []}}", FSI_CORRUPT, "vocabulary");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": \"b\"}, \"merges\": []}}", FSI_CORRUPT, "integer id");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0.5}, \"merges\": []}}", FSI_CORRUPT, "integer id");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}}", FSI_INVALID, "-1");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 4000000000}, \"merges\": []}}", FSI_INVALID, "4000000000");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 1e300}, \"merges\": []}}", FSI_CORRUPT, "integer id");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}", FSI_INVALID, "twice");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}}", FSI_CORRUPT, "merges");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a\"]}}", FSI_CORRUPT, "two tokens");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [[\"a\", 1]]}}", FSI_CORRUPT, "two tokens");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a a\"]}}", FSI_INVALID, "merge 0");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}}, \"pre_tokenizer\": {\"type\": "
-			   "\"BertPreTokenizer\"}}", FSI_INVALID, "unknown words");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"[UNK]\": 0}, \"continuing_subword_prefix\": "
-			   "\"@@\"}}", FSI_UNSUPPORTED, "continuing_subword_prefix");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"[UNK]\": 0}, \"max_input_chars_per_word\": "
+	check_file("tokenizer.json", "{'strange': 1, 'model': {}}", FSI_UNSUPPORTED, "\"strange\"");
+	check_file("tokenizer.json", "{'model': {'type': 'WordLevel', 'vocab': {}}}", FSI_UNSUPPORTED, "\"WordLevel\"");
+	check_file("tokenizer.json", "{'model': {'type': 'Unigram', 'vocab': []}}", FSI_UNSUPPORTED, "\"Unigram\"");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': [], 'merges': []}}", FSI_CORRUPT, "vocabulary");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': {'a': 'b'}, 'merges': []}}", FSI_CORRUPT, "integer id");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': {'a': 0.5}, 'merges': []}}", FSI_CORRUPT, "integer id");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': {'a': -1}, 'merges': []}}", FSI_INVALID, "-1");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': {'a': 4000000000}, 'merges': []}}", FSI_INVALID, "4000000000");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': {'a': 1e300}, 'merges': []}}", FSI_CORRUPT, "integer id");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': {'a': 0, 'b': 0}, 'merges': []}}", FSI_INVALID, "twice");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': {'a': 0}}}", FSI_CORRUPT, "merges");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': {'a': 0}, 'merges': ['a']}}", FSI_CORRUPT, "two tokens");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': {'a': 0}, 'merges': [['a', 1]]}}", FSI_CORRUPT, "two tokens");
+	check_file("tokenizer.json", "{'model': {'type': 'BPE', 'vocab': {'a': 0}, 'merges': ['a a']}}", FSI_INVALID, "merge 0");
+	check_file("tokenizer.json", "{'model': {'type': 'WordPiece', 'vocab': {'a': 0}}, 'pre_tokenizer': {'type': "
+			   "'BertPreTokenizer'}}", FSI_INVALID, "unknown words");
+	check_file("tokenizer.json", "{'model': {'type': 'WordPiece', 'vocab': {'[UNK]': 0}, 'continuing_subword_prefix': "
+			   "'@@'}}", FSI_UNSUPPORTED, "continuing_subword_prefix");
+	check_file("tokenizer.json", "{'model': {'type': 'WordPiece', 'vocab': {'[UNK]': 0}, 'max_input_chars_per_word': "
 			   "100000}}", FSI_UNSUPPORTED, "max_input_chars_per_word");
-	check_file("tokenizer.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"[UNK]\": 0}}, \"pre_tokenizer\": {\"type\": "
-			   "\"Whitespace\"}}", FSI_UNSUPPORTED, "\"Whitespace\"");
-	check_file("tokenizer.json", "{\"added_tokens\": [{\"id\": 0, \"content\": \"[UNK]\", \"single_word\": true}], \"model\": {\"type\": "
-			   "\"WordPiece\", \"unk_token\": \"[UNK]\", \"vocab\": {\"[UNK]\": 0}}, \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}}",
+	check_file("tokenizer.json", "{'model': {'type': 'WordPiece', 'vocab': {'[UNK]': 0}}, 'pre_tokenizer': {'type': "
+			   "'Whitespace'}}", FSI_UNSUPPORTED, "\"Whitespace\"");
+	check_file("tokenizer.json", "{'added_tokens': [{'id': 0, 'content': '[UNK]', 'single_word': true}], 'model': {'type': "
+			   "'WordPiece', 'unk_token': '[UNK]', 'vocab': {'[UNK]': 0}}, 'pre_tokenizer': {'type': 'BertPreTokenizer'}}",
 			   FSI_UNSUPPORTED, "single_word");
 	memset(deep, '[', sizeof(deep) - 1);
 	deep[sizeof(deep) - 1] = '\0';
@@ -100,17 +113,17 @@ test_other_files(void)
 	ok(build_open(dir, 4, &tok) == FSI_OK && tok_lookup(&tok, "b", 1) == 3 && tok_lookup(&tok, "", 0) == TOK_NONE,
 	   "lines of Windows, an empty line and no end of line");
 	ok(build_open(dir, 3, &tok) == FSI_INVALID, "more tokens than the model has: %s", err.message);
-	put_text(dir, "tokenizer_config.json", "{\"do_basic_tokenize\": false}");
+	put_json(dir, "tokenizer_config.json", "{'do_basic_tokenize': false}");
 	ok(build_open(dir, 4, &tok) == FSI_UNSUPPORTED, "a setting that changes words: %s", err.message);
-	put_text(dir, "tokenizer_config.json", "{\"tokenizer_class\": \"BertJapaneseTokenizer\"}");
+	put_json(dir, "tokenizer_config.json", "{'tokenizer_class': 'BertJapaneseTokenizer'}");
 	ok(build_open(dir, 4, &tok) == FSI_UNSUPPORTED, "a tokenizer of another kind: %s", err.message);
-	put_text(dir, "tokenizer_config.json", "{\"added_tokens_decoder\": {\"4\": {\"content\": \"<new>\", \"special\": true}, "
-			 "\"0\": {\"content\": \"[UNK]\", \"special\": true}}, \"eos_token\": \"<new>\"}");
+	put_json(dir, "tokenizer_config.json", "{'added_tokens_decoder': {'4': {'content': '<new>', 'special': true}, "
+			 "'0': {'content': '[UNK]', 'special': true}}, 'eos_token': '<new>'}");
 	ok(build_open(dir, 5, &tok) == FSI_OK && tok.n_vocab == 5 && tok.eos == 4, "added_tokens_decoder brings a new token");
 	check_tokens(&tok, "a<new>a <NEW>", "a|<new>|a|[UNK]|[UNK]|[UNK]", "which is found in texts");
-	put_text(dir, "tokenizer_config.json", "{\"added_tokens_decoder\": {\"x4\": {\"content\": \"<new>\"}}}");
+	put_json(dir, "tokenizer_config.json", "{'added_tokens_decoder': {'x4': {'content': '<new>'}}}");
 	ok(build_open(dir, 5, &tok) == FSI_CORRUPT, "an id that is no number: %s", err.message);
-	put_text(dir, "tokenizer_config.json", "{");
+	put_json(dir, "tokenizer_config.json", "{");
 	ok(build_open(dir, 5, &tok) == FSI_CORRUPT, "a damaged tokenizer_config.json: %s", err.message);
 	drop_dir(dir);
 }
@@ -123,19 +136,19 @@ test_disagreement(void)
 	Tokenizer	tok;
 
 	put_text(dir, "tokenizer.json", bpe_json("null", BYTE_LEVEL, "", false));
-	put_text(dir, "tokenizer_config.json", "{\"add_prefix_space\": true}");
+	put_json(dir, "tokenizer_config.json", "{'add_prefix_space': true}");
 	ok(build_open(dir, 0, &tok) == FSI_OK, "a tokenizer_config.json beside tokenizer.json");
 	check_tokens(&tok, "refund", "Ġrefund", "its add_prefix_space stands");
 	drop_dir(dir);
 
 	dir = temp_dir();
-	put_text(dir, "tokenizer.json", "{\"added_tokens\": ["
-			 "{\"id\": 5, \"content\": \"<Café>\", \"normalized\": true, \"lstrip\": true, \"special\": false},"
-			 "{\"id\": 0, \"content\": \"[UNK]\", \"normalized\": false, \"special\": true}],"
-			 "\"normalizer\": {\"type\": \"BertNormalizer\", \"lowercase\": true}, \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"},"
-			 "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"a\", \"type_id\": 0}},"
-			 "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, {\"SpecialToken\": {\"id\": \"b\", \"type_id\": 0}}]},"
-			 "\"model\": {\"type\": \"WordPiece\", \"unk_token\": \"[UNK]\", \"vocab\": {\"[UNK]\": 0, \"a\": 1, \"b\": 2, \"##b\": 3}}}");
+	put_json(dir, "tokenizer.json", "{'added_tokens': ["
+			 "{'id': 5, 'content': '<Café>', 'normalized': true, 'lstrip': true, 'special': false},"
+			 "{'id': 0, 'content': '[UNK]', 'normalized': false, 'special': true}],"
+			 "'normalizer': {'type': 'BertNormalizer', 'lowercase': true}, 'pre_tokenizer': {'type': 'BertPreTokenizer'},"
+			 "'post_processor': {'type': 'TemplateProcessing', 'single': [{'SpecialToken': {'id': 'a', 'type_id': 0}},"
+			 "{'Sequence': {'id': 'A', 'type_id': 0}}, {'SpecialToken': {'id': 'b', 'type_id': 0}}]},"
+			 "'model': {'type': 'WordPiece', 'unk_token': '[UNK]', 'vocab': {'[UNK]': 0, 'a': 1, 'b': 2, '##b': 3}}}");
 	ok(build_open(dir, 0, &tok) == FSI_OK && tok.cls == 1 && tok.sep == 2 && tok.unk == 0 && tok.n_vocab == 6,
 	   "a WordPiece tokenizer.json: %s", err.message);
 	check_tokens(&tok, "AB  <CAFE\xCC\x81>b ab", "a|##b|<Café>|b|a|##b",

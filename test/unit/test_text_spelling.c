@@ -75,7 +75,8 @@ test_values(void)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
 		v = features(cases[i].text, strlen(cases[i].text));
-		ok(v.n == cases[i].n && crc32_of(&v) == cases[i].crc, "\"%s\": %zu features, crc %x", cases[i].text, v.n, crc32_of(&v));
+		ok(v.n == cases[i].n && crc32_of(&v) == cases[i].crc,
+		   "\"%s\": %zu features, crc %x", cases[i].text, v.n, crc32_of(&v));
 	}
 	for (int i = 0; i < 400; i++)
 		len += (size_t) sprintf(many + len, i > 0 ? " aa" : "aa");

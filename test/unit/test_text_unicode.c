@@ -114,7 +114,8 @@ test_forms(void)
 			else
 				for (int j = 1 + (int) (next_random(&seed) % 30); j > 0; j--)
 					n += put_char(in + n, random_char(&seed));
-			want_len = utf8proc_map((utf8proc_uint8_t *) in, (utf8proc_ssize_t) n, &want, (utf8proc_option_t) forms[f].options);
+			want_len = utf8proc_map((utf8proc_uint8_t *) in, (utf8proc_ssize_t) n, &want,
+								   (utf8proc_option_t) forms[f].options);
 			if (want_len < 0 || tok_normalize(&tok, in, n, &arena, &got, &len, &err) != FSI_OK ||
 				len != (size_t) want_len || memcmp(got, want, len) != 0)
 			{

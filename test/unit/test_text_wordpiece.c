@@ -18,7 +18,7 @@ test_cased(void)
 	Tokenizer	tok;
 
 	put_text(dir, "vocab.txt", vocab);
-	put_text(dir, "tokenizer_config.json", "{\"do_lower_case\": false, \"model_max_length\": 1000000000000000019884624838656}");
+	put_json(dir, "tokenizer_config.json", "{'do_lower_case': false, 'model_max_length': 1000000000000000019884624838656}");
 	ok(build_open(dir, 0, &tok) == FSI_OK, "a vocab.txt with tokenizer_config.json builds: %s", err.message);
 	ok(tok.kind == TOK_WORDPIECE && tok.pad == 0 && tok.unk == 1 && tok.cls == 2 && tok.sep == 3 && tok.mask == 4 &&
 	   tok.bos == TOK_NONE && tok.eos == TOK_NONE, "default special tokens are found");
@@ -59,10 +59,10 @@ test_lower(void)
 	ok(strcmp(tokens_of(&tok, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 						"xxxxxxxxxxxxxxxxxxxx", 101, false), "[UNK]") == 0, "101 are unknown");
 
-	put_text(dir, "tokenizer_config.json", "{\"strip_accents\": false}");
+	put_json(dir, "tokenizer_config.json", "{'strip_accents': false}");
 	ok(build_open(dir, 0, &tok) == FSI_OK, "strip_accents false builds");
 	check_tokens(&tok, "CAF\xC3\x89 \xC4\xB0", "caf|##\xC3\xA9|i|##\xCC\x87", "lower-case with accents; U+0130 makes two");
-	put_text(dir, "tokenizer_config.json", "{\"tokenize_chinese_chars\": false}");
+	put_json(dir, "tokenizer_config.json", "{'tokenize_chinese_chars': false}");
 	ok(build_open(dir, 0, &tok) == FSI_OK, "tokenize_chinese_chars false builds");
 	check_tokens(&tok, "退款", "退|##款", "Han characters in a word");
 	drop_dir(dir);
@@ -195,7 +195,7 @@ test_golden_prompt(const char *shared)
 	snprintf(path, sizeof(path), "%s/reference/tokenizer/vocab-21128.txt", shared);
 	if (fsi_read_file(path, 1 << 26, &arena, &data, &len, &err) == FSI_OK)
 		put_bytes(dir, "vocab.txt", data, len);
-	put_text(dir, "tokenizer_config.json", "{\"do_lower_case\": false}");
+	put_json(dir, "tokenizer_config.json", "{'do_lower_case': false}");
 	build_open(dir, 21128, &tok);
 	tok_encode(&tok, prompt, strlen(prompt), &arena, &ids, &err);
 	ok(same_ids(&ids, want, sizeof(want) / sizeof(want[0])), "ids of the published test prompt");

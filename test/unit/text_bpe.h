@@ -67,7 +67,8 @@ bpe_json(const char *normalizer, const char *pre_tokenizer, const char *model_me
 		p += sprintf(p, ", \"%s%s\": %d", bpe_merges[i][0], bpe_merges[i][1], BPE_FIRST_MERGE + i);
 	p += sprintf(p, ", \"xyz\": %d}, \"merges\": [", BPE_SIZE - 1);
 	for (int i = 0; i < BPE_N_MERGES; i++)
-		p += sprintf(p, pairs ? "%s[\"%s\", \"%s\"]" : "%s\"%s %s\"", i > 0 ? ", " : "", bpe_merges[i][0], bpe_merges[i][1]);
+		p += sprintf(p,
+					 pairs ? "%s[\"%s\", \"%s\"]" : "%s\"%s %s\"", i > 0 ? ", " : "", bpe_merges[i][0], bpe_merges[i][1]);
 	sprintf(p, "]}}");
 	return json;
 }

@@ -56,6 +56,20 @@ put_text(const char *dir, const char *name, const char *text)
 	put_bytes(dir, name, text, strlen(text));
 }
 
+/* JSON written with ' for ", to be read by people. */
+__attribute__((unused))
+static void
+put_json(const char *dir, const char *name, const char *text)
+{
+	char	   *json = strdup(text);
+
+	for (char *c = json; *c != '\0'; c++)
+		if (*c == '\'')
+			*c = '"';
+	put_text(dir, name, json);
+	free(json);
+}
+
 /* Remove the directory and the files a tokenizer directory may hold. */
 __attribute__((unused))
 static void
