@@ -13,8 +13,7 @@
 #include "tokblob.h"
 #include "unicode.h"
 
-#define STOP_EVERY 65536		/* bytes of text between two questions whether to stop */
-#define STOP_MERGES 4096		/* the same within one word */
+#define STOP_MERGES 4096		/* merges of one word between two questions whether to stop */
 #define SCAN_MAX 128			/* bytes: up to here a scan of the ranks beats the heap */
 #define NO_RANK UINT32_MAX
 
@@ -228,15 +227,15 @@ rank_long(const Tokenizer *tok, LongWord *w, uint32_t at)
 
 /* Merge ids[n] with the heap and append what remains. */
 static FsiStatus
-merge_heap(const Tokenizer *tok, int32_t *ids, size_t n, IdList *list, FsiError *err)
+merge_heap(const Tokenizer *tok, int32_t *ids, size_t n, FsiArena *scratch, IdList *list, FsiError *err)
 {
 	LongWord	w = {.ids = ids};
 	size_t		popped = 0;
 
-	w.next = fsi_arena_array(list->arena, n, sizeof(uint32_t));
-	w.prev = fsi_arena_array(list->arena, n, sizeof(uint32_t));
-	w.rank = fsi_arena_array(list->arena, n, sizeof(uint32_t));
-	w.heap = fsi_arena_array(list->arena, n * 2, sizeof(uint64_t));	/* a merge takes one and brings two at most */
+	w.next = fsi_arena_array(scratch, n, sizeof(uint32_t));
+	w.prev = fsi_arena_array(scratch, n, sizeof(uint32_t));
+	w.rank = fsi_arena_array(scratch, n, sizeof(uint32_t));
+	w.heap = fsi_arena_array(scratch, n * 2, sizeof(uint64_t));	/* a merge takes one and brings two at most */
 	if (w.next == NULL || w.prev == NULL || w.rank == NULL || w.heap == NULL)
 		return fsi_nomem(err, n * (3 * sizeof(uint32_t) + 2 * sizeof(uint64_t)));
 	for (size_t i = 0; i < n; i++)
@@ -245,7 +244,11 @@ merge_heap(const Tokenizer *tok, int32_t *ids, size_t n, IdList *list, FsiError 
 		w.prev[i] = i > 0 ? (uint32_t) i - 1 : UINT32_MAX;
 	}
 	for (size_t i = 0; i < n; i++)
+	{
+		if (i % STOP_MERGES == STOP_MERGES - 1 && fsi_should_stop(scratch->host))
+			return fsi_fail(err, FSI_CANCELLED, "cancelled while splitting text into tokens");
 		rank_long(tok, &w, (uint32_t) i);
+	}
 
 	while (w.n_heap > 0)
 	{
@@ -277,31 +280,55 @@ merge_heap(const Tokenizer *tok, int32_t *ids, size_t n, IdList *list, FsiError 
 	return FSI_OK;
 }
 
-FsiStatus
-bpe_merge_word(const Tokenizer *tok, const char *word, size_t len, IdList *list, FsiError *err)
+/* The tokens of a word's bytes; one without a token is skipped, as by Hugging Face. */
+static size_t
+byte_ids(const Tokenizer *tok, const char *word, size_t len, int32_t *ids)
 {
 	const int32_t *byte_id = tok_header(tok)->byte_id;
-	int32_t		few[SCAN_MAX];
-	int32_t    *ids = few;
 	size_t		n = 0;
 
-	if (len > SCAN_MAX)
-	{
-		if (len > INT32_MAX)
-			return fsi_fail(err, FSI_LIMIT, "text of %zu bytes is too long", len);
-		ids = fsi_arena_array(list->arena, len, sizeof(int32_t));
-		if (ids == NULL)
-			return fsi_nomem(err, len * sizeof(int32_t));
-	}
 	for (size_t i = 0; i < len; i++)
 	{
 		int32_t		id = byte_id[(uint8_t) word[i]];
 
-		if (id != TOK_NONE)		/* as Hugging Face: a byte without a token is skipped */
+		if (id != TOK_NONE)
 			ids[n++] = id;
 	}
-	if (n > SCAN_MAX)
-		return merge_heap(tok, ids, n, list, err);
+	return n;
+}
+
+static FsiStatus
+merge_long_word(const Tokenizer *tok, const char *word, size_t len, IdList *list, FsiError *err)
+{
+	FsiArena	scratch;		/* of its own: given back before the next word */
+	int32_t    *ids;
+	size_t		n;
+	FsiStatus	status;
+
+	if (len > INT32_MAX)
+		return fsi_fail(err, FSI_LIMIT, "text of %zu bytes is too long", len);
+	fsi_arena_init(&scratch, list->arena->host);
+	ids = fsi_arena_array(&scratch, len, sizeof(int32_t));
+	if (ids == NULL)
+		status = fsi_nomem(err, len * sizeof(int32_t));
+	else
+	{
+		n = byte_ids(tok, word, len, ids);
+		status = n > 0 ? merge_heap(tok, ids, n, &scratch, list, err) : FSI_OK;
+	}
+	fsi_arena_free(&scratch);
+	return status;
+}
+
+FsiStatus
+bpe_merge_word(const Tokenizer *tok, const char *word, size_t len, IdList *list, FsiError *err)
+{
+	int32_t		ids[SCAN_MAX];
+	size_t		n;
+
+	if (len > SCAN_MAX)
+		return merge_long_word(tok, word, len, list, err);
+	n = byte_ids(tok, word, len, ids);
 	if (n > 1)
 		n = (size_t) merge_scan(tok, ids, (int) n);
 	for (size_t i = 0; i < n; i++)
@@ -354,12 +381,7 @@ bpe_encode(const Tokenizer *tok, const char *text, size_t len, IdList *list, Fsi
 
 		FSI_TRY(encode_word(tok, text + at, end - at, list, err));
 		at = end;
-		if (at - asked > STOP_EVERY)
-		{
-			asked = at;
-			if (fsi_should_stop(list->arena->host))
-				return fsi_fail(err, FSI_CANCELLED, "cancelled while splitting text into tokens");
-		}
+		FSI_TRY(text_go_on(list->arena->host, at, &asked, err));
 	}
 	return FSI_OK;
 }

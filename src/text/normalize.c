@@ -42,6 +42,8 @@ put_lower(FsiBytes *out, uint32_t c)
 static FsiStatus
 lower_text(const char *s, size_t len, FsiBytes *out, FsiError *err)
 {
+	size_t		asked = 0;
+
 	/* Lower-casing adds at most one byte to a character of two (U+0130, U+023A). */
 	if (!fsi_bytes_reserve(out, len + len / 2 + 8))
 		return fsi_nomem(err, len);
@@ -49,6 +51,7 @@ lower_text(const char *s, size_t len, FsiBytes *out, FsiError *err)
 	{
 		int			n;
 
+		FSI_TRY(text_go_on(out->arena->host, i, &asked, err));
 		if ((uint8_t) s[i] < 0x80)
 		{
 			out->data[out->len++] = (uint8_t) lower_ascii(s[i++]);
@@ -64,6 +67,8 @@ lower_text(const char *s, size_t len, FsiBytes *out, FsiError *err)
 static FsiStatus
 drop_marks(const char *s, size_t len, bool nonspacing_only, bool lower, FsiBytes *out, FsiError *err)
 {
+	size_t		asked = 0;
+
 	if (!fsi_bytes_reserve(out, len + len / 2 + 8))
 		return fsi_nomem(err, len);
 	for (size_t i = 0; i < len;)
@@ -71,6 +76,7 @@ drop_marks(const char *s, size_t len, bool nonspacing_only, bool lower, FsiBytes
 		int			n;
 		uint32_t	c = utf8_next(s + i, &n);
 
+		FSI_TRY(text_go_on(out->arena->host, i, &asked, err));
 		if (!(nonspacing_only ? uni_is_mark_nonspacing(c) : uni_is_mark(c)))
 		{
 			if (lower)
@@ -95,6 +101,7 @@ bert_clean(const char *s, size_t len, int flags, FsiBytes *out, FsiError *err)
 {
 	bool		clean = flags & TOK_BERT_CLEAN,
 				lower = (flags & TOK_BERT_LOWER) && !(flags & TOK_BERT_ACCENTS);
+	size_t		asked = 0;
 
 	/* Worst cases: " 中 " makes 5 of 3 bytes, U+0130 three of two. */
 	if (len > SIZE_MAX / 2 || !fsi_bytes_reserve(out, len * 2 + 8))
@@ -104,6 +111,7 @@ bert_clean(const char *s, size_t len, int flags, FsiBytes *out, FsiError *err)
 		int			n;
 		uint32_t	c;
 
+		FSI_TRY(text_go_on(out->arena->host, i, &asked, err));
 		if ((uint8_t) s[i] < 0x80)
 		{
 			char		a = clean ? clean_ascii(s[i]) : s[i];

@@ -171,7 +171,8 @@ FsiStatus
 uni_normalize(UniForm form, const char *s, size_t len, FsiBytes *out, FsiError *err)
 {
 	size_t		done = 0,		/* input up to here is in out */
-				i = 0;			/* a boundary: inert text from done to here is still to be copied */
+				i = 0,			/* a boundary: inert text from done to here is still to be copied */
+				asked = 0;
 
 	if (!fsi_bytes_reserve(out, len))
 		return fsi_nomem(err, len);
@@ -182,6 +183,7 @@ uni_normalize(UniForm form, const char *s, size_t len, FsiBytes *out, FsiError *
 		int			n;
 		uint32_t	c;
 
+		FSI_TRY(text_go_on(out->arena->host, i, &asked, err));
 		if (i + run == len)
 			break;
 		if (run > 0)

@@ -145,9 +145,8 @@ build_added(TokBuild *b, int64_t id, const char *s, size_t len, uint8_t flags, b
 	else if (known != id)
 		return fsi_fail(b->err, FSI_INVALID, "added token \"%.*s\" has the id %lld, but %d in the vocabulary",
 						(int) len, s, (long long) id, known);
-	for (uint32_t i = 0; i < b->n_added; i++)
-		if (b->added[i].id == id)
-			return FSI_OK;
+	if (b->token_flags[id] & TOK_ADDED)
+		return FSI_OK;
 	if (b->n_added == b->cap_added)
 	{
 		uint32_t	cap = b->cap_added < 64 ? 64 : b->cap_added * 2;
@@ -416,6 +415,8 @@ mark_whole(TokBuild *b, uint8_t *blob, size_t len)
 				flags[id] |= TOK_WHOLE;
 		}
 		fsi_arena_release(&scratch, mark);
+		if (status == FSI_OK && id % 4096 == 0 && fsi_should_stop(scratch.host))
+			status = fsi_fail(b->err, FSI_CANCELLED, "cancelled while building a tokenizer");
 	}
 	fsi_arena_free(&scratch);
 	return status;

@@ -72,6 +72,18 @@ utf8_is_tail(char c)
 	return ((uint8_t) c & 0xC0) == 0x80;
 }
 
+#define TEXT_STOP_EVERY 65536	/* bytes of text between two questions whether to stop: at most some ms */
+
+/* Ask whether to stop when enough text went by since *asked: FSI_CANCELLED then. */
+static inline FsiStatus
+text_go_on(const FsiHost *host, size_t at, size_t *asked, FsiError *err)
+{
+	if (at - *asked < TEXT_STOP_EVERY)
+		return FSI_OK;
+	*asked = at;
+	return fsi_should_stop(host) ? fsi_fail(err, FSI_CANCELLED, "cancelled while reading text") : FSI_OK;
+}
+
 /* Length of the ASCII run at the beginning of s. */
 extern size_t ascii_run(const char *s, size_t len);
 

@@ -10,7 +10,6 @@
 #include "tokblob.h"
 #include "unicode.h"
 
-#define STOP_EVERY 65536		/* bytes of text between two questions whether to stop */
 #define ASK_CHARS 200			/* longer words (BERT's own limit is 100) ask at each piece */
 
 static inline bool
@@ -93,6 +92,7 @@ wordpiece_encode(const Tokenizer *tok, const char *text, size_t len, IdList *lis
 		uint32_t	c = utf8_next(text + i, &n);
 		bool		space = uni_is_space(c);
 
+		FSI_TRY(text_go_on(list->arena->host, i, &asked, err));
 		if (!space && !is_bert_punct(c))
 		{
 			n_chars++;
@@ -106,12 +106,6 @@ wordpiece_encode(const Tokenizer *tok, const char *text, size_t len, IdList *lis
 		i += (size_t) n;
 		start = i;
 		n_chars = 0;
-		if (i - asked > STOP_EVERY)
-		{
-			asked = i;
-			if (fsi_should_stop(list->arena->host))
-				return fsi_fail(err, FSI_CANCELLED, "cancelled while splitting text into tokens");
-		}
 	}
 	if (n_chars > 0)
 		FSI_TRY(encode_word(tok, text + start, len - start, n_chars, list, err));

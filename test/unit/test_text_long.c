@@ -7,7 +7,7 @@
 #include "text_bpe.h"
 
 #define MEGABYTE ((size_t) 1 << 20)
-#define PEAK_PER_BYTE 80		/* one word of 1 MB: 28 for its list and heap, the rest ids and normalised copies */
+#define PEAK_PER_BYTE 80		/* one word of 1 MB: 32 for its list and heap, the rest ids and normalised copies */
 
 typedef struct Meter
 {
@@ -149,6 +149,9 @@ main(void)
 	test_stop(&bpe, "BPE", "a");
 	test_stop(&bpe, "BPE", "a ");
 	test_stop(&wordpiece, "WordPiece", "refund ");
+	test_stop(&wordpiece, "WordPiece", "\xC3\x89");
+	test_stop(&nfkc, "BPE with NFKC and Lowercase", "A");
+	test_stop(&nfkc, "BPE with NFKC and Lowercase", "\xC3\x89");
 	free(text);
 	fsi_arena_free(&arena);
 	return tap_done();
