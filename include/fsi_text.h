@@ -123,6 +123,14 @@ typedef struct PromptSpec
  * its keys and values are kept) and everything after it.  Placeholders of a template:
  * {instructions} {intents} {descriptions} {examples} {other} {text}; {text} must stand once,
  * after all others; {{ and }} are literal braces; an unknown placeholder is FSI_INVALID naming it.
+ *	{instructions}	the user's, or "intent recognition." / "意图识别。", and how to answer "other"
+ *					unless the template has {other}
+ *	{intents}		"- name", a line each
+ *	{descriptions}	"intent: name" and, where there is one, "description: …", a line each
+ *	{examples}		"text: …" and "intent: …", a line each; a line of twelve dashes between two
+ *	{other}			the answer for "none of these"; FSI_INVALID if there is none
+ * Built-in: instructions; the descriptions, or the intents unless each has an example; the
+ * examples; "text: {text}" and "intent:".  Chinese if most intents have Han characters.
  */
 extern FsiStatus prompt_render(const PromptSpec *spec, FsiArena *arena,
 							   char **prefix, size_t *prefix_len,
