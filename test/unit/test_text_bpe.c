@@ -163,6 +163,49 @@ test_decode(void)
 	ok(wrong == 0, "2,000 random texts come back as they were");
 }
 
+/* A prompt in parts, the white space before the message given to the message, has the ids of the whole. */
+static void
+test_prompt_parts(void)
+{
+	static const char *const intents[] = {"refund", "the"};
+	static const size_t lens[] = {6, 3};
+	static const char *const messages[] = {"refund the", "'re", "12", "退款", "!x", "<|eos|>"};
+	PromptSpec	spec = {.n_intents = 2, .intents = intents, .intent_lens = lens};
+	char	   *prefix,
+			   *suffix;
+	size_t		prefix_len,
+				suffix_len,
+				lead;
+	Tokenizer	tok;
+	int			wrong = 0;
+
+	build_bpe("null", BYTE_LEVEL, "", &tok);
+	prompt_render(&spec, &arena, &prefix, &prefix_len, &suffix, &suffix_len, &err);
+	lead = prompt_lead(prefix, prefix_len);
+	for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++)
+	{
+		char		whole[1024],
+					row[256];
+		TokIds		all,
+					part[3];
+		size_t		n = 0;
+
+		snprintf(whole, sizeof(whole), "%s%s%s", prefix, messages[i], suffix);
+		snprintf(row, sizeof(row), "%s%s", prefix + prefix_len - lead, messages[i]);
+		tok_encode_plain(&tok, whole, strlen(whole), &arena, &all, &err);
+		tok_encode_plain(&tok, prefix, prefix_len - lead, &arena, &part[0], &err);
+		tok_encode_plain(&tok, row, strlen(row), &arena, &part[1], &err);
+		tok_encode_plain(&tok, suffix, suffix_len, &arena, &part[2], &err);
+		for (int p = 0; p < 3; p++)
+		{
+			wrong += n + part[p].n > all.n || memcmp(all.ids + n, part[p].ids, part[p].n * sizeof(int32_t)) != 0;
+			n += part[p].n;
+		}
+		wrong += n != all.n;
+	}
+	ok(lead == 1 && wrong == 0, "a prompt in parts has the ids of the whole");
+}
+
 /* A long word (merged with a heap) must give what many short ones (scanned) would. */
 static void
 test_long_word(void)
@@ -278,6 +321,7 @@ main(void)
 	test_pairs_and_files();
 	test_normalizers();
 	test_decode();
+	test_prompt_parts();
 	test_long_word();
 	if (shared != NULL)
 		test_reference(shared);
