@@ -96,46 +96,68 @@ embed(Pass *p)
 }
 
 /*
- * Attention of one sequence in one layer: its last m_q new tokens ask, q (m_q, E) at
+ * Attention of one head of one sequence: its last m_q new tokens ask, q (m_q, D) at
  * distance ldq; kv: its rows of qkv.  New keys and values go into the sequence's own run,
- * or are used where they lie.  out (m_q, E).
+ * or are used where they lie.  out (m_q, D), rows E apart.
  */
-static FsiStatus
-attend_seq(Pass *p, int layer, const Gpt2Seq *seq, const float *kv, int m_q, const float *q, int ldq, float *out,
-		   FsiError *err)
+static void
+attend_seq(Pass *p, int layer, int head, const Gpt2Seq *seq, const float *kv,
+		   int m_q, const float *q, int ldq, float *out)
 {
 	int			E = p->cfg->n_embd,
 				D = E / p->cfg->n_head,
 				n = seq->n_token,
 				seen = (seq->own != NULL ? seq->own->count : 0) + n;
+	const float *k = kv + E + head * D, /* (n, D), rows 3E apart */
+			   *v = kv + 2 * E + head * D;
 	KernKeys   *own = &p->runs[seq->n_context];
 	float		scale = p->cfg->scale_attn_weights ? 1.0f / sqrtf((float) D) : 1.0f;
 
 	if (p->cfg->scale_attn_by_inverse_layer_idx)
 		scale /= (float) (layer + 1);
+	for (int c = 0; c < seq->n_context; c++)
+		p->runs[c] = kv_head(p->cfg, seq->context[c], layer, head, seq->context[c]->count);
+	if (seq->own != NULL)
+	{
+		kv_store(p->cfg, seq->own, layer, head, seq->own->count, n, k, v, 3 * E);
+		*own = kv_head(p->cfg, seq->own, layer, head, seen);
+	}
+	else
+	{
+		int			cap = KERN_ROUND_UP(n, KERN_LANES);
+
+		kv_transpose(n, D, k, 3 * E, p->keys, cap);
+		*own = (KernKeys) {.kt = p->keys, .v = v, .ld = cap, .ldv = 3 * E, .count = n};
+	}
+	p->work->ops->attend(m_q, D, q + head * D, ldq, scale, seq->n_context + 1, p->runs,
+						 seen - m_q + 1, p->scores, out + head * D, E);
+}
+
+/*
+ * Attention of every sequence in one layer; q (n_live, E) at distance ldq -> att (n_live, E).
+ * Head by head, so that one head of a prefix stays in the cache for all that share it.
+ */
+static FsiStatus
+attend(Pass *p, int layer, bool last, const float *q, int ldq, FsiError *err)
+{
+	int			E = p->cfg->n_embd;
+
 	for (int head = 0; head < p->cfg->n_head; head++)
 	{
-		const float *k = kv + E + head * D; /* (n, D), rows 3E apart */
-		const float *v = kv + 2 * E + head * D;
+		size_t		row = 0,
+					live = 0;
 
-		if (fsi_should_stop(p->work->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
-		for (int c = 0; c < seq->n_context; c++)
-			p->runs[c] = kv_head(p->cfg, seq->context[c], layer, head, seq->context[c]->count);
-		if (seq->own != NULL)
+		for (int s = 0; s < p->n_seq; s++)
 		{
-			kv_store(p->cfg, seq->own, layer, head, seq->own->count, n, k, v, 3 * E);
-			*own = kv_head(p->cfg, seq->own, layer, head, seen);
-		}
-		else
-		{
-			int			cap = KERN_ROUND_UP(n, KERN_LANES);
+			int			m_q = last ? 1 : p->seqs[s].n_token;
 
-			kv_transpose(n, D, k, 3 * E, p->keys, cap);
-			*own = (KernKeys) {.kt = p->keys, .v = v, .ld = cap, .ldv = 3 * E, .count = n};
+			if (fsi_should_stop(p->work->host))
+				return fsi_fail(err, FSI_CANCELLED, "canceled");
+			attend_seq(p, layer, head, &p->seqs[s], p->qkv + row * 3 * E, m_q, q + live * ldq, ldq,
+					   p->att + live * E);
+			row += p->seqs[s].n_token;
+			live += m_q;
 		}
-		p->work->ops->attend(m_q, D, q + head * D, ldq, scale, seq->n_context + 1, p->runs,
-							 seen - m_q + 1, p->scores, out + head * D, E);
 	}
 	return FSI_OK;
 }
@@ -202,8 +224,6 @@ block(Pass *p, int layer, FsiError *err)
 				ldq = 3 * E;
 	bool		last = p->last && layer == p->cfg->n_layer - 1;
 	const float *q = p->qkv;	/* (n_live, E), rows ldq apart */
-	size_t		row = 0,
-				live = 0;
 
 	if (last)
 	{
@@ -220,15 +240,7 @@ block(Pass *p, int layer, FsiError *err)
 					   p->qkv + (size_t) r * 3 * E, 3 * E, err));
 	}
 
-	for (int s = 0; s < p->n_seq; s++)
-	{
-		int			m_q = last ? 1 : p->seqs[s].n_token;
-
-		FSI_TRY(attend_seq(p, layer, &p->seqs[s], p->qkv + row * 3 * E, m_q, q + live * ldq, ldq,
-						   p->att + live * E, err));
-		row += p->seqs[s].n_token;
-		live += m_q;
-	}
+	FSI_TRY(attend(p, layer, last, q, ldq, err));
 
 	for (int r = 0; r < n_live; r += LINEAR_ROWS)
 	{
