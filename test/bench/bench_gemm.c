@@ -1,0 +1,243 @@
+/*
+ * bench_gemm.c
+ *	  Speed of the kernels on one core: int8 GEMM as a share of the measured peak, and the float steps.
+ *
+ *	make lib && cc -O2 -Iinclude test/bench/bench_gemm.c build/libfsi.a -lm -ldl -lpthread -o build/bench_gemm
+ *	build/bench_gemm [level] [rows|gemm]
+ *
+ * Each figure is the best of several short runs: other work on the machine only ever slows one down.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fsi_kernels.h"
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
+
+/* Best seconds of one call of body over about 12 runs of at least 3 ms. */
+#define BEST(seconds, ...) \
+	do { \
+		int			reps_ = 1; \
+		seconds = 1e9; \
+		for (int run_ = 0; run_ < 12; run_++) \
+		{ \
+			double		start_ = now(), took_; \
+			for (int rep_ = 0; rep_ < reps_; rep_++) { __VA_ARGS__; } \
+			took_ = now() - start_; \
+			if (took_ < 3e-3 && run_ < 11) { reps_ = reps_ * 2; run_ = 0; continue; } \
+			if (took_ / reps_ < seconds) seconds = took_ / reps_; \
+		} \
+	} while (0)
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* vpdpbusd on registers alone, sixteen independent sums: GOP/s at 2 operations a multiply-add. */
+__attribute__((target("avx512f,avx512vnni"), noinline))
+static int
+vnni_loop(int n)
+{
+	__m512i		s[16],
+				a = _mm512_set1_epi32(0x01010101);
+
+	for (int j = 0; j < 16; j++)
+		s[j] = _mm512_set1_epi32(j);
+	for (int i = 0; i < n; i++)
+	{
+#pragma GCC unroll 16
+		for (int j = 0; j < 16; j++)
+			s[j] = _mm512_dpbusd_epi32(s[j], a, a);
+		__asm__ volatile("" : "+v"(a));
+	}
+	for (int j = 1; j < 16; j++)
+		s[0] = _mm512_add_epi32(s[0], s[j]);
+	return _mm512_reduce_add_epi32(s[0]);
+}
+
+static volatile int sink;
+
+static double
+peak(void)
+{
+	double		s;
+
+	if (kern_ops(KERN_AVX512VNNI) == NULL)
+		return 0.0;
+	BEST(s, sink = vnni_loop(20000));
+	return 20000.0 * 16 * 64 * 2 / s * 1e-9;
+}
+#else
+static double
+peak(void)
+{
+	return 0.0;
+}
+#endif
+
+static void *
+block(size_t bytes)
+{
+	void	   *p = aligned_alloc(64, KERN_ROUND_UP(bytes, 64));
+
+	memset(p, 1, KERN_ROUND_UP(bytes, 64));
+	return p;
+}
+
+/* Floats of ordinary size: sums of denormals would measure the CPU's slow path. */
+static float *
+floats(size_t n)
+{
+	float	   *x = block(n * sizeof(float));
+
+	for (size_t i = 0; i < n; i++)
+		x[i] = (float) ((int) (i * 7919 % 4001) - 2000) * 0.001f;
+	return x;
+}
+
+static void
+bench_gemm(const KernOps *ops, int k, int n, double top)
+{
+	static const int ms[] = {1, 2, 4, 8, 16, 24, 32, 64, 128, 256, 512};
+	enum { MAX_M = 512 };
+	/* Several copies of the weights, used in turn: in a model every product meets its weights cold. */
+	size_t		bytes = kern_panel_bytes(k, n);
+	int			copies = (int) (12000000 / bytes) + 1;
+	int8_t	   *panels = block(bytes * copies);
+	float	   *scale = floats((size_t) n + 16),
+			   *bias = floats((size_t) n),
+			   *ascale = floats(MAX_M),
+			   *y = block((size_t) MAX_M * n * 4);
+	int32_t    *comp = block((size_t) (n + 16) * 4);
+	uint8_t    *q = block((size_t) MAX_M * k);
+
+	printf("%5d x %-5d", k, n);
+	for (size_t i = 0; i < sizeof(ms) / sizeof(ms[0]); i++)
+	{
+		int			turn = 0;
+		double		s;
+
+		BEST(s, {
+			KernMatrix w = {.type = KERN_I8, .k = k, .n = n, .panels = panels + bytes * turn, .scale = scale, .comp = comp};
+			turn = (turn + 1) % copies;
+			ops->gemm_i8(ms[i], q, k, ascale, &w, bias, KERN_ACT_NONE, false, y, n);
+		});
+		s = 2e-9 * ms[i] * k * n / s;
+		if (top > 0)
+			printf(" %5.0f(%2.0f%%)", s, 100 * s / top);
+		else
+			printf(" %6.1f", s);
+		fflush(stdout);
+	}
+	printf("\n");
+	free(panels);
+	free(scale);
+	free(bias);
+	free(ascale);
+	free(y);
+	free(comp);
+	free(q);
+}
+
+/* Attention of segments of m tokens, and of 24 tokens after a prefix of 200. */
+static void
+bench_attend(const KernOps *ops, int m, int head_dim, int before)
+{
+	int			total = before + m;
+	float	   *q = floats((size_t) m * head_dim),
+			   *out = floats((size_t) m * head_dim),
+			   *kt = floats((size_t) total * head_dim),
+			   *v = floats((size_t) total * head_dim),
+			   *scores = floats(KERN_ATTEND_SCRATCH(total));
+	KernKeys	runs[2] = {{kt, v, before, head_dim, before},
+	{kt + (size_t) before * head_dim, v + (size_t) before * head_dim, m, head_dim, m}};
+	double		s;
+
+	BEST(s, ops->attend(m, head_dim, q, head_dim, 0.1f, before ? 2 : 1, before ? runs : runs + 1, 1, scores, out,
+						head_dim));
+	printf("attend %3d tokens after %3d, head_dim %3d: %8.2f us, %.2f GFLOP/s\n", m, before, head_dim, s * 1e6,
+		   4e-9 * head_dim * (m * before + m * (m + 1) / 2.0) / s);
+	free(q);
+	free(out);
+	free(kt);
+	free(v);
+	free(scores);
+}
+
+static void
+bench_rows(const KernOps *ops)
+{
+	enum { M = 64, K = 384, N = 1536 };
+	float	   *x = floats((size_t) M * N),
+			   *y = floats((size_t) M * N),
+			   *w = floats((size_t) K * K),
+				scale[M];
+	uint8_t    *q = block((size_t) M * N);
+	double		s;
+
+	BEST(s, ops->layer_norm_quantize(M, K, x, K, x, x, 1e-5f, q, K, scale));
+	printf("layer_norm_quantize %d x %d: %7.2f ns a row\n", M, K, s / M * 1e9);
+	BEST(s, ops->quantize(M, N, x, N, q, N, scale));
+	printf("quantize %d x %d:           %7.2f ns a row\n", M, N, s / M * 1e9);
+	for (int act = KERN_ACT_GELU_NEW; act <= KERN_ACT_GELU; act++)
+	{
+		BEST(s, ops->activate(N, y, (KernAct) act));
+		printf("activate %s:         %7.2f ns per 1000\n", act == KERN_ACT_GELU ? "gelu    " : "gelu_new", s / N * 1e12);
+	}
+	BEST(s, { memcpy(y, x, N * 4); ops->softmax(N, y); });
+	printf("softmax:                   %7.2f ns per 1000\n", s / N * 1e12);
+	BEST(s, ops->gemv_f32(K, K, x, w, y));
+	printf("gemv_f32 %d x %d:          %7.2f us, %.1f GFLOP/s\n", K, K, s * 1e6, 2e-9 * K * K / s);
+	BEST(s, y[0] += ops->dot(K, x, x + K));
+	printf("dot %d:                    %7.2f ns\n", K, s * 1e9);
+	free(x);
+	free(y);
+	free(w);
+	free(q);
+}
+
+int
+main(int argc, char **argv)
+{
+	const KernOps *ops = kern_ops(argc > 1 ? kern_level_by_name(argv[1]) : KERN_AUTO);
+	const char *what = argc > 2 ? argv[2] : "";
+	double		top;
+
+	if (ops == NULL)
+	{
+		fprintf(stderr, "this CPU or build has no such level\n");
+		return 1;
+	}
+	top = peak();
+	printf("level %s; vpdpbusd peak of registers alone %.0f GOP/s\n", ops->name, top);
+	if (strcmp(what, "rows") != 0)
+	{
+		printf("GOP/s of k x n    m: 1, 2, 4, 8, 16, 24, 32, 64, 128, 256, 512\n");
+		bench_gemm(ops, 384, 1152, top);
+		bench_gemm(ops, 384, 384, top);
+		bench_gemm(ops, 384, 1536, top);
+		bench_gemm(ops, 1536, 384, top);
+		bench_gemm(ops, 768, 2304, top);
+		bench_gemm(ops, 768, 3072, top);
+		bench_gemm(ops, 3072, 768, top);
+		bench_gemm(ops, 768, 21128, top);
+	}
+	if (strcmp(what, "gemm") != 0)
+	{
+		bench_rows(ops);
+		bench_attend(ops, 8, 32, 0);
+		bench_attend(ops, 16, 32, 0);
+		bench_attend(ops, 64, 32, 0);
+		bench_attend(ops, 24, 64, 200);
+		bench_attend(ops, 200, 64, 0);
+	}
+	return 0;
+}
