@@ -1,0 +1,51 @@
+-- What the extension puts into a database, and with which properties.
+
+SELECT p.oid::regprocedure AS function, p.provolatile AS vol, p.proisstrict AS strict, p.proparallel AS par,
+	p.procost AS cost, prosecdef AS secdef
+FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+JOIN pg_extension e ON e.oid = d.refobjid
+WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'fsi_intent'
+ORDER BY p.oid::regprocedure::text COLLATE "C";
+
+-- everything that belongs to it says what it is for
+SELECT pg_describe_object(d.classid, d.objid, 0) AS lacks_comment
+FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'fsi_intent' AND d.deptype = 'e'
+	AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
+	AND obj_description(d.objid, d.classid::regclass::name) IS NULL;
+
+-- what is not a function
+SELECT pg_describe_object(d.classid, d.objid, 0) AS object
+FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'fsi_intent' AND d.deptype = 'e'
+	AND d.classid <> 'pg_proc'::regclass
+ORDER BY 1;
+
+-- what the public must not call
+SELECT p.oid::regprocedure AS not_public
+FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid JOIN pg_extension e ON e.oid = d.refobjid
+WHERE d.classid = 'pg_proc'::regclass AND e.extname = 'fsi_intent'
+	AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
+ORDER BY p.oid::regprocedure::text COLLATE "C";
+
+SELECT name, layout, source, is_default, sha256 ~ '^[0-9a-f]{64}$' AS identity FROM fsi_models;
+SELECT extrelocatable FROM pg_extension WHERE extname = 'fsi_intent';
+SELECT fsi_version() ~ '^fsi_intent [0-9.]+, (scalar|avx2|avx-vnni|avx512-vnni|neon)$' AS version;
+
+-- settings
+SELECT name, context, vartype, unit, boot_val FROM pg_settings WHERE name LIKE 'fsi\_intent.%' ORDER BY name;
+SET fsi_intent.nonsense = 1;
+SET fsi_intent.simd = 'mmx';
+SET fsi_intent.cache_size = '1kB';
+
+-- any schema will do, quoted ones too
+CREATE SCHEMA "Odd schema";
+DROP EXTENSION fsi_intent;
+CREATE EXTENSION fsi_intent SCHEMA "Odd schema";
+SELECT "Odd schema".fsi_classify('where is my parcel', ARRAY['parcel', 'weather']);
+SET search_path = pg_catalog;
+SELECT "Odd schema".fsi_classify('where is my parcel', ARRAY['parcel', 'weather']);
+RESET search_path;
+DROP EXTENSION fsi_intent;
+DROP SCHEMA "Odd schema";
+CREATE EXTENSION fsi_intent;
