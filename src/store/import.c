@@ -148,6 +148,18 @@ record(const char *name, const StoreModel *model)
 	store_insert_row(name, &model->file, model->size, false);
 }
 
+/* Give the file, which was checked under its first name, its final one. */
+static void
+keep_file(const char *tmp, const char *sha256)
+{
+	char	   *path = store_cache_path(psprintf("%s.fsi", sha256));
+	struct stat st;
+
+	durable_rename(tmp, path, ERROR);
+	if (stat(path, &st) == 0)
+		store_set_checked(path, &st, sha256);
+}
+
 const char *
 store_import(const char *name, const char *path)
 {
@@ -171,7 +183,7 @@ store_import(const char *name, const char *path)
 		HOST_TRY(store_open(tmp, true, cxt, &model, &err));
 		mapped = &model;
 		record(name, &model);
-		durable_rename(tmp, store_cache_path(psprintf("%s.fsi", model.sha256)), ERROR);
+		keep_file(tmp, model.sha256);
 	}
 	PG_CATCH();
 	{
