@@ -15,6 +15,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -177,15 +178,20 @@ store_identity_in_use(const char *sha256)
 	return used;
 }
 
-/* The card as jsonb; NULL where it is no JSON of this database's encoding (it is a courtesy). */
+/* The card as jsonb.  It is a courtesy: what the database's encoding may lack becomes a question mark. */
 static Datum
 card_datum(const FsiFile *file, bool *isnull)
 {
+	char	   *card = pnstrdup(file->card, file->card_len);
+	bool		ascii_only = GetDatabaseEncoding() != PG_UTF8;
+
 	*isnull = file->card_len == 0;
 	if (*isnull)
 		return (Datum) 0;
-	return DirectFunctionCall1(jsonb_in,
-							   CStringGetDatum(text_to_cstring(host_text(file->card, file->card_len))));
+	for (char *c = card; ascii_only && *c; c++)
+		if (IS_HIGHBIT_SET(*c))
+			*c = '?';
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(card));
 }
 
 void
