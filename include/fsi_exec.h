@@ -91,7 +91,6 @@ extern ExecSet *exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuest
 /* Labels in canonical order (ascending bytes), "other" last. */
 extern int	exec_n_labels(const ExecSet *set);
 extern const text *exec_label(const ExecSet *set, int label);
-extern const StoreModel *exec_set_model(const ExecSet *set);
 extern const char *exec_model_name(const ExecSet *set);
 
 /*

@@ -48,12 +48,6 @@ cache_evictions(void)
 	return evictions;
 }
 
-size_t
-cache_bytes(void)
-{
-	return bytes_kept;
-}
-
 static uint64
 hash_parts(CacheKind kind, const CachePart parts[CACHE_PARTS])
 {
@@ -64,8 +58,8 @@ hash_parts(CacheKind kind, const CachePart parts[CACHE_PARTS])
 	return hash;
 }
 
-static bool
-key_equals(const CacheEntry *entry, const CachePart parts[CACHE_PARTS])
+bool
+cache_matches(const CacheEntry *entry, const CachePart parts[CACHE_PARTS])
 {
 	const char *key = entry->key;
 
@@ -78,12 +72,6 @@ key_equals(const CacheEntry *entry, const CachePart parts[CACHE_PARTS])
 	return true;
 }
 
-bool
-cache_matches(const CacheEntry *entry, const CachePart parts[CACHE_PARTS])
-{
-	return key_equals(entry, parts);
-}
-
 CacheEntry *
 cache_find(CacheKind kind, const CachePart parts[CACHE_PARTS])
 {
@@ -94,7 +82,7 @@ cache_find(CacheKind kind, const CachePart parts[CACHE_PARTS])
 	hash = hash_parts(kind, parts);
 	for (CacheEntry *e = buckets[hash & (n_buckets - 1)]; e != NULL; e = e->chain)
 	{
-		if (e->hash == hash && e->kind == kind && key_equals(e, parts))
+		if (e->hash == hash && e->kind == kind && cache_matches(e, parts))
 		{
 			cache_touch(e);
 			return e;

@@ -66,7 +66,6 @@ extern void cache_touch(CacheEntry *entry);
 extern void cache_forget(CacheEntry *entry);
 /* Forget the oldest until fsi_intent.cache_size is kept to; call it when a set is complete. */
 extern void cache_trim(void);
-extern size_t cache_bytes(void);
 
 /* --- the set, shared by set.c, segments.c, prompt.c --- */
 

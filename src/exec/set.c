@@ -107,7 +107,7 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 
 	exec_call_begin(&call);
 	/* Under the call's context until it is complete: an error takes it away. */
-	context = AllocSetContextCreate(call.context, "fsi_intent set", ALLOCSET_DEFAULT_SIZES);
+	context = AllocSetContextCreate(call.context, "fsi_intent set", ALLOCSET_START_SMALL_SIZES);
 	set = MemoryContextAllocZero(context, sizeof(ExecSet));
 	set->head.context = context;
 	set->model = q->model;
@@ -146,12 +146,6 @@ const text *
 exec_label(const ExecSet *set, int label)
 {
 	return set->labels[label];
-}
-
-const StoreModel *
-exec_set_model(const ExecSet *set)
-{
-	return set->model;
 }
 
 const char *
