@@ -14,9 +14,9 @@ import readout
 from table import Table
 
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3)
-SHARES = (0.3, 0.4, 0.5, 0.6, 0.7)
-SHARPNESS = (0, 2, 4, 8)
-PER_CELL = 200  # questions of each set and form
+SHARES = (0.4, 0.5, 0.6)
+SHARPNESS = (0, 4)
+PER_CELL = 120  # questions of each set and form
 
 
 def form(rng, shots, kind, names, train, labels):

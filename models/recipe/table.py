@@ -54,9 +54,8 @@ class Table:
         told, shown = here[1].any(-1), here[2].any(-1)
         v = c["description_weight"]
         n = np.where(told, (n + v * d) / (1 + v), n)
-        x = mean(sim[2], here[2] * np.exp(c["example_sharpness"] * sim[2])) if not c["example_sharpness"] else \
-            (sim[2] * here[2] * np.exp(c["example_sharpness"] * sim[2])).sum(-1) / np.maximum(
-                (here[2] * np.exp(c["example_sharpness"] * sim[2])).sum(-1), 1e-300)
+        weight = here[2] * np.exp(c["example_sharpness"] * sim[2]) if c["example_sharpness"] else here[2]
+        x = (sim[2] * weight).sum(-1) / np.maximum(weight.sum(-1), 1e-300)
         return n, x, here[0].any(-1), shown
 
     def logits(self, c):

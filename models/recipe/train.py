@@ -19,7 +19,7 @@ from student import SHAPE, Student
 
 SEED = 1
 PLAN = [{"name": "a", "kind": "distil", "steps": 2600, "rate": 4e-4},
-        {"name": "b", "kind": "episodes", "steps": 1500, "rate": 3e-4},
+        {"name": "b", "kind": "episodes", "steps": 2100, "rate": 3e-4},
         {"name": "c", "kind": "episodes", "steps": 150, "rate": 4e-5, "rounding": True}]
 SAVE_SECONDS, REPORT_STEPS = 240, 50
 
