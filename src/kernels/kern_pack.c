@@ -23,7 +23,10 @@ panel_offset(int k_total, int k, int n)
 		k % KERN_QUAD;
 }
 
-/* A zero or vanishing column gives scale 0. */
+/*
+ * A zero or vanishing column gives scale 0.  Weights are divided by the scale, as the
+ * recipe's quant.py does: times its reciprocal, 20 in a million would round the other way.
+ */
 void
 kern_pack_i8(int k, int n, const float *w, bool transposed, int8_t *panels, float *scale, int32_t *comp)
 {
@@ -33,18 +36,16 @@ kern_pack_i8(int k, int n, const float *w, bool transposed, int8_t *panels, floa
 	{
 		const float *from = transposed ? w + (size_t) c * k : w + c;
 		size_t		stride = transposed ? 1 : (size_t) n;
-		float		amax = 0.0f,
-					inv;
+		float		amax = 0.0f;
 
 		for (int i = 0; i < k; i++)
 			amax = fmaxf(amax, fabsf(kern_clean(from[i * stride])));
 		if (amax < KERN_AMAX_MIN)
 			continue;
 		scale[c] = amax / 127.0f;
-		inv = 127.0f / amax;
 		for (int i = 0; i < k; i++)
 			panels[panel_offset(k, i, c)] =
-				(int8_t) (kern_clean(from[i * stride]) * inv + KERN_ROUND - KERN_ROUND);
+				(int8_t) (kern_clean(from[i * stride]) / scale[c] + KERN_ROUND - KERN_ROUND);
 	}
 	kern_panel_comp(k, n, panels, comp);
 }
