@@ -3,14 +3,14 @@
  *	  Which models there are, whose weights they hold, and one mapping of each per backend.
  *
  * A model has a name and an identity, the SHA-256 of its packed file.  The table
- * fsi_model_catalog ties the two together for ever: the shipped model's row is written by
+ * _fsi_model_catalog ties the two together for ever: the shipped model's row is written by
  * CREATE EXTENSION, an imported one's by fsi_import_model(), and a dropped name never
  * comes back with other weights.  So an answer that rests on a name rests on one file.
  *
  * store_model() maps the file (read-only, shared: the page cache is the one copy) and keeps
  * the mapping for the backend's life.  The shipped file lies in the extension's folder of
  * SHAREDIR; an imported one in PGDATA/fsi_intent, written from the chunks in
- * fsi_model_chunk wherever it is missing (a standby, a restored backup).  The full check of
+ * _fsi_model_chunk wherever it is missing (a standby, a restored backup).  The full check of
  * a file is done once per server; a stamp beside the imported files says that it was.
  *
  * The catalog is read without looking at rights: whoever may call the functions may use the
@@ -42,7 +42,7 @@ typedef struct StoreModel
 	struct StoreModel *next;	/* the backend's models */
 } StoreModel;
 
-/* One row of fsi_model_catalog. */
+/* One row of _fsi_model_catalog. */
 typedef struct StoreRow
 {
 	char	   *name;

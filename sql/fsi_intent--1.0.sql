@@ -4,8 +4,9 @@
 -- ---------------------------------------------------------------- models
 
 -- A name means one identity for ever: a dropped name keeps its row, so that no index or generated column
--- can meet other weights under the name that it was built with.
-CREATE TABLE @extschema@.fsi_model_catalog (
+-- can meet other weights under the name that it was built with. pg_dump writes the tables of a schema in the order of
+-- their names: the underscore puts these before the tables whose generated columns ask an imported model.
+CREATE TABLE @extschema@._fsi_model_catalog (
 	name pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
 	sha256 pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
 	layout pg_catalog.text NOT NULL,
@@ -16,35 +17,35 @@ CREATE TABLE @extschema@.fsi_model_catalog (
 	imported_at pg_catalog.timestamptz,
 	imported_by pg_catalog.text,
 	dropped_at pg_catalog.timestamptz,
-	CONSTRAINT fsi_model_catalog_pkey PRIMARY KEY (name),
-	CONSTRAINT fsi_model_catalog_source CHECK (source IN ('shipped', 'imported'))
+	CONSTRAINT _fsi_model_catalog_pkey PRIMARY KEY (name),
+	CONSTRAINT _fsi_model_catalog_source CHECK (source IN ('shipped', 'imported'))
 );
 
-CREATE TABLE @extschema@.fsi_model_chunk (
+CREATE TABLE @extschema@._fsi_model_chunk (
 	sha256 pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
 	no pg_catalog.int4 NOT NULL,
 	data pg_catalog.bytea NOT NULL,
-	CONSTRAINT fsi_model_chunk_pkey PRIMARY KEY (sha256, no)
+	CONSTRAINT _fsi_model_chunk_pkey PRIMARY KEY (sha256, no)
 );
 -- Weights do not compress.
-ALTER TABLE @extschema@.fsi_model_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
+ALTER TABLE @extschema@._fsi_model_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
 
-COMMENT ON TABLE @extschema@.fsi_model_catalog IS 'models by name and identity; read it through fsi_models';
-COMMENT ON TABLE @extschema@.fsi_model_chunk IS 'imported models'' packed files in chunks, so that dumps and replicas carry them';
+COMMENT ON TABLE @extschema@._fsi_model_catalog IS 'models by name and identity; read it through fsi_models';
+COMMENT ON TABLE @extschema@._fsi_model_chunk IS 'imported models'' packed files in chunks, so that dumps and replicas carry them';
 
-REVOKE ALL ON @extschema@.fsi_model_catalog, @extschema@.fsi_model_chunk FROM PUBLIC;
+REVOKE ALL ON @extschema@._fsi_model_catalog, @extschema@._fsi_model_chunk FROM PUBLIC;
 
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.fsi_model_catalog', $$WHERE source = 'imported'$$);
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.fsi_model_chunk', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@._fsi_model_catalog', $$WHERE source = 'imported'$$);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@._fsi_model_chunk', '');
 
 -- Backends remember which identity a name has; any change of the catalog, a restored dump too, makes them look again.
 CREATE FUNCTION @extschema@._fsi_catalog_changed() RETURNS pg_catalog.trigger
 	AS 'MODULE_PATHNAME', 'fsi_catalog_changed' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION @extschema@._fsi_catalog_changed() IS 'internal: tells backends that the models changed';
 REVOKE ALL ON FUNCTION @extschema@._fsi_catalog_changed() FROM PUBLIC;
-CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.fsi_model_catalog
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@._fsi_model_catalog
 	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@._fsi_catalog_changed();
-ALTER TABLE @extschema@.fsi_model_catalog ENABLE ALWAYS TRIGGER changed;
+ALTER TABLE @extschema@._fsi_model_catalog ENABLE ALWAYS TRIGGER changed;
 
 CREATE FUNCTION @extschema@._fsi_pin_shipped() RETURNS pg_catalog.void
 	AS 'MODULE_PATHNAME', 'fsi_pin_shipped' LANGUAGE C VOLATILE;
@@ -54,7 +55,7 @@ SELECT @extschema@._fsi_pin_shipped();
 
 CREATE VIEW @extschema@.fsi_models AS
 	SELECT name, layout, source, is_default, size, sha256, imported_at, imported_by
-	FROM @extschema@.fsi_model_catalog
+	FROM @extschema@._fsi_model_catalog
 	WHERE dropped_at IS NULL;
 COMMENT ON VIEW @extschema@.fsi_models IS 'models that can be named in the option "model"';
 GRANT SELECT ON @extschema@.fsi_models TO PUBLIC;

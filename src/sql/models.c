@@ -173,7 +173,7 @@ fsi_pin_shipped(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Trigger on fsi_model_catalog. */
+/* Trigger on _fsi_model_catalog. */
 Datum
 fsi_catalog_changed(PG_FUNCTION_ARGS)
 {

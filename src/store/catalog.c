@@ -1,6 +1,6 @@
 /*
  * catalog.c
- *	  Rows of fsi_model_catalog and fsi_model_chunk, read and written below SQL.
+ *	  Rows of _fsi_model_catalog and _fsi_model_chunk, read and written below SQL.
  *
  * Reading goes through systable scans, as core reads its own catalogs: no rights are
  * looked at, no search path, no planner, and it works in parallel workers, index builds
@@ -94,7 +94,7 @@ relation_oid(const char *name)
 Oid
 store_catalog_relid(void)
 {
-	return relation_oid("fsi_model_catalog");
+	return relation_oid("_fsi_model_catalog");
 }
 
 /* Scan for key = value, through the primary key's index. */
@@ -141,7 +141,7 @@ store_find(const char *name, StoreRow *row)
 	bool		found = false;
 
 	if (name != NULL)
-		scan = scan_by_text(rel, "fsi_model_catalog_pkey", CATALOG_NAME, name, &key);
+		scan = scan_by_text(rel, "_fsi_model_catalog_pkey", CATALOG_NAME, name, &key);
 	else
 		scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -229,7 +229,7 @@ store_mark(const char *name, bool dropped)
 {
 	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
 	ScanKeyData key;
-	SysScanDesc scan = scan_by_text(rel, "fsi_model_catalog_pkey", CATALOG_NAME, name, &key);
+	SysScanDesc scan = scan_by_text(rel, "_fsi_model_catalog_pkey", CATALOG_NAME, name, &key);
 	HeapTuple	tuple = systable_getnext(scan);
 	Datum		values[CATALOG_ATTRIBUTES] = {0};
 	bool		nulls[CATALOG_ATTRIBUTES] = {false};
@@ -251,7 +251,7 @@ store_mark(const char *name, bool dropped)
 void
 store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 {
-	Relation	rel = table_open(relation_oid("fsi_model_chunk"), RowExclusiveLock);
+	Relation	rel = table_open(relation_oid("_fsi_model_chunk"), RowExclusiveLock);
 	Datum		values[CHUNK_ATTRIBUTES];
 	bool		nulls[CHUNK_ATTRIBUTES] = {false};
 	bytea	   *chunk = palloc(VARHDRSZ + CHUNK_BYTES);
@@ -279,9 +279,9 @@ store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 void
 store_delete_chunks(const char *sha256)
 {
-	Relation	rel = table_open(relation_oid("fsi_model_chunk"), RowExclusiveLock);
+	Relation	rel = table_open(relation_oid("_fsi_model_chunk"), RowExclusiveLock);
 	ScanKeyData key;
-	SysScanDesc scan = scan_by_text(rel, "fsi_model_chunk_pkey", CHUNK_SHA256, sha256, &key);
+	SysScanDesc scan = scan_by_text(rel, "_fsi_model_chunk_pkey", CHUNK_SHA256, sha256, &key);
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -295,8 +295,8 @@ store_delete_chunks(const char *sha256)
 int
 store_read_chunks(const char *sha256, int fd, const char *path)
 {
-	Relation	rel = table_open(relation_oid("fsi_model_chunk"), AccessShareLock);
-	Relation	index = index_open(relation_oid("fsi_model_chunk_pkey"), AccessShareLock);
+	Relation	rel = table_open(relation_oid("_fsi_model_chunk"), AccessShareLock);
+	Relation	index = index_open(relation_oid("_fsi_model_chunk_pkey"), AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;

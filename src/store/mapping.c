@@ -150,7 +150,7 @@ unpack(const char *name, const char *sha256, const char *path)
 		unlink(tmp);
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("the weights of model \"%s\" are missing from fsi_model_chunk", name),
+				 errmsg("the weights of model \"%s\" are missing from _fsi_model_chunk", name),
 				 errhint("Restore the extension's tables, or import the model again.")));
 	}
 	durable_rename(tmp, path, ERROR);

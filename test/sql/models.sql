@@ -30,7 +30,7 @@ FROM fsi_models ORDER BY name;
 SELECT jsonb_pretty(fsi_model_info('tiny') - 'sha256' - 'bytes' - 'card');
 SELECT jsonb_typeof(fsi_model_info('tiny')->'card'->'quirks') AS quirks;
 SELECT fsi_model_info('tiny')->>'sha256' = (SELECT sha256 FROM fsi_models WHERE name = 'tiny') AS same,
-	(fsi_model_info('tiny')->>'bytes')::bigint = (SELECT sum(octet_length(data)) FROM fsi_model_chunk) AS chunks_are_the_file;
+	(fsi_model_info('tiny')->>'bytes')::bigint = (SELECT sum(octet_length(data)) FROM _fsi_model_chunk) AS chunks_are_the_file;
 SELECT i->>'name' AS name, i->>'layout' AS layout, i->>'source' AS source, i->>'tokenizer' AS tokenizer FROM fsi_model_info('default') i;
 
 -- what cannot be imported
@@ -109,7 +109,7 @@ SELECT s.setting, f.code, f.message FROM unnest(ARRAY['max_new_tokens => 0', 'ma
 
 -- the same weights under two names; a name stands for the same weights for ever
 SELECT fsi_import_model('twin', :'tiny') = (SELECT sha256 FROM fsi_models WHERE name = 'tiny') AS same_identity;
-SELECT count(*) FROM fsi_model_chunk;
+SELECT count(*) FROM _fsi_model_chunk;
 SELECT fsi_drop_model('tiny');
 SELECT name FROM fsi_models ORDER BY name;
 SELECT * FROM pg_temp.fails($$SELECT fsi_classify('x', ARRAY['refund', 'cancel'], '{"model": "tiny"}')$$);
@@ -118,7 +118,7 @@ SELECT * FROM pg_temp.import_fails('tiny', :'tiny2');
 SELECT fsi_classify('x', ARRAY['refund', 'cancel'], '{"model": "twin"}') IS NOT NULL AS twin_lives;
 SELECT fsi_import_model('tiny', :'tiny') = (SELECT sha256 FROM fsi_models WHERE name = 'twin') AS comes_back;
 SELECT fsi_drop_model('tiny'), fsi_drop_model('twin');
-SELECT count(*) FROM fsi_model_chunk;
+SELECT count(*) FROM _fsi_model_chunk;
 SELECT * FROM pg_temp.fails($$SELECT fsi_drop_model('small-1')$$);
 SELECT * FROM pg_temp.fails($$SELECT fsi_drop_model('default')$$);
 

@@ -14,8 +14,8 @@ CREATE ROLE regress_fsi_other IN ROLE pg_read_server_files;
 SET ROLE regress_fsi_nobody;
 SELECT fsi_classify('weather', ARRAY['refund', 'weather']), fsi_version() IS NOT NULL, cardinality(fsi_embed('x')) > 0;
 SELECT name FROM fsi_models;
-SELECT count(*) FROM fsi_model_catalog;
-SELECT count(*) FROM fsi_model_chunk;
+SELECT count(*) FROM _fsi_model_catalog;
+SELECT count(*) FROM _fsi_model_chunk;
 SELECT fsi_import_model('mine', :'tiny');
 SELECT fsi_import_model('mine', '/etc/passwd');
 SELECT fsi_drop_model('small-1');
@@ -54,8 +54,8 @@ GRANT USAGE ON SCHEMA public TO PUBLIC;
 
 -- objects of the same name elsewhere are not looked at
 CREATE SCHEMA trap;
-CREATE TABLE trap.fsi_model_catalog (name text, sha256 text);
-CREATE TABLE pg_temp.fsi_model_chunk (sha256 text);
+CREATE TABLE trap._fsi_model_catalog (name text, sha256 text);
+CREATE TABLE pg_temp._fsi_model_chunk (sha256 text);
 SET search_path = trap, public;
 SELECT fsi_classify('weather', ARRAY['refund', 'weather']);
 \c -
