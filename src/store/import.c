@@ -33,6 +33,8 @@ store_pin_shipped(void)
 
 	if (store_open_checked(path, NULL, CurrentMemoryContext, &model, &err) != FSI_OK)
 	{
+		if (err.detail[0] == '\0' && err.status == FSI_CORRUPT)
+			fsi_detail(&err, "The file is \"%s\".", path);
 		if (err.hint[0] == '\0' && err.status != FSI_CANCELLED && err.status != FSI_NOMEM)
 			fsi_hint(&err, "Install fsi_intent again: the shipped model's file is part of it.");
 		host_report(&err);

@@ -167,8 +167,10 @@ report_other_weights(const StoreRow *row, const StoreModel *found, const char *p
 }
 
 static void
-report_open_failure(const StoreRow *row, FsiError *err)
+report_open_failure(const StoreRow *row, const char *path, FsiError *err)
 {
+	if (err->detail[0] == '\0' && err->status == FSI_CORRUPT)
+		fsi_detail(err, "The file is \"%s\".", path);
 	if (err->hint[0] == '\0' && err->status != FSI_CANCELLED && err->status != FSI_NOMEM)
 		fsi_hint(err, row->shipped ? "Install fsi_intent again: the shipped model's file is part of it." :
 				 "Remove the file: it is written again from the database.");
@@ -195,7 +197,7 @@ map_row(const StoreRow *row)
 		status = store_open_checked(path, row->sha256, cxt, model, &err);
 	}
 	if (status != FSI_OK)
-		report_open_failure(row, &err);
+		report_open_failure(row, path, &err);
 	if (strcmp(model->sha256, row->sha256) != 0)
 	{
 		fsifile_unmap(model->map, model->size);
