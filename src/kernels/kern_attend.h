@@ -189,16 +189,22 @@ attend_block(const int rows, const AttendBlock *b)
 		weigh_values(rows, 1, b, d, sum);
 }
 
-static void attend_4(const AttendBlock *b) { attend_block(4, b); }
-static void attend_3(const AttendBlock *b) { attend_block(3, b); }
-static void attend_2(const AttendBlock *b) { attend_block(2, b); }
 static void attend_1(const AttendBlock *b) { attend_block(1, b); }
+#ifdef KERN_MEMORY_VECTORS
+#define ATTEND_ROWS 1
+static void (*const attend_rows[]) (const AttendBlock *) = {NULL, attend_1};
+#else
+#define ATTEND_ROWS KERN_ATTEND_ROWS
+static void attend_2(const AttendBlock *b) { attend_block(2, b); }
+static void attend_3(const AttendBlock *b) { attend_block(3, b); }
+static void attend_4(const AttendBlock *b) { attend_block(4, b); }
+static void (*const attend_rows[]) (const AttendBlock *) = {NULL, attend_1, attend_2, attend_3, attend_4};
+#endif
 
 static void
 attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run, const KernKeys *runs,
 	   int last_seen, float *scores, float *out, int ldout)
 {
-	static void (*const block[]) (const AttendBlock *) = {NULL, attend_1, attend_2, attend_3, attend_4};
 	AttendBlock b = {.head_dim = head_dim, .ldq = ldq, .n_run = n_run, .ldout = ldout,
 		.scale = scale, .runs = runs, .scores = scores};
 	int			keys = last_seen + m - 1;
@@ -206,12 +212,12 @@ attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run, con
 	for (int i = 0; i < n_run - 1; i++)
 		keys += runs[i].count;
 	b.lds = KERN_ROUND_UP(keys, KERN_LANES) + KERN_LANES;
-	for (int i = 0; i < m; i += KERN_ATTEND_ROWS)
+	for (int i = 0; i < m; i += ATTEND_ROWS)
 	{
 		b.q = q + (size_t) i * ldq;
 		b.out = out + (size_t) i * ldout;
 		b.seen = last_seen + i;
-		block[m - i < KERN_ATTEND_ROWS ? m - i : KERN_ATTEND_ROWS] (&b);
+		attend_rows[m - i < ATTEND_ROWS ? m - i : ATTEND_ROWS] (&b);
 	}
 }
 

@@ -18,12 +18,21 @@
 #error "the kernels' bits must not depend on the compiler: no -ffast-math"
 #endif
 
+/*
+ * Accumulators live in registers when the loops over them are unrolled into one function.
+ * A level without vector registers (KERN_MEMORY_VECTORS) would only grow.
+ */
+#if defined(KERN_MEMORY_VECTORS)
+#define KERN_UNROLL
+#define KERN_INLINE static inline
+#else
 #if defined(__clang__)
 #define KERN_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define KERN_UNROLL _Pragma("GCC unroll 32")
 #endif
 #define KERN_INLINE static inline __attribute__((always_inline))
+#endif
 
 /* Bytes of one k step of a panel: 16 channels x 4 inputs. */
 #define KERN_STEP_BYTES (KERN_PANEL * KERN_QUAD)

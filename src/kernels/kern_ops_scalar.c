@@ -2,6 +2,7 @@
  * kern_ops_scalar.c
  *	  The level of any CPU: plain C, and fmaf() where the CPU has no fused multiply-add.
  */
+#define KERN_MEMORY_VECTORS
 #include "kern_internal.h"
 #include "kern_vec_scalar.h"
 
