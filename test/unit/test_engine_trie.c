@@ -282,18 +282,21 @@ counting_gemm(int m, const uint8_t *q, int ldq, const float *ascale, const KernM
 	kern_ops(KERN_AUTO)->gemm_i8(m, q, ldq, ascale, w, bias, act, residual, y, ldy);
 }
 
+static Message fed_message;		/* the same for all counts */
+
 static long
 fed(const Labels *labels, TrieScoring scoring)
 {
 	Gpt2Work   *counted;
 	Trie	   *trie;
-	Message		m;
+	Message		m = fed_message;
 	int			best;
 	double	   *score = test_alloc(&arena, labels->n, sizeof(double));
 
 	counting = *kern_ops(KERN_AUTO);
 	counting.gemm_i8 = counting_gemm;
-	make_message(&m);
+	m.context[0] = &m.runs[0];
+	m.context[1] = &m.runs[1];
 	must(gpt2_work_create(&fsi_host_malloc, &counting, &counted, &err));
 	must(trie_build(&model.i8.cfg, labels->n, labels->ids, labels->names, &arena, &trie, &err));
 	tokens_fed = 0;
@@ -308,7 +311,10 @@ test_cost(void)
 	Labels	   *labels = test_alloc(&arena, 1, sizeof(Labels));
 	long		all,
 				best;
+	float		logits[VOCAB];
+	int32_t		order[VOCAB - 2];
 
+	make_message(&fed_message);
 	for (int i = 0; i < 8; i++)
 		add_label(labels, 4, (int32_t[]) {10 + i, 20, 21, 22});
 	all = fed(labels, TRIE_ALL);
@@ -323,6 +329,27 @@ test_cost(void)
 	ok(fed(labels, TRIE_BEST) % (2 + 1) == 0 && fed(labels, TRIE_BEST) <= fed(labels, TRIE_ALL),
 	   "... best first feeds no more");
 	ok(fed(labels, TRIE_SEQUENCE) == 2 * 4 * (2 + 2 * 2), "... full likelihood: shared tokens once");
+
+	/* tokens from the likeliest on: a label of the first one alone beats what any pair behind the others can reach */
+	next_logits(PREFIX, fed_message.tokens, 0, fed_message.tokens, logits);
+	for (int i = 0; i < VOCAB - 2; i++)
+	{
+		int			at = i;
+
+		for (; at > 0 && logits[order[at - 1]] < logits[i + 2]; at--)
+			order[at] = order[at - 1];
+		order[at] = i + 2;
+	}
+	labels->n = 0;
+	add_label(labels, 1, &order[0]);
+	for (int i = 0; i < 8; i++)
+		add_label(labels, 2, (int32_t[]) {order[1 + i / 2], 20 + i});
+	ok(fed(labels, TRIE_BEST) == 0 && fed(labels, TRIE_ALL) == 4 * (1 + 1), "best first feeds nothing that cannot win");
+	labels->n = 0;
+	add_label(labels, 1, &order[1]);
+	for (int i = 0; i < 8; i++)
+		add_label(labels, 2, (int32_t[]) {order[i / 2 == 0 ? 0 : 1 + i / 2], 20 + i});
+	ok(fed(labels, TRIE_BEST) == 1 + 1, "... and the one pair that might");
 
 	labels->n = 0;
 	add_label(labels, 4, (int32_t[]) {10, 20, 21, 22});
