@@ -34,6 +34,7 @@ typedef struct ExecExample
 typedef struct ExecQuestion
 {
 	const StoreModel *model;
+	uint64		generation;		/* of the store, before the model was looked up */
 	char	   *model_name;		/* NULL: the default model */
 	int			n_intents;
 	HostText   *intents;		/* distinct, trimmed, in the order given */

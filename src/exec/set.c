@@ -31,12 +31,13 @@ key_parts(const ExecKey *key, CachePart parts[CACHE_PARTS])
 static bool
 set_is_current(ExecSet *set)
 {
-	if (set->generation != store_generation())
-	{
-		if (store_model(set->model_name) != set->model)
-			return false;
-		set->generation = store_generation();
-	}
+	uint64		generation = store_generation();
+
+	if (set->generation == generation)
+		return true;
+	if (store_model(set->model_name) != set->model)
+		return false;
+	set->generation = generation;
 	return true;
 }
 
@@ -111,7 +112,7 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 	set = MemoryContextAllocZero(context, sizeof(ExecSet));
 	set->head.context = context;
 	set->model = q->model;
-	set->generation = store_generation();
+	set->generation = q->generation;
 	set->model_name = q->model_name ? MemoryContextStrdup(context, q->model_name) : NULL;
 	set->min_score = q->min_score;
 	set->scoring = q->scoring;

@@ -238,6 +238,7 @@ const StoreModel *
 store_model(const char *name)
 {
 	NameEntry  *entry;
+	StoreModel *model;
 	uint64		seen;
 
 	init_once();
@@ -252,6 +253,10 @@ store_model(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist", host_excerpt(name, strlen(name)))));
+
+	/* An invalidation during the look-up makes the next call look again. */
+	seen = generation;
+	model = look_up(name);
 	if (entry == NULL)
 	{
 		entry = MemoryContextAllocZero(context, sizeof(NameEntry));
@@ -259,11 +264,7 @@ store_model(const char *name)
 		entry->next = names;
 		names = entry;
 	}
-
-	/* An invalidation during the look-up makes the next call look again. */
-	seen = generation;
-	entry->generation = 0;
-	entry->model = look_up(name);
+	entry->model = model;
 	entry->generation = seen;
 	return entry->model;
 }
