@@ -68,9 +68,9 @@ def shape(table):
         c = {**readout.DEFAULTS, "spelling_weight": w, "name_share": u, "example_sharpness": float(t)}
         grid.append((balanced(table, c, ("plain", "hidden")), w, u, t))
     best = max(grid)[0]
-    # among those within 0.15 points of the best the simplest: least sharpness, share nearest one half, least weight
-    flat = [g for g in grid if g[0] >= best - 0.0015]
-    _, w, u, t = min(flat, key=lambda g: (g[3], abs(g[2] - 0.5), g[1]))
+    # sharpness costs an engine exponentials: only if it gains more than 0.15 points
+    _, w, u, t = max(g for g in grid if g[3] == 0 or g[0] == best and best > max(
+        x[0] for x in grid if x[3] == 0) + 0.0015)
     return {"spelling_weight": float(w), "name_share": u, "example_sharpness": float(t)}, grid
 
 
@@ -101,7 +101,7 @@ def likelihood(table, c):
     s, b = p[::2].exp().tolist(), p[1::2].tolist()
     r = lambda v: round(v, 3)
     return {"name_scale": r(s[0]), "name_bias": r(b[0]), "both_scale": r(s[1]), "both_bias": r(b[1]),
-            "example_scale": r(s[2]), "example_bias": r(b[2]), "other_logit": 0.0}, float(loss())
+            "example_scale": r(s[2]), "example_bias": r(b[2]), "other_logit": 0.0}, loss().item()
 
 
 def choose(valid, student, head, tokenizer, spelling, report=print):
