@@ -4,7 +4,7 @@
  *
  * A stamp says: this server has read every byte of this very file (device, inode, size,
  * times of change) and it holds these weights.  It is an empty file in PGDATA/fsi_intent
- * whose name says all of that, so it costs a backend one stat().
+ * whose name is a hash of all of that, so it costs a backend one stat().
  */
 #include "postgres.h"
 
@@ -93,17 +93,27 @@ unlink_others(const char *prefix, const char *keep)
 static char *
 stamp_prefix(const char *path)
 {
-	return psprintf("checked-" UINT64_FORMAT "-", (uint64) fsi_hash64(path, strlen(path), 0));
+	return psprintf("checked-%016llx-", (unsigned long long) fsi_hash64(path, strlen(path), 0));
 }
 
+/* Short, for pg_basebackup refuses paths of 100 bytes and more. */
 static char *
 stamp_name(const char *path, const struct stat *st, const char *sha256)
 {
-	return psprintf("%s%llx-%llx-%llx-%llx.%lx-%llx.%lx-%.16s", stamp_prefix(path),
-					(unsigned long long) st->st_dev, (unsigned long long) st->st_ino,
-					(unsigned long long) st->st_size,
-					(unsigned long long) st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
-					(unsigned long long) st->st_ctim.tv_sec, st->st_ctim.tv_nsec, sha256);
+	char	   *facts = psprintf("%llx %llx %llx %llx.%lx %llx.%lx %s",
+								 (unsigned long long) st->st_dev, (unsigned long long) st->st_ino,
+								 (unsigned long long) st->st_size,
+								 (unsigned long long) st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+								 (unsigned long long) st->st_ctim.tv_sec, st->st_ctim.tv_nsec, sha256);
+	FsiSha256	hash;
+	uint8_t		digest[FSI_SHA256_BYTES];
+	char		hex[STORE_HEX_LEN + 1];
+
+	fsi_sha256_init(&hash);
+	fsi_sha256_update(&hash, facts, strlen(facts));
+	fsi_sha256_final(&hash, digest);
+	fsi_hex(digest, FSI_SHA256_BYTES, hex);
+	return psprintf("%s%.40s", stamp_prefix(path), hex);
 }
 
 bool

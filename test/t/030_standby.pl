@@ -1,0 +1,60 @@
+# A standby gives the same labels, and writes an imported model's file for itself from what replication brought.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 5);
+
+my $primary = PostgreSQL::Test::Cluster->new('primary');
+$primary->init(allows_streaming => 1, extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
+$primary->start;
+$primary->safe_psql('postgres', q{
+	CREATE EXTENSION fsi_intent;
+	CREATE TABLE tickets AS SELECT 'please do thing number ' || g || md5(g::text) AS msg FROM generate_series(1, 30) g;
+});
+$primary->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->start;
+
+# Imported after the backup: the file cannot have come with it.
+my $sha256 = $primary->safe_psql('postgres', "SELECT fsi_import_model('tiny', '$dir/tiny')");
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+
+my $cached = $standby->data_dir . "/fsi_intent/$sha256.fsi";
+ok(!-e $cached, 'no file yet on the standby');
+for my $options ('{}', '{"model": "tiny"}')
+{
+	my $query = "SELECT string_agg(intent || float8send(score)::text, ',' ORDER BY msg, intent)
+		FROM tickets, fsi_scores(msg, ARRAY['refund', 'track order', 'cancel'], '$options')";
+	my $expected = $primary->safe_psql('postgres', $query);
+	is($standby->safe_psql('postgres', $query), $expected, "same bits on the standby with $options");
+}
+ok(-e $cached, 'the standby has written the file');
+is(-s $cached, -s $primary->data_dir . "/fsi_intent/$sha256.fsi", 'of the same size');
+
+my ($rc, $out, $err) = $standby->psql('postgres', "SELECT fsi_import_model('other', '$dir/tiny')");
+like($err, qr/cannot execute fsi_import_model\(\) in a read-only transaction/, 'no imports on a standby');
+
+# A damaged copy is replaced, a lost folder comes back.
+append_to_file($cached, 'x');
+is($standby->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund'], '{"model": "tiny"}')}), 'refund', 'damaged copy');
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM fsi_scores('x', ARRAY['refund', 'cancel'], '{"model": "tiny"}')}), 2,
+	'works on');
+is(-s $cached, -s $primary->data_dir . "/fsi_intent/$sha256.fsi", 'written again');
+
+# Dropped on the primary, gone on the standby.
+$primary->safe_psql('postgres', q{SELECT fsi_drop_model('tiny')});
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+($rc, $out, $err) = $standby->psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund', 'cancel'], '{"model": "tiny"}')});
+like($err, qr/model "tiny" does not exist/, 'dropped');
+
+# Promoted, it imports by itself.
+$standby->promote;
+is($standby->safe_psql('postgres', "SELECT fsi_import_model('tiny', '$dir/tiny')"), $sha256, 'imported after promotion');
+is($standby->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund'], '{"model": "tiny"}')}), 'refund', 'and used');
+
+done_testing();
