@@ -1,0 +1,47 @@
+# A dump carries imported models, and restores them before the tables whose generated columns ask them.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 8);
+
+my $node = PostgreSQL::Test::Cluster->new('dump');
+$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
+$node->start;
+$node->safe_psql('postgres', 'CREATE DATABASE source');
+$node->safe_psql('postgres', 'CREATE DATABASE target');
+my $call = q{fsi_classify(msg, ARRAY['refund', 'track order', 'cancel'], '{"model": "tiny"}')};
+$node->safe_psql('source', qq{
+	CREATE EXTENSION fsi_intent;
+	SELECT fsi_import_model('tiny', '$dir/tiny');
+	CREATE TABLE a_table (id int, msg text, intent text GENERATED ALWAYS AS ($call) STORED);
+	INSERT INTO a_table SELECT g, md5(g::text) FROM generate_series(1, 20) g;
+	CREATE INDEX a_index ON a_table ($call);
+});
+my $query = 'SELECT string_agg(intent, $$,$$ ORDER BY id) FROM a_table';
+my $expected = $node->safe_psql('source', $query);
+my $sha256 = $node->safe_psql('source', q{SELECT sha256 FROM fsi_models WHERE name = 'tiny'});
+
+command_ok([ 'pg_dump', '-Fc', '-f', "$dir/dump", '-d', $node->connstr('source') ], 'dump');
+# Another server would not have this file.
+unlink $node->data_dir . "/fsi_intent/$sha256.fsi" or die;
+command_ok([ 'pg_restore', '-e', '-d', $node->connstr('target'), "$dir/dump" ], 'restore');
+
+is($node->safe_psql('target', $query), $expected, 'same labels');
+is($node->safe_psql('target', q{SELECT name, source FROM fsi_models ORDER BY name}), "small-1|shipped\ntiny|imported", 'both models');
+is($node->safe_psql('target', "SELECT bool_and($call = intent) FROM a_table"), 't', 'and they answer as before');
+is($node->safe_psql('target', q{SELECT fsi_model_info('tiny')->>'sha256'}), $sha256, 'same identity');
+
+# A model that was dropped before the dump stays a name that is taken.
+$node->safe_psql('target', q{DROP TABLE a_table; SELECT fsi_drop_model('tiny')});
+$node->safe_psql('postgres', 'CREATE DATABASE later');
+command_ok([ 'pg_dump', '-f', "$dir/later.sql", '-d', $node->connstr('target') ], 'dump without it');
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('later'), '-f', "$dir/later.sql" ], 'restore');
+system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/other", 9);
+my ($rc, $out, $err) = $node->psql('later', "SELECT fsi_import_model('tiny', '$dir/other')");
+like($err, qr/has stood for other weights/, 'a name stands for one model for ever');
+
+done_testing();
