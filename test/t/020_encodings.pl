@@ -1,0 +1,77 @@
+# Databases of other encodings: converted to UTF-8 and back, equal labels; what is no text is an error with its place.
+use strict;
+use warnings;
+use utf8;
+use Encode qw(encode);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 6);
+
+my $node = PostgreSQL::Test::Cluster->new('encodings');
+$node->init(extra => [ '-E', 'UTF8', '--locale', 'C' ]);
+$node->start;
+for my $encoding ('UTF8', 'LATIN1', 'EUC_CN', 'SQL_ASCII')
+{
+	$node->safe_psql('postgres', "CREATE DATABASE \"in_$encoding\" TEMPLATE template0 ENCODING '$encoding' LOCALE 'C'");
+	$node->safe_psql("in_$encoding", 'CREATE EXTENSION fsi_intent');
+}
+
+# The client speaks UTF-8 to each; SQL_ASCII passes bytes through.
+sub ask
+{
+	my ($encoding, $sql) = @_;
+	my ($rc, $out, $err) = $node->psql("in_$encoding", encode('UTF-8', "SET client_encoding = 'UTF8'; $sql"));
+	return ($out, $err);
+}
+
+my %question = (
+	LATIN1 => "'où est mon café', ARRAY['café', 'météo', 'père'], '{\"other\": \"à part\", \"descriptions\": {\"météo\": \"été, hiver\"}}'",
+	EUC_CN => "'我要退款', ARRAY['退款', '查快递', '天气'], '{\"other\": \"其他\", \"examples\": [{\"text\": \"下雨吗\", \"intent\": \"天气\"}]}'",
+);
+for my $encoding ('LATIN1', 'EUC_CN')
+{
+	my $sql = "SELECT string_agg(intent || ' ' || float8send(score)::text, ',' ORDER BY score DESC) FROM fsi_scores($question{$encoding})";
+	my ($expected) = ask('UTF8', $sql);
+	ok(length $expected, "$encoding: there is an answer in UTF8");
+	for my $other ($encoding, 'SQL_ASCII')
+	{
+		my ($out, $err) = ask($other, $sql);
+		is($out, $expected, "$other gives the same bits and spelling as UTF8") or diag($err);
+	}
+	($expected) = ask('UTF8', "SELECT fsi_prompt($question{$encoding})");
+	is((ask($encoding, "SELECT fsi_prompt($question{$encoding})"))[0], $expected, "$encoding: fsi_prompt");
+}
+
+# Errors name intents in the database's encoding.
+my ($out, $err) = ask('LATIN1', "SELECT fsi_classify('x', ARRAY['CAFÉ', 'café'])");
+like($err, qr/intents "CAF\xc3\x89" and "caf\xc3\xa9" are the same/, 'LATIN1: an error names the intents');
+($out, $err) = ask('EUC_CN', "SELECT fsi_classify('x', ARRAY['a', repeat('退款', 1000)])");
+like($err, qr/intent "(\xe9\x80\x80\xe6\xac\xbe)+\.\.\." has \d+ tokens/, 'EUC_CN: a long intent is cut between characters');
+
+# Bytes that are no UTF-8, where nothing else has looked at them.
+for my $call ("fsi_classify(E'abc\\xff', ARRAY['a', 'b'])", "fsi_classify_many(ARRAY['a', E'abc\\xff'], ARRAY['a', 'b'])",
+	"fsi_embed(E'abc\\xff')", "fsi_tokens(E'abc\\xff')", "fsi_classify('x', ARRAY['a', E'abc\\xff'])",
+	"fsi_classify('x', ARRAY['a', 'b'], jsonb_build_object('other', E'abc\\xff'))",
+	"fsi_classify('x', ARRAY['a', 'b'], jsonb_build_object('examples', jsonb_build_array(jsonb_build_object('text', E'abc\\xff', 'intent', 'a'))))")
+{
+	($out, $err) = ask('SQL_ASCII', "\\set VERBOSITY verbose\nSELECT $call");
+	like($err, qr/ERROR:  22021: .* at byte 3: 0xff/, "SQL_ASCII: $call");
+}
+($out, $err) = ask('SQL_ASCII', "SELECT fsi_classify(E'abc\\xe4\\xb8', ARRAY['a', 'b'])");
+like($err, qr/at byte 3: 0xe4/, 'SQL_ASCII: a character that is cut off');
+
+# Text that the model makes may lack a place in the database's encoding.
+ask('LATIN1', "SELECT fsi_import_model('tiny', '$dir/tiny')");
+my ($all, $failed) = (0, 0);
+for my $seed (1 .. 10)
+{
+	($out, $err) = ask('LATIN1', "SELECT length(fsi_generate('where is', 'tiny', 8, 1.5, seed => $seed)) >= 0");
+	$all++ if $out eq 't';
+	$failed++ if $err =~ /has no equivalent in encoding "LATIN1"/;
+}
+is($all + $failed, 10, 'LATIN1: generated text, or an error that names the character');
+
+done_testing();
