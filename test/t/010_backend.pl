@@ -1,0 +1,85 @@
+# A backend's life: cancelled, killed, with flat memory.
+use strict;
+use warnings;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 4);
+
+my $node = PostgreSQL::Test::Cluster->new('backend');
+$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
+$node->append_conf('postgresql.conf', "restart_after_crash = on\njit = off");
+$node->start;
+$node->safe_psql('postgres', qq{
+	CREATE EXTENSION fsi_intent;
+	CREATE EXTENSION amcheck;
+	SELECT fsi_import_model('tiny', '$dir/tiny');
+});
+
+# Every long call can be cancelled, and the session goes on. How late is told, not judged: the machine may be busy.
+my %long = (
+	'many intents' => q{SELECT count(*) FROM fsi_scores('x', ARRAY(SELECT 'some name of intent number ' || i FROM generate_series(1, 9000) i))},
+	'many examples' => q{SELECT fsi_classify('x', ARRAY['a', 'b'], (SELECT jsonb_build_object('examples', fsi_examples(md5(i::text), 'a'))
+		FROM generate_series(1, 50000) i))},
+	'many rows' => q{SELECT count(fsi_classify('message ' || i, ARRAY['refund', 'weather'])) FROM generate_series(1, 10000000) i},
+	'a large batch' => q{SELECT cardinality(fsi_classify_many(array_fill('hello you there'::text, ARRAY[1000000]), ARRAY['refund', 'weather']))},
+	'long texts' => q{SELECT count(fsi_classify(repeat('hello ', 100000) || i, ARRAY['refund', 'weather'])) FROM generate_series(1, 100000) i},
+	'tokens of a huge text' => q{SELECT cardinality(fsi_tokens(repeat('abc def ', 3000000)))},
+	'rows of a prompt model' => q{SELECT count(fsi_classify('it ' || i, ARRAY['refund', 'cancel'], '{"model": "tiny"}')) FROM generate_series(1, 100000000) i},
+);
+for my $what (sort keys %long)
+{
+	my ($rc, $out, $err) = $node->psql('postgres', "SET client_min_messages = error; SET statement_timeout = '300ms';
+		SELECT extract(epoch FROM clock_timestamp()); $long{$what}", on_error_stop => 0);
+	my $late = time - $out - 0.3;
+	like($err, qr/canceling statement due to statement timeout/, "cancelled: $what");
+	note(sprintf '%s: %.0f ms late', $what, 1000 * $late);
+}
+is($node->safe_psql('postgres', qq{
+	DO \$\$ BEGIN
+		FOR i IN 1 .. 5 LOOP
+			BEGIN
+				SET LOCAL statement_timeout = 0;
+				PERFORM fsi_classify('x', ARRAY['a', NULL]);
+			EXCEPTION WHEN null_value_not_allowed THEN NULL;
+			END;
+		END LOOP;
+	END \$\$;
+	SELECT fsi_classify('weather', ARRAY['refund', 'weather'])}), 'weather', 'errors leave the session sound');
+
+# A backend killed in the middle of an UPDATE takes nothing with it.
+$node->safe_psql('postgres', q{
+	CREATE TABLE tickets (id int PRIMARY KEY, msg text, intent text);
+	INSERT INTO tickets SELECT g, md5(g::text) FROM generate_series(1, 3000) g;
+	CREATE INDEX tickets_intent ON tickets (fsi_classify(msg, ARRAY['refund', 'weather']));
+});
+my $update = q{UPDATE tickets SET msg = msg || 'x', intent = fsi_classify(msg, ARRAY['refund', 'weather'])};
+my ($said, $complained) = ('', '');
+my $victim = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $update ],
+	'<', \undef, '>', \$said, '2>', \$complained);
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'UPDATE%' AND state = 'active'"),
+	'at work');
+my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE query LIKE 'UPDATE%'");
+kill 'KILL', $pid;
+$victim->finish;
+ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
+is($node->safe_psql('postgres', 'SELECT count(intent) FROM tickets'), 0, 'nothing of the UPDATE is left');
+is($node->safe_psql('postgres', "SELECT bt_index_check('tickets_intent', true)"), '', 'the index is sound');
+is($node->safe_psql('postgres', q{SELECT fsi_classify('weather', ARRAY['refund', 'weather'], '{"model": "tiny"}') IS NOT NULL}), 't', 'imported models too');
+
+# Memory does not grow with the rows.
+SKIP:
+{
+	skip 'needs /proc', 1 unless -r '/proc/self/status';
+	my $status = q{SELECT regexp_replace(pg_read_file('/proc/self/status'), '.*RssAnon:\s*(\d+).*', '\1')::int};
+	my @rss = split /\n/, $node->safe_psql('postgres', join ';', map {
+			(qq{SELECT count(fsi_classify('it ' || i, ARRAY['refund', 'cancel'], '{"model": "tiny"}')) > 0 FROM generate_series(1, $_) i},
+				qq{SELECT count(fsi_classify('it ' || i, ARRAY['refund', 'cancel'])) > 0 FROM generate_series(1, $_ / 50) i}, $status) } 1000, 40000);
+	cmp_ok($rss[5], '<', $rss[2] + 2048, "flat: $rss[2] kB after 1,000 rows, $rss[5] kB after 40,000");
+}
+
+done_testing();
