@@ -66,6 +66,8 @@ class Source:
         size = sum(map(len, s["labels"].values()))
         return min(20_000, size) ** 0.5 * (len(s["labels"]) - 1).bit_length()
 
+    chinese = 0.55  # share of Chinese sets among episodes; set by each phase
+
     def intent_set(self, rng, chinese=0.5):
         lang = "zh" if rng.random() < chinese else "en"
         return self.sets[rng.choices(self.names[lang], self.weights[lang])[0]]

@@ -62,7 +62,7 @@ def draw(rng, source):
         return from_pairs(rng, source.pairs, EXAMPLE)
     if r < 0.20:
         return from_pairs(rng, source.parallel, NAME)
-    return from_set(rng, source.intent_set(rng, 0.55))
+    return from_set(rng, source.intent_set(rng, source.chinese))
 
 
 def loss(embed, head, source, rng, n=4):

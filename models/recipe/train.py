@@ -27,7 +27,9 @@ SAVE_SECONDS, REPORT_STEPS = 240, 50
 MIXES = {
     "distil": [(0.28, "en"), (0.20, "zh"), (0.20, "parallel"), (0.14, "pairs"), (0.16, "intents"), (0.02, "long")],
     "episodes": [(0.48, "episodes"), (0.26, "parallel"), (0.12, "en"), (0.07, "zh"), (0.06, "pairs"), (0.01, "long")],
+    "chinese": [(0.50, "episodes"), (0.28, "parallel"), (0.07, "en"), (0.02, "zh"), (0.12, "pairs"), (0.01, "long")],
 }
+CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75}  # share of Chinese sets among episodes, by kind
 
 
 def step_loss(kind, embed, head, source, rng):
@@ -121,6 +123,7 @@ class Trainer:
         if self.optimiser_state:
             opt.load_state_dict(self.optimiser_state)
         parameters = [p for g in opt.param_groups for p in g["params"]]
+        self.source.chinese = CHINESE[phase["kind"]]
         self.log(f"phase {phase} from step {self.step}")
         figures, saved, began, first = {}, time.time(), time.time(), self.step
         while self.step < phase["steps"]:
