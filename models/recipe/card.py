@@ -29,7 +29,7 @@ LIMITS = """## Limits
 - Examples help most where names are vague. With good names and unlike examples, one or two examples may lower accuracy.
 - Scores are calibrated on ten validation sets of mixed kind; on your data take thresholds from your data. `other` is a
   constant to compare with, not a detector of harm or nonsense.
-- It knows no negation to speak of, no arithmetic, no facts; sentiment and irony are near chance.
+- It was not trained for, nor measured on, sentiment, irony, negation, arithmetic or facts.
 - Training texts carry their authors' biases. Do not use it alone for decisions about people.
 """
 
