@@ -64,7 +64,9 @@ isa_flags = $(if $(filter %_avx512.c,$<),-mavx512f -mavx512bw -mavx512vl -mavx51
 all: ## build the extension (the default)
 
 # PGXS has a `check` of its own, which only says that it is not supported: ours runs without PGXS.
-PGXS := $(if $(filter check,$(MAKECMDGOALS)),,$(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null)))
+# The server's package alone brings pgxs.mk without the headers, which are the development package's.
+SERVER_HEADERS := $(wildcard $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.h)
+PGXS := $(if $(filter check,$(MAKECMDGOALS)),,$(if $(SERVER_HEADERS),$(shell $(PG_CONFIG) --pgxs)))
 ifneq ($(PGXS),)
 # No bitcode: the JIT would inline code that was compiled for another ISA than the one chosen at run time.
 override with_llvm = no
@@ -76,7 +78,7 @@ check: ## run every test in a throw-away cluster
 	@test/check.sh
 else
 all install:
-	@echo "PostgreSQL's server headers are missing ($(PG_CONFIG) --pgxs finds nothing)." >&2
+	@echo "PostgreSQL's server headers are missing ($(PG_CONFIG) --includedir-server)." >&2
 	@echo "On Debian: apt-get install postgresql-server-dev-15, or let \`make demo\` install what it needs." >&2
 	@exit 1
 clean:

@@ -29,7 +29,8 @@ else
     need libutf8proc-dev has_header utf8proc.h
     need libjansson-dev has_header jansson.h
     need libopenblas0 has_library libopenblas.so.0
-    need postgresql-server-dev-$pg_major has_file "$("$pg_config" --pgxs 2>/dev/null || true)"
+    # postgresql-15 alone has pgxs.mk, but no headers
+    need postgresql-server-dev-$pg_major has_file "$("$pg_config" --includedir-server 2>/dev/null || true)/postgres.h"
     need postgresql-$pg_major has_file "$("$pg_config" --bindir 2>/dev/null || true)/initdb"
     if [ "${1:-}" = test ]; then
         need perl has_perl TAP::Harness
