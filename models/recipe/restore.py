@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Make a work folder's checkpoint from a packed model file, so that training can go on where the folder is lost.
+
+    restore.py --work WORK [--data DATA] models/small-1.fsi
+
+Matrices come back as int8 times scale (what the file holds), the rest as it was. The plan's present phases count as
+done: name the next one with `make.py --extend`. The vocabulary is trained again from the data, which gives the same
+one; that is checked against the test vectors beside the file. The layout read here is fsifile_layout.h's.
+"""
+import argparse
+import json
+import os
+import struct
+import sys
+
+import numpy as np
+import torch
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import batches  # noqa: E402
+import checkpoint  # noqa: E402
+import readout  # noqa: E402
+import texts  # noqa: E402
+import train  # noqa: E402
+import vocab  # noqa: E402
+from student import SHAPE, Student  # noqa: E402
+
+CONFIG, SECTIONS = 80, 256  # offsets in the file
+WTE, WPE, LNF, Q, K = 16, 20, (24, 28), 36, 40  # section numbers; a matrix has panels, scales after them
+NORMS = {"ln_1": (64, 68), "ln_2": (88, 92)}
+MATRICES = {"c_attn": (72, 76), "c_proj": (80, 84), "c_fc": (96, 100), "m_proj": (104, 108)}
+
+
+def sections(data):
+    """{(id, layer): bytes} of a packed file."""
+    if data[:8] != b"FSIMODEL" or struct.unpack_from("<II", data, 8) != (1, 0x01020304):
+        raise SystemExit("not a packed model file of version 1")
+    count, = struct.unpack_from("<I", data, 72)
+    out = {}
+    for i in range(count):
+        number, layer, offset, size = struct.unpack_from("<IiQQ", data, SECTIONS + 24 * i)
+        out[number, layer] = data[offset: offset + size]
+    return out
+
+
+def matrix(found, number, layer, k, n):
+    """(n, k) floats: panels are [n / 16][k / 4][16][4] int8."""
+    panels = np.frombuffer(found[number, layer], np.int8).reshape(-(-n // 16), -(-k // 4), 16, 4)
+    w = panels.transpose(0, 2, 1, 3).reshape(panels.shape[0] * 16, -1)[:n, :k].astype(np.float32)
+    scale = np.frombuffer(found[number + 1, layer], np.float32)[:n]
+    return torch.from_numpy(w * scale[:, None])
+
+
+def floats(found, number, layer, *shape):
+    return torch.from_numpy(np.frombuffer(found[number, layer], np.float32).copy()).view(*shape)
+
+
+def weights(path):
+    """(student, head) of a packed file, as state dictionaries."""
+    with open(path, "rb") as f:
+        data = f.read()
+    found = sections(data)
+    layers, heads, width, inner, positions, vocabulary = struct.unpack_from("<6i", data, CONFIG)
+    if (layers, heads, width, inner, positions) != tuple(SHAPE[k] for k in ("layers", "heads", "width", "inner",
+                                                                             "positions")):
+        raise SystemExit(f"{path} has another shape than this recipe's student")
+    student, head = Student(vocabulary, **SHAPE).state_dict(), readout.Head(width).state_dict()
+    student["wte.weight"] = matrix(found, WTE, -1, width, vocabulary)
+    student["wpe.weight"] = floats(found, WPE, -1, positions, width)
+    student["ln_f.weight"], student["ln_f.bias"] = (floats(found, n, -1, width) for n in LNF)
+    head["q"], head["k"] = floats(found, Q, -1, width, width), floats(found, K, -1, width, width)
+    for i in range(layers):
+        for name, parts in NORMS.items():
+            for part, number in zip(("weight", "bias"), parts):
+                student[f"blocks.{i}.{name}.{part}"] = floats(found, number, i, width)
+        for name, (number, bias) in MATRICES.items():
+            n, k = student[f"blocks.{i}.{name}.weight"].shape
+            student[f"blocks.{i}.{name}.weight"] = matrix(found, number, i, k, n)
+            student[f"blocks.{i}.{name}.bias"] = floats(found, bias, i, n)
+    return student, head
+
+
+def same_vocabulary(tokenizer, path):
+    """Whether the tokenizer gives the ids of the vectors beside a packed file."""
+    with open(path.removesuffix(".fsi") + ".vectors.json", encoding="utf8") as f:
+        rows = json.load(f)["texts"]
+    return all(batches.encode(tokenizer, [r["text"]], batches.LONG_TOKENS)[0][0].tolist() == r["ids"] for r in rows)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("file")
+    p.add_argument("--work", default="models/recipe/work")
+    p.add_argument("--data", help="needed when the work folder has no corpus.json yet")
+    a = p.parse_args()
+    target = f"{a.work}/checkpoint.pt"
+    if os.path.exists(target):
+        raise SystemExit(f"{target} exists: training goes on from there")
+    os.makedirs(a.work, exist_ok=True)
+    student, head = weights(a.file)
+    tokenizer = vocab.load(a.work, texts.load(a.work, a.data))
+    if not same_vocabulary(tokenizer, a.file):
+        raise SystemExit(f"the vocabulary of {a.work} is not that of {a.file}: the data differ from those it was made from")
+    plan = train.load_plan(a.work)
+    checkpoint.save(target, {"phase": len(plan), "step": 0, "student": student, "head": head, "optimiser": None})
+    print(f"{target}: {a.file} as the end of phase {plan[-1]['name']}")
+
+
+if __name__ == "__main__":
+    main()
