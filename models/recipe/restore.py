@@ -103,6 +103,7 @@ def main():
     if not same_vocabulary(tokenizer, a.file):
         raise SystemExit(f"the vocabulary of {a.work} is not that of {a.file}: the data differ from those it was made from")
     plan = train.load_plan(a.work)
+    checkpoint.save(f"{a.work}/end-{plan[-1]['name']}.pt", {"student": student, "head": head})
     checkpoint.save(target, {"phase": len(plan), "step": 0, "student": student, "head": head, "optimiser": None})
     print(f"{target}: {a.file} as the end of phase {plan[-1]['name']}")
 

@@ -32,7 +32,8 @@ from table import Table  # noqa: E402
 
 SHAPE.update(layers=2, width=48, heads=4, inner=96)
 PLAN = [{"name": "a", "kind": "distil", "steps": 4, "rate": 1e-3},
-        {"name": "b", "kind": "episodes", "steps": 2, "rate": 1e-3, "rounding": True}]
+        {"name": "b", "kind": "episodes", "steps": 2, "rate": 1e-3, "rounding": True},
+        {"name": "c", "kind": "episodes", "steps": 1, "rate": 0.0, "mean": "a"}]
 
 
 def toy_corpus():
@@ -78,7 +79,7 @@ def trainer(work, corpus, tokenizer, steps=None):
 
 
 def resume_is_exact(tmp, corpus, tokenizer):
-    for name, runs in (("once", (None,)), ("twice", (3, None)), ("often", (1, 2, 1, 1, None))):
+    for name, runs in (("once", (None,)), ("twice", (3, None)), ("often", (1, 2, 1, 1, 1, None))):
         os.makedirs(f"{tmp}/{name}")
         for steps in runs:
             trainer(f"{tmp}/{name}", corpus, tokenizer, steps).run()
@@ -88,6 +89,9 @@ def resume_is_exact(tmp, corpus, tokenizer):
         for other in got[1:]:
             check(f"{part} after a stop and a resume equals one run",
                   all(torch.equal(v, other[part][k]) for k, v in got[0][part].items()))
+    ends = [checkpoint.load(f"{tmp}/once/end-{n}.pt")["student"] for n in "abc"]
+    check("a phase may start from the mean of two ends",
+          all(torch.allclose((a + b) / 2, c, atol=1e-6) for a, b, c in zip(*(e.values() for e in ends))))
     check("training moved the weights",
           not torch.equal(got[0]["student"]["wte.weight"], start["wte.weight"])
           and not torch.equal(got[0]["head"]["q"], torch.eye(48)))

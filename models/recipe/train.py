@@ -1,7 +1,8 @@
 """The training loop: named phases of a fixed number of steps each, resumable at any step.
 
 `plan.json` in the work folder lists the phases; `make.py --extend` appends to it. A phase starts from the end of the
-one before with a fresh optimiser, warms up, and lowers its rate linearly to (nearly) zero.
+one before with a fresh optimiser, warms up, and lowers its rate linearly to (nearly) zero. With `"mean": NAME` it starts
+from the mean of that end and the end of phase NAME instead; ends are kept as `end-NAME.pt`.
 """
 import json
 import os
@@ -107,12 +108,31 @@ class Trainer:
                 if os.path.exists(f"{self.work}/{name}"):
                     checkpoint.copy(f"{self.work}/{name}", self.mirror)
 
+    def end_path(self, name):
+        return f"{self.work}/end-{name}.pt"
+
+    def save_end(self, name):
+        checkpoint.save(self.end_path(name), {"student": self.student.state_dict(), "head": self.head.state_dict()},
+                        self.mirror)
+
+    @torch.no_grad()
+    def start_from_mean(self, name):
+        """Weights halfway between those at hand and the end of phase `name`."""
+        end = checkpoint.load(self.end_path(name), self.device)
+        for module, other in ((self.student, end["student"]), (self.head, end["head"])):
+            for key, value in module.state_dict().items():
+                value.lerp_(other[key], 0.5)
+
     def run(self):
         """Train what is left of the plan. Returns false when told to stop before its end."""
         stop = Stop()
         while self.phase < len(self.plan):
-            if not self.run_phase(self.plan[self.phase], stop):
+            phase = self.plan[self.phase]
+            if self.step == 0 and "mean" in phase:
+                self.start_from_mean(phase["mean"])
+            if not self.run_phase(phase, stop):
                 return False
+            self.save_end(phase["name"])
             self.phase, self.step, self.optimiser_state = self.phase + 1, 0, None
             self.save(None)
         return True
@@ -158,7 +178,8 @@ class Trainer:
 
 
 def load_plan(work, extend=()):
-    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding]) is appended unless its name is there."""
+    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding][:mean=PHASE]) is appended unless its name
+    is there."""
     path = f"{work}/plan.json"
     plan = PLAN
     if os.path.exists(path):
@@ -166,11 +187,14 @@ def load_plan(work, extend=()):
             plan = json.load(f)
     for text in extend:
         name, kind, steps, rate, *flags = text.split(":")
-        if kind not in MIXES or set(flags) - {"rounding"}:
-            raise SystemExit(f"--extend {text}: kinds are {', '.join(MIXES)}; the only flag is rounding")
-        if name not in [p["name"] for p in plan]:
+        means = [f.removeprefix("mean=") for f in flags if f.startswith("mean=")]
+        names = [p["name"] for p in plan]
+        if kind not in MIXES or len(flags) - len(means) - ("rounding" in flags) or set(means) - set(names):
+            raise SystemExit(f"--extend {text}: kinds are {', '.join(MIXES)}; flags are rounding and mean=PHASE")
+        if name not in names:
             plan = plan + [{"name": name, "kind": kind, "steps": int(steps), "rate": float(rate),
-                            **({"rounding": True} if flags else {})}]
+                            **({"rounding": True} if "rounding" in flags else {}),
+                            **({"mean": means[0]} if means else {})}]
     with open(path + ".new", "w", encoding="utf8") as f:
         json.dump(plan, f, indent=1)
     os.replace(path + ".new", path)
