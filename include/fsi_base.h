@@ -113,6 +113,14 @@ extern bool fsi_bytes_reserve(FsiBytes *b, size_t more);	/* false: no memory */
 extern bool fsi_bytes_append(FsiBytes *b, const void *data, size_t n);
 extern bool fsi_bytes_align(FsiBytes *b, size_t alignment);	/* zero fill */
 
+/* ---- JSON by hand (Jansson only reads: postgres exports a json_object of its own). false: no memory. ---- */
+
+extern bool fsi_json_text(FsiBytes *b, const char *s);	/* as it is */
+/* At most 500 bytes. */
+extern bool fsi_json_printf(FsiBytes *b, const char *fmt,...) __attribute__((format(printf, 2, 3)));
+/* A string literal of any UTF-8 text; control characters are escaped. */
+extern bool fsi_json_string(FsiBytes *b, const char *s, size_t len);
+
 /* ---- SHA-256 (FIPS 180-4). ---- */
 
 #define FSI_SHA256_BYTES 32

@@ -63,6 +63,25 @@ typedef struct HfModel
 extern FsiStatus hf_read_dir(const char *dir, bool need_tokenizer, FsiArena *arena,
 							 HfModel *out, FsiError *err);
 
+/* What to write out as such a directory. */
+typedef struct HfExport
+{
+	const Gpt2Model *model;		/* f32 or int8; int8 weights are written as floats, int8 times scale */
+	const Tokenizer *tok;
+	const float *spelling_idf;	/* segments layout, else NULL */
+	const char *card;			/* JSON text as HfModel and FsiFile have it, or NULL */
+	size_t		card_len;
+} HfExport;
+
+/*
+ * An int8 model that is written, read and packed again is the same, byte for byte.
+ *
+ * Write config.json, tokenizer.json, tokenizer_config.json and model.safetensors (float32) into a new
+ * directory, which hf_read_dir() and transformers read back.  It appears complete or not at all.
+ * FSI_IO with EEXIST when there is something of that name.
+ */
+extern FsiStatus hf_write_dir(const char *dir, const HfExport *src, const FsiHost *host, FsiError *err);
+
 /* ---- The packed model file. ---- */
 
 #define FSIFILE_MAGIC "FSIMODEL"

@@ -66,6 +66,8 @@ extern void store_pin_shipped(void);
 /* Read a Hugging Face directory or a packed file of the server; the identity in hex. */
 extern const char *store_import(const char *name, const char *path);
 extern void store_drop(const char *name);
+/* Write a model as a new Hugging Face directory of the server. */
+extern void store_export(const char *name, const char *path);
 
 /* "prompt" or "segments" */
 extern const char *store_layout_name(Gpt2Layout layout);

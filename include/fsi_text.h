@@ -55,6 +55,14 @@ extern FsiStatus tok_build_dir(const char *dir, int32_t n_vocab_model, FsiArena 
 							   uint8_t **blob, size_t *blob_len, FsiError *err);
 extern FsiStatus tok_open(const void *blob, size_t len, Tokenizer *tok, FsiError *err);
 
+/*
+ * The other way: tokenizer.json, and the members of tokenizer_config.json without its braces, so that
+ * tok_build_dir() and Hugging Face's libraries read the same tokenizer.  first and last: tokens that
+ * the model puts around a text, or TOK_NONE.  FSI_UNSUPPORTED if a token is no text.
+ */
+extern FsiStatus tok_write(const Tokenizer *tok, int32_t first, int32_t last,
+						   FsiBytes *tokenizer_json, FsiBytes *config, FsiError *err);
+
 /* Ids of a text, no special tokens added; literal special tokens in the text are recognised as HF does. */
 extern FsiStatus tok_encode(const Tokenizer *tok, const char *text, size_t len,
 							FsiArena *arena, TokIds *out, FsiError *err);

@@ -71,6 +71,13 @@ COMMENT ON FUNCTION @extschema@.fsi_import_model(pg_catalog.text, pg_catalog.tex
 REVOKE ALL ON FUNCTION @extschema@.fsi_import_model(pg_catalog.text, pg_catalog.text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.fsi_import_model(pg_catalog.text, pg_catalog.text) TO pg_read_server_files;
 
+CREATE FUNCTION @extschema@.fsi_export_model(name pg_catalog.text, path pg_catalog.text) RETURNS pg_catalog.void
+	AS 'MODULE_PATHNAME', 'fsi_export_model' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000000;
+COMMENT ON FUNCTION @extschema@.fsi_export_model(pg_catalog.text, pg_catalog.text)
+	IS 'write a model as a new Hugging Face directory of the server';
+REVOKE ALL ON FUNCTION @extschema@.fsi_export_model(pg_catalog.text, pg_catalog.text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.fsi_export_model(pg_catalog.text, pg_catalog.text) TO pg_write_server_files;
+
 CREATE FUNCTION @extschema@.fsi_drop_model(name pg_catalog.text) RETURNS pg_catalog.void
 	AS 'MODULE_PATHNAME', 'fsi_drop_model' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.fsi_drop_model(pg_catalog.text) IS 'drop an imported model';

@@ -18,8 +18,6 @@ typedef struct HfCard
 extern void hf_card_init(HfCard *card, FsiArena *arena);
 /* Note something unusual that was met and handled: a sentence without a full stop. */
 extern void hf_card_quirk(HfCard *card, const char *fmt,...) __attribute__((format(printf, 2, 3)));
-/* A JSON string literal of any UTF-8 text; control characters are escaped. */
-extern bool hf_json_string(FsiBytes *b, const char *s, size_t len);
 
 /* ---- config.json ---- */
 

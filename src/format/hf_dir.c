@@ -119,7 +119,7 @@ build_card(const HfConfig *config, const HfCard *card, const char *source, FsiAr
 	int			n;
 
 	fsi_bytes_init(&b, arena);
-	ok = fsi_bytes_append(&b, "{\"name\": ", 9) && hf_json_string(&b, config->name, strlen(config->name));
+	ok = fsi_bytes_append(&b, "{\"name\": ", 9) && fsi_json_string(&b, config->name, strlen(config->name));
 	n = snprintf(text, sizeof(text), ", \"model_type\": \"gpt2\", \"layout\": \"%s\", \"weights\": \"%s\", \"tokenizer\": %s",
 				 cfg->layout == GPT2_SEGMENTS ? "segments" : "prompt", source,
 				 out->tokenizer == NULL ? "null" : "true");

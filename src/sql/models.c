@@ -1,6 +1,6 @@
 /*
  * models.c
- *	  Model life: fsi_import_model, fsi_drop_model, fsi_model_info, and what CREATE EXTENSION calls.
+ *	  Model life: fsi_import_model, fsi_export_model, fsi_drop_model, fsi_model_info, and what CREATE EXTENSION calls.
  */
 #include "postgres.h"
 
@@ -20,6 +20,7 @@
 #include "fsi_store.h"
 
 PG_FUNCTION_INFO_V1(fsi_import_model);
+PG_FUNCTION_INFO_V1(fsi_export_model);
 PG_FUNCTION_INFO_V1(fsi_drop_model);
 PG_FUNCTION_INFO_V1(fsi_model_info);
 PG_FUNCTION_INFO_V1(fsi_pin_shipped);
@@ -66,6 +67,25 @@ fsi_import_model(PG_FUNCTION_ARGS)
 	check_name(name);
 	canonicalize_path(path);
 	PG_RETURN_TEXT_P(cstring_to_text(store_import(name, path)));
+}
+
+Datum
+fsi_export_model(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *path = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_WRITE_SERVER_FILES))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be superuser or have privileges of the pg_write_server_files role to export a model")));
+	canonicalize_path(path);
+	if (!is_absolute_path(path))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("relative path not allowed for an exported model")));
+	store_export(name, path);
+	PG_RETURN_VOID();
 }
 
 Datum

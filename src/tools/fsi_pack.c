@@ -5,6 +5,7 @@
  *	fsi_pack DIR OUT.fsi				pack a Hugging Face directory
  *	fsi_pack --info FILE				header and card
  *	fsi_pack --verify FILE				hash and every weight
+ *	fsi_pack --unpack FILE DIR			write a Hugging Face directory from a packed file
  *	fsi_pack --random N_LAYER N_HEAD N_EMBD VOCAB N_POSITIONS SEED DIR OUT.fsi
  *										random weights of that shape with DIR's tokenizer, for benchmarks
  */
@@ -23,6 +24,7 @@ usage(void)
 			"usage: fsi_pack DIR OUT.fsi\n"
 			"       fsi_pack --info FILE\n"
 			"       fsi_pack --verify FILE\n"
+			"       fsi_pack --unpack FILE DIR\n"
 			"       fsi_pack --random N_LAYER N_HEAD N_EMBD VOCAB N_POSITIONS SEED DIR OUT.fsi\n");
 	return 2;
 }
@@ -153,6 +155,36 @@ pack_directory(const char *dir, const char *out)
 	result = hf_read_dir(dir, true, &arena, &src, &err) == FSI_OK ? pack(&src, out) : failed(&err);
 	fsi_arena_free(&arena);
 	return result;
+}
+
+static int
+unpack(const char *path, const char *dir)
+{
+	FsiError	err;
+	FsiArena	arena;
+	FsiFile		file;
+	void	   *map;
+	size_t		size;
+	FsiStatus	status;
+
+	if (fsifile_map(path, &map, &size, &err) != FSI_OK)
+		return failed(&err);
+	fsi_arena_init(&arena, &fsi_host_malloc);
+	status = fsifile_open(map, size, &arena, &file, &err);
+	if (status == FSI_OK && !file.has_tokenizer)
+		status = fsi_fail(&err, FSI_UNSUPPORTED, "model file \"%s\" has no tokenizer", path);
+	if (status == FSI_OK)
+	{
+		HfExport	src = {
+			.model = &file.model, .tok = &file.tok, .spelling_idf = file.spelling_idf,
+			.card = file.card, .card_len = file.card_len,
+		};
+
+		status = hf_write_dir(dir, &src, &fsi_host_malloc, &err);
+	}
+	fsi_arena_free(&arena);
+	fsifile_unmap(map, size);
+	return status == FSI_OK ? 0 : failed(&err);
 }
 
 /* ---- Random weights ---- */
@@ -314,6 +346,8 @@ main(int argc, char **argv)
 		return examine(argv[2], false);
 	if (argc == 3 && strcmp(argv[1], "--verify") == 0)
 		return examine(argv[2], true);
+	if (argc == 4 && strcmp(argv[1], "--unpack") == 0)
+		return unpack(argv[2], argv[3]);
 	if (argc == 10 && strcmp(argv[1], "--random") == 0)
 		return pack_random(argv + 2);
 	if (argc == 3 && argv[1][0] != '-')

@@ -3,6 +3,7 @@
  *	  Token ids of texts, for checks against other tokenizers.
  *
  *	  fsi_tokens encode|plain|normalize|decode|skip DIRECTORY < texts
+ *	  fsi_tokens write DIRECTORY > tokenizer.json
  *
  * Texts on standard input are separated by NUL bytes.  Prints one line a text: ids (plain:
  * special tokens are text), or the normalised text, or decode(encode(text)) with special
@@ -74,6 +75,19 @@ show(const Tokenizer *tok, const char *mode, const char *text, size_t len, FsiAr
 	return FSI_OK;
 }
 
+static FsiStatus
+write_tokenizer(const Tokenizer *tok, FsiArena *arena, FsiError *err)
+{
+	FsiBytes	json,
+				config;
+
+	fsi_bytes_init(&json, arena);
+	fsi_bytes_init(&config, arena);
+	FSI_TRY(tok_write(tok, TOK_NONE, TOK_NONE, &json, &config, err));
+	fwrite(json.data, 1, json.len, stdout);
+	return FSI_OK;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -84,12 +98,14 @@ main(int argc, char **argv)
 	uint8_t    *blob;
 	size_t		blob_len,
 				len;
-	char	   *input;
+	char	   *input = NULL;
+	bool		write;
 	FsiStatus	status;
 
 	if (argc != 3)
 	{
-		fprintf(stderr, "usage: fsi_tokens encode|plain|normalize|decode|skip DIRECTORY < NUL-separated texts\n");
+		fprintf(stderr, "usage: fsi_tokens encode|plain|normalize|decode|skip DIRECTORY < NUL-separated texts\n"
+				"       fsi_tokens write DIRECTORY > tokenizer.json\n");
 		return 2;
 	}
 	fsi_arena_init(&arena, &fsi_host_malloc);
@@ -97,10 +113,12 @@ main(int argc, char **argv)
 	status = tok_build_dir(argv[2], 0, &arena, &blob, &blob_len, &err);
 	if (status == FSI_OK)
 		status = tok_open(blob, blob_len, &tok, &err);
-	input = read_input(&len);
-	if (input == NULL)
+	write = strcmp(argv[1], "write") == 0;
+	if (status == FSI_OK && write)
+		status = write_tokenizer(&tok, &arena, &err);
+	else if ((input = read_input(&len)) == NULL)
 		return 1;
-	for (size_t at = 0; status == FSI_OK && at < len;)
+	for (size_t at = 0; status == FSI_OK && !write && at < len;)
 	{
 		const char *end = memchr(input + at, '\0', len - at);
 		size_t		n = end != NULL ? (size_t) (end - input) - at : len - at;

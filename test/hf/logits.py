@@ -1,7 +1,8 @@
 """Random-weight GPT-2s of many shapes, saved by transformers, through both engines: equal logits.
 
 Prints TAP. FSI_TOOLS is the directory of fsi_logits. Each model is read from model.safetensors (save_pretrained) and
-from pytorch_model.bin in both of torch's container formats.
+from pytorch_model.bin in both of torch's container formats. Packed and written out again by us, transformers loads it
+and gives the logits that we give for what was written.
 """
 import os
 import subprocess
@@ -10,9 +11,10 @@ import tempfile
 
 import numpy as np
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-TOOL = os.path.join(os.environ.get("FSI_TOOLS", "build/tools"), "fsi_logits")
+TOOLS = os.environ.get("FSI_TOOLS", "build/tools")
+TOOL, PACK = f"{TOOLS}/fsi_logits", f"{TOOLS}/fsi_pack"
 TOLERANCE = 2e-4
 SHAPE = dict(n_layer=3, n_head=4, n_embd=64, n_positions=96, vocab_size=211, initializer_range=0.15,
              bos_token_id=1, eos_token_id=2)
@@ -71,6 +73,21 @@ def compare(what, got, want):
     ok(worst < TOLERANCE, f"{what}: within 2e-4 of transformers ({worst:.1e}, logits to {np.abs(want).max():.1f})")
 
 
+def written(what, d, batch, vocab):
+    """Pack a directory, write it out again, load that with transformers."""
+    with open(f"{d}/vocab.txt", "w") as f:
+        f.writelines(f"{t}\n" for t in ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [f"t{i}" for i in range(5, vocab)])
+    for command in ([PACK, d, f"{d}/packed.fsi"], [PACK, "--unpack", f"{d}/packed.fsi", f"{d}/written"]):
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+            return ok(False, f"{what}: not written")
+    model = GPT2LMHeadModel.from_pretrained(f"{d}/written").eval()
+    with torch.no_grad():
+        want = torch.cat([model(torch.tensor([ids])).logits[0] for ids in batch]).numpy()
+    compare(f"{what}, written by us", ours(f"{d}/written", batch, vocab), want)
+    tokenizer = AutoTokenizer.from_pretrained(f"{d}/written")
+    ok(tokenizer("t7 nothing t9")["input_ids"] == [2, 7, 1, 9, 3], f"{what}: its tokenizer puts the marks round a text")
+
+
 def agreement(got, want):
     """int8 against f32: share of positions with the same best token, mean KL."""
     p, q = (torch.log_softmax(torch.from_numpy(x.astype(np.float64)), -1) for x in (want, got))
@@ -93,6 +110,7 @@ def main():
             rounded = ours(d, batch, model.config.vocab_size, "int8")
             if rounded is not None:
                 print("# int8: best token the same in {:.1%}, mean KL {:.1e}".format(*agreement(rounded, want)))
+            written(name, d, batch, model.config.vocab_size)
             os.remove(weights)
             for kind, new in (("zip", True), ("legacy", False)):
                 torch.save(model.state_dict(), os.path.join(d, "pytorch_model.bin"), _use_new_zipfile_serialization=new)

@@ -7,6 +7,7 @@ characters of every script and category, words, runs of spaces, contractions, ma
 - WordPiece, cased and lower-cased: transformers' BertTokenizerFast and BertTokenizer;
 - byte-level BPE, plain and with NFKC + Lowercase + prefix space: GPT2TokenizerFast, GPT2Tokenizer (plain only, the
   slow one has no normaliser) and tokenizers.Tokenizer;
+- each of them once more as the tokenizer.json that we write from it (tokenizers.Tokenizer);
 on vocabularies trained here on half of the strings and, where FSI_SHARED has them, on the published one's and GPT-2's.
 
 Known differences, each because a side has other Unicode tables; the strings stay clear of exactly these:
@@ -147,6 +148,21 @@ def slow_is_fast(text, lower):
             and all(clean.count(s) == text.count(s) for s in SPECIAL_BERT))
 
 
+def check_written(report, tool, name, folder, texts):
+    """The tokenizer.json that we write from a folder's tokenizer gives the folder's ids, there and here."""
+    out = f"{folder}-written"
+    os.makedirs(out)
+    with open(f"{out}/tokenizer.json", "wb") as f:
+        subprocess.run([tool, "write", folder], stdout=f, check=True)
+    t = Tokenizer.from_file(f"{out}/tokenizer.json")
+    for mode, as_text in (("encode", False), ("plain", True)):
+        t.encode_special_tokens = as_text
+        want = ours(tool, mode, folder, texts)
+        got = [e.ids for e in t.encode_batch(texts, add_special_tokens=False)]
+        report.compare(f"{name}, written by us, tokenizers, {mode}", texts, got, want)
+        report.compare(f"{name}, written by us, {mode}", texts, ours(tool, mode, out, texts), want)
+
+
 def check_bert(report, tool, folder, texts, lower):
     from transformers import BertTokenizer, BertTokenizerFast
     name = f"WordPiece {'lower-cased' if lower else 'cased'} ({os.path.basename(folder)})"
@@ -160,6 +176,8 @@ def check_bert(report, tool, folder, texts, lower):
     fast.backend_tokenizer.encode_special_tokens = True
     want = [e.ids for e in fast.backend_tokenizer.encode_batch(texts, add_special_tokens=False)]
     report.compare(f"{name}, special tokens as text", texts, ours(tool, "plain", folder, texts), want)
+
+    check_written(report, tool, name, folder, texts)
 
     slow = BertTokenizer.from_pretrained(folder)
     composed = [t for t in (unicodedata.normalize("NFC", t) for t in texts) if slow_is_fast(t, lower)]
@@ -192,6 +210,7 @@ def check_bpe(report, tool, folder, texts):
     for mode, skip in (("decode", False), ("skip", True)):
         want = t.decode_batch([t.encode(x, add_special_tokens=False).ids for x in texts], skip_special_tokens=skip)
         report.compare(f"{name}, {mode}", texts, ours(tool, mode, folder, texts), escaped(want))
+    check_written(report, tool, name, folder, texts)
 
 
 def check_gpt2(report, tool, folder, texts):

@@ -148,3 +148,26 @@ SELECT fsi_drop_model('copy'), fsi_drop_model('tiny');
 BEGIN READ ONLY;
 SELECT fsi_import_model('tiny', :'tiny');
 ROLLBACK;
+
+-- a model can be written as a directory, which is read as the same model
+\setenv out :abs_builddir/exported
+\! rm -rf "$out" && mkdir "$out"
+\set out :abs_builddir /exported
+SELECT fsi_import_model('tiny', :'tiny') IS NOT NULL AS imported;
+SELECT fsi_export_model('tiny', :'out' || '/tiny'), fsi_export_model('default', :'out' || '/default');
+SELECT f FROM pg_ls_dir(:'out' || '/tiny') f ORDER BY f COLLATE "C";
+SELECT fsi_import_model('small-again', :'out' || '/default') = (SELECT sha256 FROM fsi_models WHERE is_default) AS same_identity;
+SELECT fsi_import_model('tiny-again', :'out' || '/tiny') IS NOT NULL AS imported;
+SELECT bool_and(fsi_tokens(txt, 'tiny') = fsi_tokens(txt, 'tiny-again')) AS same_tokens,
+	bool_and((SELECT array_agg(s) FROM fsi_scores(txt, ARRAY['refund', 'track order'], '{"model": "tiny"}') s)
+		= (SELECT array_agg(s) FROM fsi_scores(txt, ARRAY['refund', 'track order'], '{"model": "tiny-again"}') s)) AS same_scores
+FROM msg;
+CREATE FUNCTION pg_temp.export_fails(name text, path text, OUT code text, OUT message text)
+LANGUAGE sql AS $$SELECT code, message FROM pg_temp.fails(format('SELECT fsi_export_model(%L, %L)', name, path))$$;
+SELECT * FROM pg_temp.export_fails('tiny', :'out' || '/tiny');
+SELECT * FROM pg_temp.export_fails('tiny', :'out' || '/no/such');
+SELECT * FROM pg_temp.export_fails('tiny', 'relative/path');
+SELECT * FROM pg_temp.export_fails('nothing', :'out' || '/nothing');
+SELECT f FROM pg_ls_dir(:'out') f ORDER BY f COLLATE "C";
+SELECT fsi_drop_model('small-again'), fsi_drop_model('tiny-again'), fsi_drop_model('tiny');
+\! rm -rf "$out"

@@ -18,14 +18,17 @@ SELECT count(*) FROM _fsi_model_catalog;
 SELECT count(*) FROM _fsi_model_chunk;
 SELECT fsi_import_model('mine', :'tiny');
 SELECT fsi_import_model('mine', '/etc/passwd');
+SELECT fsi_export_model('default', '/tmp/mine');
 SELECT fsi_drop_model('small-1');
 SELECT _fsi_pin_shipped();
 SELECT _fsi_catalog_changed();
 RESET ROLE;
 -- EXECUTE alone is not the right to read files
-GRANT EXECUTE ON FUNCTION fsi_import_model(text, text), fsi_drop_model(text) TO regress_fsi_nobody;
+GRANT EXECUTE ON FUNCTION fsi_import_model(text, text), fsi_export_model(text, text), fsi_drop_model(text)
+	TO regress_fsi_nobody;
 SET ROLE regress_fsi_nobody;
 SELECT fsi_import_model('mine', :'tiny');
+SELECT fsi_export_model('default', '/tmp/mine');
 
 SET ROLE regress_fsi_reader;
 SELECT fsi_import_model('mine', :'tiny') IS NOT NULL AS imported;
@@ -66,5 +69,5 @@ RESET search_path;
 DROP SCHEMA trap CASCADE;
 DROP TABLE owned;
 DROP FUNCTION safe;
-REVOKE EXECUTE ON FUNCTION fsi_import_model(text, text), fsi_drop_model(text) FROM regress_fsi_nobody;
+REVOKE EXECUTE ON FUNCTION fsi_import_model(text, text), fsi_export_model(text, text), fsi_drop_model(text) FROM regress_fsi_nobody;
 DROP ROLE regress_fsi_nobody, regress_fsi_reader, regress_fsi_other;

@@ -1,0 +1,418 @@
+/*
+ * tokwrite.c
+ *	  A tokenizer's blob back into tokenizer.json, the format of Hugging Face's tokenizers library.
+ *
+ * What toksrc_tokenizer.c reads is written, in its order: building the blob again from these
+ * files gives a tokenizer of equal ids.  Of two vocabulary entries of one spelling (a vocab.txt
+ * may have them) only the later is written: the earlier was never given by the encoder.
+ */
+#include <string.h>
+
+#include "tokblob.h"
+
+typedef struct Writer
+{
+	const Tokenizer *tok;
+	const TokHeader *h;
+	FsiBytes   *out;
+	FsiError   *err;
+	bool		ok;				/* false: no memory */
+	bool		first;			/* of the list being written */
+} Writer;
+
+static void
+put(Writer *w, const char *s)
+{
+	w->ok = w->ok && fsi_json_text(w->out, s);
+}
+
+static void
+put_bool(Writer *w, const char *key, bool value)
+{
+	w->ok = w->ok && fsi_json_printf(w->out, "\"%s\":%s", key, value ? "true" : "false");
+}
+
+/* A comma before every member but a list's first. */
+static void
+next_member(Writer *w)
+{
+	put(w, w->first ? "\n  " : ",\n  ");
+	w->first = false;
+}
+
+static void
+put_token(Writer *w, int32_t id)
+{
+	size_t		len;
+	const char *s = tok_token(w->tok, id, &len);
+
+	w->ok = w->ok && fsi_json_string(w->out, s != NULL ? s : "", s != NULL ? len : 0);
+}
+
+/* Whether id has a spelling, and is the one that the spelling has. */
+static bool
+has_spelling(const Writer *w, int32_t id)
+{
+	size_t		len;
+	const char *s = tok_token(w->tok, id, &len);
+
+	return s != NULL && len > 0 && tok_lookup(w->tok, s, len) == id;
+}
+
+static FsiStatus
+check_spellings(const Writer *w)
+{
+	for (int32_t id = 0; id < w->tok->n_vocab; id++)
+	{
+		size_t		len;
+		const char *s = tok_token(w->tok, id, &len);
+
+		if (s != NULL && (text_utf8_valid(s, len) < len || memchr(s, '\0', len) != NULL))
+			return fsi_fail(w->err, FSI_UNSUPPORTED, "token %d of the tokenizer is no text", id);
+	}
+	return FSI_OK;
+}
+
+/* ---- Added tokens ---- */
+
+/* Whether an added token is looked for in the raw text; the others in what the normaliser leaves. */
+static bool
+is_raw(const Writer *w, int32_t id)
+{
+	const TokAdded *added = w->tok->tab[TOK_TAB_ADDED_RAW];
+
+	for (uint32_t i = 0; i < w->h->added[0].count; i++)
+		if (added[i].id == (uint32_t) id)
+			return true;
+	return false;
+}
+
+static void
+put_added(Writer *w)
+{
+	put(w, "\"added_tokens\":[");
+	w->first = true;
+	for (int32_t id = 0; id < w->tok->n_vocab && w->ok; id++)
+	{
+		uint8_t		flags = tok_flags(w->tok, id);
+
+		if (!(flags & TOK_ADDED) || !has_spelling(w, id))
+			continue;
+		next_member(w);
+		w->ok = w->ok && fsi_json_printf(w->out, "{\"id\":%d,\"content\":", id);
+		put_token(w, id);
+		put(w, ",\"single_word\":false,");
+		put_bool(w, "lstrip", flags & TOK_LSTRIP);
+		put(w, ",");
+		put_bool(w, "rstrip", flags & TOK_RSTRIP);
+		put(w, ",");
+		put_bool(w, "normalized", !is_raw(w, id));
+		put(w, ",");
+		put_bool(w, "special", flags & TOK_SPECIAL);
+		put(w, "}");
+	}
+	put(w, "],\n");
+}
+
+/* ---- Normaliser, pre-tokeniser, marks, decoder ---- */
+
+static const char *
+plain_step(int step)
+{
+	switch (step)
+	{
+		case TOK_STEP_NFC:
+			return "NFC";
+		case TOK_STEP_NFD:
+			return "NFD";
+		case TOK_STEP_NFKC:
+			return "NFKC";
+		case TOK_STEP_NFKD:
+			return "NFKD";
+		case TOK_STEP_LOWER:
+			return "Lowercase";
+		default:
+			return "StripAccents";
+	}
+}
+
+static void
+put_step(Writer *w, int step)
+{
+	put(w, "{\"type\":\"");
+	if ((step & TOK_STEP_KIND) != TOK_STEP_BERT)
+	{
+		put(w, plain_step(step));
+		put(w, "\"}");
+		return;
+	}
+	put(w, "BertNormalizer\",");
+	put_bool(w, "clean_text", step & TOK_BERT_CLEAN);
+	put(w, ",");
+	put_bool(w, "handle_chinese_chars", step & TOK_BERT_HAN);
+	put(w, ",");
+	put_bool(w, "strip_accents", step & TOK_BERT_ACCENTS);
+	put(w, ",");
+	put_bool(w, "lowercase", step & TOK_BERT_LOWER);
+	put(w, "}");
+}
+
+static void
+put_normalizer(Writer *w)
+{
+	put(w, "\"normalizer\":");
+	if (w->h->n_steps == 0)
+		put(w, "null");
+	else if (w->h->n_steps == 1)
+		put_step(w, w->h->steps[0]);
+	else
+	{
+		put(w, "{\"type\":\"Sequence\",\"normalizers\":[");
+		for (uint32_t i = 0; i < w->h->n_steps && i < TOK_MAX_STEPS; i++)
+		{
+			put(w, i > 0 ? "," : "");
+			put_step(w, w->h->steps[i]);
+		}
+		put(w, "]}");
+	}
+	put(w, ",\n");
+}
+
+static void
+put_pre_tokenizer(Writer *w)
+{
+	if (w->tok->kind == TOK_WORDPIECE)
+	{
+		put(w, "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\n");
+		return;
+	}
+	put(w, "\"pre_tokenizer\":{\"type\":\"ByteLevel\",");
+	put_bool(w, "add_prefix_space", w->h->flags & TOK_PREFIX_SPACE);
+	put(w, ",\"trim_offsets\":true,");
+	put_bool(w, "use_regex", !(w->h->flags & TOK_WHOLE_TEXT));
+	put(w, "},\n");
+}
+
+static void
+put_mark(Writer *w, int32_t id, int type_id)
+{
+	put(w, "{\"SpecialToken\":{\"id\":");
+	put_token(w, id);
+	w->ok = w->ok && fsi_json_printf(w->out, ",\"type_id\":%d}}", type_id);
+}
+
+static void
+put_mark_ids(Writer *w, int32_t id)
+{
+	put_token(w, id);
+	put(w, ":{\"id\":");
+	put_token(w, id);
+	w->ok = w->ok && fsi_json_printf(w->out, ",\"ids\":[%d],\"tokens\":[", id);
+	put_token(w, id);
+	put(w, "]}");
+}
+
+/* The marks around a text, and around a pair as BERT has it. */
+static void
+put_post_processor(Writer *w, int32_t first, int32_t last)
+{
+	put(w, "\"post_processor\":");
+	if (first == TOK_NONE || last == TOK_NONE)
+	{
+		put(w, w->tok->kind == TOK_BPE ?
+			"{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":false,\"use_regex\":true},\n" : "null,\n");
+		return;
+	}
+	put(w, "{\"type\":\"TemplateProcessing\",\"single\":[");
+	put_mark(w, first, 0);
+	put(w, ",{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},");
+	put_mark(w, last, 0);
+	put(w, "],\"pair\":[");
+	put_mark(w, first, 0);
+	put(w, ",{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},");
+	put_mark(w, last, 0);
+	put(w, ",{\"Sequence\":{\"id\":\"B\",\"type_id\":1}},");
+	put_mark(w, last, 1);
+	put(w, "],\"special_tokens\":{");
+	put_mark_ids(w, first);
+	if (last != first)
+	{
+		put(w, ",");
+		put_mark_ids(w, last);
+	}
+	put(w, "}},\n");
+}
+
+static void
+put_decoder(Writer *w)
+{
+	if (w->tok->kind == TOK_BPE)
+		put(w, "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":true},\n");
+	else
+	{
+		put(w, "\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"" TOK_PREFIX "\",");
+		put_bool(w, "cleanup", w->h->flags & TOK_CLEANUP);
+		put(w, "},\n");
+	}
+}
+
+/* ---- Model ---- */
+
+static void
+put_vocab(Writer *w)
+{
+	put(w, "\"vocab\":{");
+	w->first = true;
+	for (int32_t id = 0; id < w->tok->n_vocab && w->ok; id++)
+	{
+		if (!(tok_flags(w->tok, id) & TOK_IN_MODEL) || !has_spelling(w, id))
+			continue;
+		next_member(w);
+		put_token(w, id);
+		w->ok = w->ok && fsi_json_printf(w->out, ":%d", id);
+	}
+	put(w, "}");
+}
+
+static bool
+id_is_known(const Writer *w, uint32_t id)
+{
+	return id < (uint32_t) w->tok->n_vocab;
+}
+
+/* Merges in rank order; a rank that a later merge of the same pair took over is left out. */
+static FsiStatus
+put_merges(Writer *w)
+{
+	const TokMerge *table = w->tok->tab[TOK_TAB_MERGES];
+	FsiArena	scratch;
+	const TokMerge **by_rank;
+
+	fsi_arena_init(&scratch, w->out->arena->host);
+	by_rank = fsi_arena_zero(&scratch, (size_t) w->h->n_merges + 1, sizeof(TokMerge *));
+	if (by_rank == NULL)
+		return fsi_nomem(w->err, w->h->n_merges * sizeof(TokMerge *));
+	for (uint32_t i = 0; i < w->h->merge_cap; i++)
+		if (table[i].left != UINT32_MAX && table[i].rank < w->h->n_merges)
+			by_rank[table[i].rank] = &table[i];
+	put(w, ",\"merges\":[");
+	w->first = true;
+	for (uint32_t rank = 0; rank < w->h->n_merges && w->ok; rank++)
+	{
+		const TokMerge *m = by_rank[rank];
+
+		if (m == NULL || !id_is_known(w, m->left) || !id_is_known(w, m->right))
+			continue;
+		next_member(w);
+		put(w, "[");
+		put_token(w, (int32_t) m->left);
+		put(w, ",");
+		put_token(w, (int32_t) m->right);
+		put(w, "]");
+	}
+	put(w, "]");
+	fsi_arena_free(&scratch);
+	return FSI_OK;
+}
+
+/* The token that stands for bytes without one of their own, or TOK_NONE. */
+static int32_t
+byte_unknown(const Writer *w)
+{
+	for (int byte = 0; byte < 256; byte++)
+	{
+		int32_t		id = w->h->byte_id[byte];
+
+		if (id != TOK_NONE && id == w->h->unk)
+			return id;
+	}
+	return TOK_NONE;
+}
+
+static void
+put_unknown(Writer *w, int32_t id)
+{
+	put(w, "\"unk_token\":");
+	if (id == TOK_NONE)
+		put(w, "null");
+	else
+		put_token(w, id);
+	put(w, ",");
+}
+
+static FsiStatus
+put_model(Writer *w)
+{
+	if (w->tok->kind == TOK_WORDPIECE)
+	{
+		put(w, "\"model\":{\"type\":\"WordPiece\",");
+		put_unknown(w, w->tok->unk);
+		put(w, "\"continuing_subword_prefix\":\"" TOK_PREFIX "\",");
+		w->ok = w->ok && fsi_json_printf(w->out, "\"max_input_chars_per_word\":%u,", w->h->max_word_chars);
+		put_vocab(w);
+	}
+	else
+	{
+		put(w, "\"model\":{\"type\":\"BPE\",\"dropout\":null,");
+		put_unknown(w, byte_unknown(w));
+		put(w, "\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":false,"
+			"\"byte_fallback\":false,");
+		put_vocab(w);
+		FSI_TRY(put_merges(w));
+	}
+	put(w, "}");
+	return FSI_OK;
+}
+
+/* ---- tokenizer_config.json ---- */
+
+static void
+put_role(Writer *w, const char *key, int32_t id)
+{
+	if (id == TOK_NONE)
+		return;
+	put(w, ",\n \"");
+	put(w, key);
+	put(w, "\":");
+	put_token(w, id);
+}
+
+static void
+put_config(Writer *w)
+{
+	const Tokenizer *tok = w->tok;
+
+	put(w, "\"tokenizer_class\":\"PreTrainedTokenizerFast\",\n ");
+	put_bool(w, "clean_up_tokenization_spaces", w->h->flags & TOK_CLEANUP);
+	if (tok->kind == TOK_BPE)
+	{
+		put(w, ",\n ");
+		put_bool(w, "add_prefix_space", w->h->flags & TOK_PREFIX_SPACE);
+	}
+	put_role(w, "bos_token", tok->bos);
+	put_role(w, "eos_token", tok->eos);
+	put_role(w, "pad_token", tok->pad);
+	put_role(w, "unk_token", tok->unk);
+	put_role(w, "cls_token", tok->cls);
+	put_role(w, "sep_token", tok->sep);
+	put_role(w, "mask_token", tok->mask);
+}
+
+FsiStatus
+tok_write(const Tokenizer *tok, int32_t first, int32_t last, FsiBytes *tokenizer_json, FsiBytes *config, FsiError *err)
+{
+	Writer		w = {.tok = tok, .h = tok_header(tok), .out = tokenizer_json, .err = err, .ok = true};
+
+	FSI_TRY(check_spellings(&w));
+	put(&w, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n");
+	put_added(&w);
+	put_normalizer(&w);
+	put_pre_tokenizer(&w);
+	put_post_processor(&w, first, last);
+	put_decoder(&w);
+	FSI_TRY(put_model(&w));
+	put(&w, "}\n");
+	w.out = config;
+	put_config(&w);
+	return w.ok ? FSI_OK : fsi_nomem(err, tokenizer_json->len);
+}

@@ -1,0 +1,182 @@
+/*
+ * test_format_write.c
+ *	  A model written as a Hugging Face directory is read back the same; nothing is left of one that fails.
+ */
+#include "format_help.h"
+
+#include <unistd.h>
+
+static HfModel first,
+			again;
+
+static FsiStatus
+read_dir(const char *dir, HfModel *out)
+{
+	return hf_read_dir(dir, true, &arena, out, &err);
+}
+
+static FsiStatus
+write_model(const char *dir, const HfModel *m, const FsiHost *host)
+{
+	Tokenizer	tok;
+	HfExport	src = {.model = &m->model, .tok = &tok, .spelling_idf = m->spelling_idf, .card = m->card, .card_len = m->card_len};
+
+	FSI_TRY(tok_open(m->tokenizer, m->tokenizer_len, &tok, &err));
+	return hf_write_dir(dir, &src, host, &err);
+}
+
+static bool
+same_matrix(const KernMatrix *a, const KernMatrix *b)
+{
+	return a->k == b->k && a->n == b->n && a->transposed == b->transposed &&
+		memcmp(a->w, b->w, sizeof(float) * (size_t) a->k * (size_t) a->n) == 0;
+}
+
+static bool
+same_floats(const float *a, const float *b, size_t n)
+{
+	return memcmp(a, b, n * sizeof(float)) == 0;
+}
+
+/* Weights and configuration; eos_token_id may name the token that ends answers, so begin and end are compared. */
+static bool
+same_model(const Gpt2Model *a, const Gpt2Model *b)
+{
+	bool		same = memcmp(&a->cfg, &b->cfg, sizeof(a->cfg)) == 0 && same_matrix(&a->wte, &b->wte) &&
+		same_matrix(&a->head, &b->head) && same_floats(a->wpe, b->wpe, 96) &&
+		same_floats(a->lnf_gain, b->lnf_gain, 8) && same_floats(a->lnf_bias, b->lnf_bias, 8);
+
+	for (int i = 0; same && i < a->cfg.n_layer; i++)
+	{
+		const Gpt2Layer *x = &a->layers[i],
+				   *y = &b->layers[i];
+
+		same = same_matrix(&x->qkv, &y->qkv) && same_matrix(&x->proj, &y->proj) && same_matrix(&x->fc, &y->fc) &&
+			same_matrix(&x->out, &y->out) && same_floats(x->qkv_bias, y->qkv_bias, 24) &&
+			same_floats(x->proj_bias, y->proj_bias, 8) && same_floats(x->fc_bias, y->fc_bias, 32) &&
+			same_floats(x->out_bias, y->out_bias, 8) && same_floats(x->ln1_gain, y->ln1_gain, 8) &&
+			same_floats(x->ln1_bias, y->ln1_bias, 8) && same_floats(x->ln2_gain, y->ln2_gain, 8) &&
+			same_floats(x->ln2_bias, y->ln2_bias, 8);
+	}
+	if (same && a->cfg.layout == GPT2_SEGMENTS)
+		same = same_floats(a->readout_q, b->readout_q, 64) && same_floats(a->readout_k, b->readout_k, 64) &&
+			memcmp(&a->pointing, &b->pointing, sizeof(a->pointing)) == 0;
+	return same;
+}
+
+static void
+round_trip(const char *name, TinyModel m, const char *more)
+{
+	char		out[64];
+
+	m.vocab = 30;
+	m.prefix = "transformer.";
+	snprintf(out, sizeof(out), "%s-out", name);
+	ok(fine(read_dir(tiny_dir(name, &m, more, true), &first)) &&
+	   fine(write_model(temp_path(out), &first, &fsi_host_malloc)) && fine(read_dir(temp_path(out), &again)) &&
+	   same_model(&first.model, &again.model) && first.tokenizer_len == again.tokenizer_len,
+	   "%s: read, written, read", name);
+}
+
+#define READOUT \
+	", \"bos_token_id\": 2, \"eos_token_id\": 3, \"fsi\": {\"layout\": \"segments\", \"name\": \"a\\\"b\", \"card\": {\"x\": [1]}, " \
+	"\"readout\": {\"spelling_weight\": 0.1, \"description_weight\": 1, \"example_sharpness\": 4, \"name_share\": 0.3, " \
+	"\"name_scale\": 10.693, \"name_bias\": -4.054, \"both_scale\": 1e-9, \"both_bias\": -4.923, " \
+	"\"example_scale\": 6.996, \"example_bias\": -3.5600000000000005, \"other_logit\": 0}}"
+
+static void
+test_round_trips(void)
+{
+	round_trip("plain", (TinyModel) {0}, "");
+	round_trip("arithmetic", (TinyModel) {0}, ", \"activation_function\": \"relu\", \"layer_norm_epsilon\": 1e-6, "
+			   "\"scale_attn_weights\": false, \"scale_attn_by_inverse_layer_idx\": true");
+	round_trip("gelu", (TinyModel) {0}, ", \"activation_function\": \"gelu\"");
+	round_trip("untied", (TinyModel) {.with_head = true}, ", \"tie_word_embeddings\": false");
+	ok(!again.model.cfg.tied, "the head is its own");
+	round_trip("segments", (TinyModel) {.with_readout = true}, READOUT);
+	ok(same_floats(first.spelling_idf, again.spelling_idf, SPELL_BUCKETS), "the idf");
+	ok(first.card_len == again.card_len && memcmp(first.card, again.card, first.card_len) == 0, "name and card: %s",
+	   again.card);
+}
+
+/* A packed model, written and packed again, is the same file. */
+static void
+test_packed(void)
+{
+	TinyModel	m = {.vocab = 30, .prefix = "", .with_readout = true};
+	uint8_t		id[2][FSI_SHA256_BYTES];
+	void	   *map;
+	size_t		size;
+	FsiFile		file;
+	bool		good;
+
+	good = fine(read_dir(tiny_dir("packed", &m, READOUT, true), &first)) &&
+		fine(fsifile_write(temp_path("one.fsi"), &first, &fsi_host_malloc, id[0], &err)) &&
+		fine(fsifile_map(temp_path("one.fsi"), &map, &size, &err)) &&
+		fine(fsifile_open(map, size, &arena, &file, &err));
+	if (good)
+	{
+		HfExport	src = {.model = &file.model, .tok = &file.tok, .spelling_idf = file.spelling_idf,
+			.card = file.card, .card_len = file.card_len};
+
+		good = fine(hf_write_dir(temp_path("packed-out"), &src, &fsi_host_malloc, &err)) &&
+			fine(read_dir(temp_path("packed-out"), &again)) &&
+			fine(fsifile_write(temp_path("two.fsi"), &again, &fsi_host_malloc, id[1], &err));
+		fsifile_unmap(map, size);
+	}
+	ok(good && memcmp(id[0], id[1], FSI_SHA256_BYTES) == 0, "packed, written, packed: the same identity");
+}
+
+static int	stop_after;
+
+static bool
+stop(void *ctx)
+{
+	(void) ctx;
+	return stop_after-- <= 0;
+}
+
+static bool
+is_there(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+static void
+test_failures(void)
+{
+	TinyModel	m = {.vocab = 30, .prefix = "", .with_readout = true};
+	FsiHost		host = fsi_host_malloc;
+	char		temp[1100];
+	const char *dir = temp_path("failed");
+
+	snprintf(temp, sizeof(temp), "%s.tmp-%ld", dir, (long) getpid());
+	ok(fine(read_dir(tiny_dir("source", &m, READOUT, true), &first)), "a model");
+	ok(refused(write_model(temp_path("source"), &first, &fsi_host_malloc), FSI_IO, "File exists") && err.sys_errno == EEXIST,
+	   "a directory that is there");
+	ok(refused(write_model(temp_path("no/where"), &first, &fsi_host_malloc), FSI_MISSING, "No such file"), "no parent");
+	first.spelling_idf = NULL;
+	ok(refused(write_model(dir, &first, &fsi_host_malloc), FSI_INVALID, "idf"), "a segments model without idf");
+
+	/* large enough for the writer to ask whether it should stop */
+	host.should_stop = stop;
+	stop_after = 0;
+	m = (TinyModel) {.vocab = 40000, .prefix = ""};
+	ok(fine(read_dir(tiny_dir("large", &m, "", true), &first)) &&
+	   refused(write_model(dir, &first, &host), FSI_CANCELLED, "cancelled"), "cancelled");
+	ok(!is_there(dir) && !is_there(temp), "nothing is left");
+	ok(fine(write_model(dir, &first, &fsi_host_malloc)) && is_there(dir) && !is_there(temp), "and it can be written");
+}
+
+int
+main(void)
+{
+	help_start();
+	test_round_trips();
+	test_packed();
+	test_failures();
+	help_end();
+	return tap_done();
+}

@@ -1,0 +1,136 @@
+/*
+ * test_text_write.c
+ *	  tokenizer.json written from a tokenizer gives that tokenizer again.
+ */
+#include "text_bpe.h"
+
+static const char *const texts[] = {
+	"", " ", "the refund", " the  refunding", "Refund THE", "pq qp", "xyz", "退款 é E\xCC\x81 ﬁ ½", "<|bos|> a <|eos|>  <|pad|> b",
+	"  <|bos|>x<|pad|>   y", "a\tb\nc", "[CLS] re ##fund [MASK]", "naïve Àé", "un known",
+};
+
+/* Do both give the ids of every text, with special tokens and without? */
+static bool
+same_tokens(const Tokenizer *a, const Tokenizer *b)
+{
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		for (int plain = 0; plain < 2; plain++)
+		{
+			FsiStatus	(*encode) (const Tokenizer *, const char *, size_t, FsiArena *, TokIds *, FsiError *) =
+				plain ? tok_encode_plain : tok_encode;
+			TokIds		x,
+						y;
+
+			if (encode(a, texts[i], strlen(texts[i]), &arena, &x, &err) != FSI_OK ||
+				encode(b, texts[i], strlen(texts[i]), &arena, &y, &err) != FSI_OK)
+				return false;
+			if (x.n != y.n || (x.n > 0 && memcmp(x.ids, y.ids, x.n * sizeof(int32_t)) != 0))
+			{
+				diag("other ids for \"%s\"%s", texts[i], plain ? ", plain" : "");
+				return false;
+			}
+		}
+	return true;
+}
+
+/* Write tok and read it again. */
+static FsiStatus
+rewrite(const Tokenizer *tok, int32_t first, int32_t last, Tokenizer *again)
+{
+	char	   *dir = temp_dir();
+	FsiBytes	json,
+				config;
+	FsiStatus	status;
+
+	fsi_bytes_init(&json, &arena);
+	fsi_bytes_init(&config, &arena);
+	status = tok_write(tok, first, last, &json, &config, &err);
+	if (status == FSI_OK)
+	{
+		put_bytes(dir, "tokenizer.json", json.data, json.len);
+		fsi_bytes_append(&config, "}", 1);
+		fsi_bytes_init(&json, &arena);
+		fsi_bytes_append(&json, "{", 1);
+		fsi_bytes_append(&json, config.data, config.len);
+		put_bytes(dir, "tokenizer_config.json", json.data, json.len);
+		status = build_open(dir, 0, again);
+	}
+	drop_dir(dir);
+	return status;
+}
+
+static void
+check(const char *what, const Tokenizer *tok)
+{
+	Tokenizer	again;
+
+	ok(rewrite(tok, TOK_NONE, TOK_NONE, &again) == FSI_OK && again.kind == tok->kind && again.n_vocab == tok->n_vocab &&
+	   again.bos == tok->bos && again.eos == tok->eos && again.pad == tok->pad && again.unk == tok->unk &&
+	   again.cls == tok->cls && again.sep == tok->sep && again.mask == tok->mask, "%s: kind, size and roles", what);
+	ok(same_tokens(tok, &again), "%s: ids", what);
+}
+
+static void
+test_bpe(void)
+{
+	static const struct
+	{
+		const char *what,
+				   *normalizer,
+				   *pre_tokenizer,
+				   *model;
+	}			cases[] = {
+		{"plain", "null", BYTE_LEVEL, ""},
+		{"NFKC, lower case, prefix space",
+		 "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFKC\"}, {\"type\": \"Lowercase\"}]}", BYTE_LEVEL_SPACE, ""},
+		{"NFD without accents",
+		 "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFD\"}, {\"type\": \"StripAccents\"}]}", BYTE_LEVEL, ""},
+		{"NFC", "{\"type\": \"NFC\"}", BYTE_LEVEL, ""},
+		{"NFKD", "{\"type\": \"NFKD\"}", BYTE_LEVEL, ""},
+		{"whole texts", "null",
+		 "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": false}", ""},
+		{"an unknown token", "null", BYTE_LEVEL, ", \"unk_token\": \"<|eos|>\""},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		Tokenizer	tok;
+
+		ok(build_bpe(cases[i].normalizer, cases[i].pre_tokenizer, cases[i].model, &tok) == FSI_OK, "%s", cases[i].what);
+		check(cases[i].what, &tok);
+	}
+}
+
+static void
+test_wordpiece(void)
+{
+	static const char *const configs[] = {
+		"{}", "{\"do_lower_case\": false}", "{\"do_lower_case\": true, \"strip_accents\": false}",
+		"{\"tokenize_chinese_chars\": false, \"do_lower_case\": false}",
+	};
+
+	for (size_t i = 0; i < sizeof(configs) / sizeof(configs[0]); i++)
+	{
+		char	   *dir = temp_dir();
+		Tokenizer	tok,
+					again;
+
+		put_text(dir, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nre\n##fund\nthe\na\nb\n退\n款\n##款\nnaive\nnaïve\n");
+		put_text(dir, "tokenizer_config.json", configs[i]);
+		ok(build_open(dir, 0, &tok) == FSI_OK, "WordPiece with %s", configs[i]);
+		drop_dir(dir);
+		check(configs[i], &tok);
+		ok(rewrite(&tok, tok.cls, tok.sep, &again) == FSI_OK && again.cls == 2 && again.sep == 3 && same_tokens(&tok, &again),
+		   "with marks round a text");
+	}
+}
+
+int
+main(void)
+{
+	fsi_arena_init(&arena, &fsi_host_malloc);
+	test_bpe();
+	test_wordpiece();
+	fsi_arena_free(&arena);
+	return tap_done();
+}
