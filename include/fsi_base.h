@@ -72,6 +72,9 @@ fsi_should_stop(const FsiHost *host)
 	return host->should_stop != NULL && host->should_stop(host->ctx);
 }
 
+/* memcpy() of any length, with questions whether to stop (FSI_CANCELLED). */
+extern FsiStatus fsi_copy(const FsiHost *host, void *to, const void *from, size_t n, FsiError *err);
+
 /* ---- Arena: bump allocation in blocks, freed all at once or back to a mark. ---- */
 
 typedef struct FsiArenaBlock FsiArenaBlock;
@@ -110,6 +113,8 @@ typedef struct FsiBytes
 
 extern void fsi_bytes_init(FsiBytes *b, FsiArena *arena);
 extern bool fsi_bytes_reserve(FsiBytes *b, size_t more);	/* false: no memory */
+/* As fsi_bytes_reserve() for a buffer of any length: moving it asks whether to stop. */
+extern FsiStatus fsi_bytes_grow(FsiBytes *b, size_t more, FsiError *err);
 extern bool fsi_bytes_append(FsiBytes *b, const void *data, size_t n);
 extern bool fsi_bytes_align(FsiBytes *b, size_t alignment);	/* zero fill */
 

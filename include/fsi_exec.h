@@ -17,6 +17,8 @@
 
 #include "postgres.h"
 
+#include "utils/array.h"
+
 #include "fsi_compat.h"
 #include "fsi_engine.h"
 #include "fsi_host.h"
@@ -106,7 +108,7 @@ extern void exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *m
 /* Unit vector of a text, [n_embd], in the current memory context. */
 extern float *exec_embed(const StoreModel *model, ExecSlot *slot, HostText message);
 /* Ids of a text with the tokens that the model puts around it. */
-extern TokIds exec_tokens(const StoreModel *model, HostText message, FsiArena *arena);
+extern ArrayType *exec_tokens(const StoreModel *model, HostText message);
 extern text *exec_generate(const StoreModel *model, const char *name, HostText prompt, const SampleOptions *options);
 /* What the model sees, as text. */
 extern text *exec_prompt_text(const ExecQuestion *question, HostText message);

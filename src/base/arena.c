@@ -13,6 +13,7 @@
 #define ARENA_ALIGN ((size_t) 64)		/* a zmm register, a cache line */
 #define ARENA_FIRST ((size_t) 8 * 1024)
 #define ARENA_LARGEST ((size_t) 1024 * 1024)
+#define COPY_BYTES ((size_t) 1024 * 1024)	/* into fresh pages: some milliseconds */
 
 struct FsiArenaBlock
 {
@@ -168,6 +169,18 @@ fsi_arena_free(FsiArena *arena)
 	fsi_arena_release(arena, bottom);
 }
 
+FsiStatus
+fsi_copy(const FsiHost *host, void *to, const void *from, size_t n, FsiError *err)
+{
+	for (size_t at = 0; at < n; at += COPY_BYTES)
+	{
+		if (at > 0 && fsi_should_stop(host))
+			return fsi_fail(err, FSI_CANCELLED, "cancelled while copying");
+		memcpy((char *) to + at, (const char *) from + at, n - at < COPY_BYTES ? n - at : COPY_BYTES);
+	}
+	return FSI_OK;
+}
+
 /* ---- Bytes ---- */
 
 void
@@ -179,30 +192,57 @@ fsi_bytes_init(FsiBytes *b, FsiArena *arena)
 	b->cap = 0;
 }
 
-bool
-fsi_bytes_reserve(FsiBytes *b, size_t more)
+/* A larger buffer for more bytes, *data NULL where the old one has room; false: no memory. */
+static bool
+larger_buffer(FsiBytes *b, size_t more, uint8_t **data, size_t *cap)
 {
-	size_t		need,
-				cap;
-	uint8_t    *data;
+	size_t		need;
 
+	*data = NULL;
 	if (__builtin_add_overflow(b->len, more, &need))
 		return false;
 	if (need <= b->cap)
 		return true;
-	cap = b->cap > SIZE_MAX / 2 ? need : b->cap * 2;
-	if (cap < need)
-		cap = need;
-	if (cap < 256)
-		cap = 256;
-	data = fsi_arena_alloc(b->arena, cap);
-	if (data == NULL)
+	*cap = b->cap > SIZE_MAX / 2 ? need : b->cap * 2;
+	if (*cap < need)
+		*cap = need;
+	if (*cap < 256)
+		*cap = 256;
+	*data = fsi_arena_alloc(b->arena, *cap);
+	return *data != NULL;
+}
+
+bool
+fsi_bytes_reserve(FsiBytes *b, size_t more)
+{
+	uint8_t    *data;
+	size_t		cap;
+
+	if (!larger_buffer(b, more, &data, &cap))
 		return false;
+	if (data == NULL)
+		return true;
 	if (b->len > 0)
 		memcpy(data, b->data, b->len);
 	b->data = data;
 	b->cap = cap;
 	return true;
+}
+
+FsiStatus
+fsi_bytes_grow(FsiBytes *b, size_t more, FsiError *err)
+{
+	uint8_t    *data;
+	size_t		cap;
+
+	if (!larger_buffer(b, more, &data, &cap))
+		return fsi_nomem(err, more);
+	if (data == NULL)
+		return FSI_OK;
+	FSI_TRY(fsi_copy(b->arena->host, data, b->data, b->len, err));
+	b->data = data;
+	b->cap = cap;
+	return FSI_OK;
 }
 
 bool

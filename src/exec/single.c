@@ -4,8 +4,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "exec.h"
 
@@ -42,24 +45,52 @@ exec_embed(const StoreModel *model, ExecSlot *slot, HostText message)
 	return z;
 }
 
-TokIds
-exec_tokens(const StoreModel *model, HostText message, FsiArena *arena)
+/* Room for n int4s; not construct_array(), which would want each as a Datum and cannot be cancelled. */
+static ArrayType *
+new_array(size_t n)
+{
+	ArrayType  *array;
+	size_t		bytes = ARR_OVERHEAD_NONULLS(1) + sizeof(int32) * n;
+
+	if (n == 0)
+		return construct_empty_array(INT4OID);
+	array = palloc(bytes);
+	memset(array, 0, ARR_OVERHEAD_NONULLS(1));
+	SET_VARSIZE(array, bytes);
+	array->ndim = 1;
+	array->elemtype = INT4OID;
+	ARR_DIMS(array)[0] = (int) n;
+	ARR_LBOUND(array)[0] = 1;
+	return array;
+}
+
+ArrayType *
+exec_tokens(const StoreModel *model, HostText message)
 {
 	FsiError	err = {0};
+	ExecCall	call;
 	const Gpt2Config *cfg = &model->file.model.cfg;
 	int32_t		last = cfg->layout == GPT2_PROMPT ? cfg->end_prompt : cfg->end;
 	TokIds		plain;
-	TokIds		out;
+	ArrayType  *out;
+	int32	   *ids;
+	size_t		n;
 
-	HOST_TRY(tok_encode_plain(&model->file.tok, message.s, message.len, arena, &plain, &err));
-	out.ids = host_array(arena, plain.n + 2, sizeof(int32_t));
-	out.n = 0;
+	exec_call_begin(&call);
+	HOST_TRY(tok_encode_plain(&model->file.tok, message.s, message.len, &call.arena, &plain, &err));
+	n = plain.n + (cfg->begin != TOK_NONE) + (last != TOK_NONE);
+	if (n > (MaxAllocSize - ARR_OVERHEAD_NONULLS(1)) / sizeof(int32))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%zu tokens are too many for an array", n)));
+	out = new_array(n);
+	ids = (int32 *) ARR_DATA_PTR(out);
 	if (cfg->begin != TOK_NONE)
-		out.ids[out.n++] = cfg->begin;
-	memcpy(out.ids + out.n, plain.ids, sizeof(int32_t) * plain.n);
-	out.n += plain.n;
+		*ids++ = cfg->begin;
+	HOST_TRY(fsi_copy(&call.host, ids, plain.ids, sizeof(int32) * plain.n, &err));
 	if (last != TOK_NONE)
-		out.ids[out.n++] = last;
+		ids[plain.n] = last;
+	exec_call_end(&call);
 	return out;
 }
 

@@ -47,19 +47,8 @@ Datum
 fsi_tokens(PG_FUNCTION_ARGS)
 {
 	const StoreModel *model = named_model(fcinfo);
-	HostText	message = host_utf8_text(PG_GETARG_TEXT_PP(0));
-	FsiHost		host;
-	FsiArena	arena;
-	TokIds		ids;
-	Datum	   *values;
 
-	host_init(&host, CurrentMemoryContext);
-	fsi_arena_init(&arena, &host);
-	ids = exec_tokens(model, message, &arena);
-	values = host_array(&arena, ids.n, sizeof(Datum));
-	for (size_t i = 0; i < ids.n; i++)
-		values[i] = Int32GetDatum(ids.ids[i]);
-	PG_RETURN_ARRAYTYPE_P(construct_array(values, (int) ids.n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+	PG_RETURN_ARRAYTYPE_P(exec_tokens(model, host_utf8_text(PG_GETARG_TEXT_PP(0))));
 }
 
 Datum

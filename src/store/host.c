@@ -6,6 +6,7 @@
 
 #include "catalog/namespace.h"
 #include "common/string.h"
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -18,6 +19,7 @@
 /* The lower floor wants 16-aligned memory, a memory context gives 8: keep the chunk's address before the block. */
 #define HOST_ALIGN 16
 #define EXCERPT_BYTES 60
+#define PIECE_BYTES ((size_t) 64 * 1024)	/* of a text, between two looks at interrupts */
 
 static void *
 host_alloc(void *ctx, size_t bytes)
@@ -149,6 +151,63 @@ host_report(const FsiError *err)
 			 err->hint[0] ? errhint("%s", message_text(err->hint)) : 0));
 }
 
+/* SQL_ASCII has let anything in. */
+static void
+check_utf8(const char *s, size_t len)
+{
+	for (size_t at = 0; at < len;)
+	{
+		size_t		n = Min(len - at, PIECE_BYTES);
+		size_t		valid = text_utf8_valid(s + at, n);
+
+		/* Only a character that the piece's end has cut may be read again. */
+		if (valid == 0 || (valid < n && n == len - at))
+			ereport(ERROR,
+					(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+					 errmsg("invalid byte sequence for encoding \"UTF8\" at byte %zu: 0x%02x",
+							at + valid, (unsigned char) s[at + valid]),
+					 errdetail("The database's encoding is SQL_ASCII, so the text must be UTF-8."),
+					 errhint("Convert it, for example with convert_from(bytes, 'LATIN1').")));
+		at += valid;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * Convert in pieces, so that a long text can be cancelled.  The conversion proper takes a cut character at a
+ * piece's end for an error: leave it to the next piece, and raise errors where there is no progress.
+ */
+static char *
+convert(const char *s, size_t len, int from, int to, size_t *out_len)
+{
+	Oid			proc = FindDefaultConversionProc(from, to);
+	StringInfoData out;
+	int			room = (int) (Min(len + 1, PIECE_BYTES) * MAX_CONVERSION_GROWTH + 1);
+	unsigned char *piece = palloc(room);
+
+	if (!OidIsValid(proc))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("default conversion function for encoding \"%s\" to \"%s\" does not exist",
+						pg_encoding_to_char(from), pg_encoding_to_char(to))));
+	initStringInfo(&out);
+	for (size_t at = 0; at < len;)
+	{
+		unsigned char *next = (unsigned char *) s + at;
+		int			n = (int) Min(len - at, PIECE_BYTES - 1);
+		int			done = pg_do_encoding_conversion_buf(proc, from, to, next, n, piece, room, true);
+
+		if (done <= 0)
+			done = pg_do_encoding_conversion_buf(proc, from, to, next, n, piece, room, false);
+		appendStringInfoString(&out, (char *) piece);
+		at += done;
+		CHECK_FOR_INTERRUPTS();
+	}
+	pfree(piece);
+	*out_len = out.len;
+	return out.data;
+}
+
 HostText
 host_utf8(const char *s, size_t len)
 {
@@ -157,21 +216,9 @@ host_utf8(const char *s, size_t len)
 	if (GetDatabaseEncoding() == PG_UTF8)
 		return out;
 	if (GetDatabaseEncoding() == PG_SQL_ASCII)
-	{
-		size_t		bad = text_utf8_valid(s, len);
-
-		if (bad < len)
-			ereport(ERROR,
-					(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-					 errmsg("invalid byte sequence for encoding \"UTF8\" at byte %zu: 0x%02x",
-							bad, (unsigned char) s[bad]),
-					 errdetail("The database's encoding is SQL_ASCII, so the text must be UTF-8."),
-					 errhint("Convert it, for example with convert_from(bytes, 'LATIN1').")));
-		return out;
-	}
-	out.s = pg_server_to_any(s, (int) len, PG_UTF8);
-	if (out.s != s)
-		out.len = strlen(out.s);
+		check_utf8(s, len);
+	else
+		out.s = convert(s, len, GetDatabaseEncoding(), PG_UTF8, &out.len);
 	return out;
 }
 
@@ -181,17 +228,34 @@ host_utf8_text(const text *t)
 	return host_utf8(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 }
 
+/* What a text must be besides: a model may say the character U+0000. */
+static void
+verify_utf8(const char *s, size_t len)
+{
+	for (size_t at = 0; at < len;)
+	{
+		int			n = (int) Min(len - at, PIECE_BYTES);
+		int			valid = pg_encoding_verifymbstr(PG_UTF8, s + at, n);
+
+		if (valid == 0 || (valid < n && (size_t) n == len - at))
+			report_invalid_encoding(PG_UTF8, s + at + valid, (int) Min(len - at - valid, PIECE_BYTES));
+		at += valid;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 text *
 host_text(const char *utf8, size_t len)
 {
-	char	   *s;
-
 	if (len > MaxAllocSize / 4)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("text of %zu bytes is too long", len)));
-	s = pg_any_to_server(utf8, (int) len, PG_UTF8);
-	return cstring_to_text_with_len(s, s == utf8 ? (int) len : (int) strlen(s));
+	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		verify_utf8(utf8, len);
+	else
+		utf8 = convert(utf8, len, PG_UTF8, GetDatabaseEncoding(), &len);
+	return cstring_to_text_with_len(utf8, (int) len);
 }
 
 const char *

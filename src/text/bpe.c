@@ -15,6 +15,7 @@
 
 #define STOP_MERGES 4096		/* merges of one word between two questions whether to stop */
 #define SCAN_MAX 128			/* bytes: up to here a scan of the ranks beats the heap */
+#define WORD_MAX_BYTES (32 * 1024 * 1024)	/* merging takes up to 32 bytes of memory for each */
 #define NO_RANK UINT32_MAX
 
 typedef enum WordClass
@@ -52,15 +53,19 @@ class_at(const char *s, int *n)
 	return uni_is_number(c) ? CLASS_NUMBER : CLASS_OTHER;
 }
 
-/* End of the run of one class that begins at text[at]. */
-static size_t
-run_end(const char *text, size_t len, size_t at, WordClass class)
+/* Move *at to the end of the run of one class that begins there. */
+static FsiStatus
+run_end(const FsiHost *host, const char *text, size_t len, size_t *at, WordClass class, FsiError *err)
 {
+	size_t		asked = *at;
 	int			n;
 
-	while (at < len && class_at(text + at, &n) == class)
-		at += (size_t) n;
-	return at;
+	while (*at < len && class_at(text + *at, &n) == class)
+	{
+		*at += (size_t) n;
+		FSI_TRY(text_go_on(host, *at, &asked, err));
+	}
+	return FSI_OK;
 }
 
 /* Bytes of 's 't 're 've 'm 'll 'd at s, or 0. */
@@ -76,39 +81,36 @@ contraction(const char *s, size_t len)
 	return 0;
 }
 
-size_t
-bpe_word_end(const char *text, size_t len, size_t at)
+FsiStatus
+bpe_word_end(const FsiHost *host, const char *text, size_t len, size_t at, size_t *end, FsiError *err)
 {
-	size_t		end,
-				last;
 	int			n;
 	WordClass	class;
 
-	end = contraction(text + at, len - at);
-	if (end > 0)
-		return at + end;
+	*end = at + contraction(text + at, len - at);
+	if (*end > at)
+		return FSI_OK;
 
 	/* one space goes with what follows, unless that is space too */
 	class = class_at(text + at, &n);
 	if (text[at] == ' ' && at + 1 < len)
 	{
-		WordClass	next = class_at(text + at + 1, &n);
-
-		if (next != CLASS_SPACE)
-			return run_end(text, len, at + 1, next);
+		class = class_at(text + at + 1, &n);
+		*end = at + 1;
 	}
-	if (class != CLASS_SPACE)
-		return run_end(text, len, at, class);
+	FSI_TRY(run_end(host, text, len, end, class, err));
 
 	/* spaces: all of them at the end of the text, else all but the last, but at least one */
-	end = at;
-	last = at;
-	while (end < len && class_at(text + end, &n) == CLASS_SPACE)
+	if (class == CLASS_SPACE && *end < len)
 	{
-		last = end;
-		end += (size_t) n;
+		size_t		last = *end - 1;
+
+		while (utf8_is_tail(text[last]))
+			last--;
+		if (last > at)
+			*end = last;
 	}
-	return end < len && last > at ? last : end;
+	return FSI_OK;
 }
 
 /* The merge of two neighbours, or NULL. */
@@ -240,13 +242,10 @@ merge_heap(const Tokenizer *tok, int32_t *ids, size_t n, FsiArena *scratch, IdLi
 		return fsi_nomem(err, n * (3 * sizeof(uint32_t) + 2 * sizeof(uint64_t)));
 	for (size_t i = 0; i < n; i++)
 	{
-		w.next[i] = i + 1 < n ? (uint32_t) i + 1 : UINT32_MAX;
-		w.prev[i] = i > 0 ? (uint32_t) i - 1 : UINT32_MAX;
-	}
-	for (size_t i = 0; i < n; i++)
-	{
 		if (i % STOP_MERGES == STOP_MERGES - 1 && fsi_should_stop(scratch->host))
 			return fsi_fail(err, FSI_CANCELLED, "cancelled while splitting text into tokens");
+		w.next[i] = i + 1 < n ? (uint32_t) i + 1 : UINT32_MAX;
+		w.prev[i] = i > 0 ? (uint32_t) i - 1 : UINT32_MAX;
 		rank_long(tok, &w, (uint32_t) i);
 	}
 
@@ -274,9 +273,13 @@ merge_heap(const Tokenizer *tok, int32_t *ids, size_t n, FsiArena *scratch, IdLi
 		if (w.prev[at] != UINT32_MAX)
 			rank_long(tok, &w, w.prev[at]);
 	}
+	popped = 0;
 	for (uint32_t at = 0; at != UINT32_MAX; at = w.next[at])
-		if (!idlist_push(list, ids[at]))
-			return fsi_nomem(err, list->cap * sizeof(int32_t));
+	{
+		if (++popped % STOP_MERGES == 0 && fsi_should_stop(list->arena->host))
+			return fsi_fail(err, FSI_CANCELLED, "cancelled while splitting text into tokens");
+		FSI_TRY(idlist_push(list, ids[at], err));
+	}
 	return FSI_OK;
 }
 
@@ -297,6 +300,22 @@ byte_ids(const Tokenizer *tok, const char *word, size_t len, int32_t *ids)
 	return n;
 }
 
+/* As byte_ids(), in pieces; *n of them. */
+static FsiStatus
+long_byte_ids(const Tokenizer *tok, const char *word, size_t len, const FsiHost *host, int32_t *ids, size_t *n,
+			  FsiError *err)
+{
+	size_t		asked = 0;
+
+	*n = 0;
+	for (size_t at = 0; at < len; at += TEXT_STOP_EVERY)
+	{
+		FSI_TRY(text_go_on(host, at, &asked, err));
+		*n += byte_ids(tok, word + at, len - at < TEXT_STOP_EVERY ? len - at : TEXT_STOP_EVERY, ids + *n);
+	}
+	return FSI_OK;
+}
+
 static FsiStatus
 merge_long_word(const Tokenizer *tok, const char *word, size_t len, IdList *list, FsiError *err)
 {
@@ -305,16 +324,17 @@ merge_long_word(const Tokenizer *tok, const char *word, size_t len, IdList *list
 	size_t		n;
 	FsiStatus	status;
 
-	if (len > INT32_MAX)
-		return fsi_fail(err, FSI_LIMIT, "text of %zu bytes is too long", len);
+	if (len > WORD_MAX_BYTES)
+		return fsi_fail(err, FSI_LIMIT, "a word of %zu bytes is longer than the limit of %d", len, WORD_MAX_BYTES);
 	fsi_arena_init(&scratch, list->arena->host);
 	ids = fsi_arena_array(&scratch, len, sizeof(int32_t));
 	if (ids == NULL)
 		status = fsi_nomem(err, len * sizeof(int32_t));
 	else
 	{
-		n = byte_ids(tok, word, len, ids);
-		status = n > 0 ? merge_heap(tok, ids, n, &scratch, list, err) : FSI_OK;
+		status = long_byte_ids(tok, word, len, scratch.host, ids, &n, err);
+		if (status == FSI_OK && n > 0)
+			status = merge_heap(tok, ids, n, &scratch, list, err);
 	}
 	fsi_arena_free(&scratch);
 	return status;
@@ -332,8 +352,7 @@ bpe_merge_word(const Tokenizer *tok, const char *word, size_t len, IdList *list,
 	if (n > 1)
 		n = (size_t) merge_scan(tok, ids, (int) n);
 	for (size_t i = 0; i < n; i++)
-		if (!idlist_push(list, ids[i]))
-			return fsi_nomem(err, list->cap * sizeof(int32_t));
+		FSI_TRY(idlist_push(list, ids[i], err));
 	return FSI_OK;
 }
 
@@ -353,7 +372,7 @@ encode_word(const Tokenizer *tok, const char *word, size_t len, IdList *list, Fs
 		{
 			id = tok_find(tok, spelled, n, TOK_IN_MODEL | TOK_WHOLE);
 			if (id != TOK_NONE)
-				return idlist_push(list, id) ? FSI_OK : fsi_nomem(err, list->cap * sizeof(int32_t));
+				return idlist_push(list, id, err);
 		}
 	}
 	return bpe_merge_word(tok, word, len, list, err);
@@ -372,13 +391,15 @@ bpe_encode(const Tokenizer *tok, const char *text, size_t len, IdList *list, Fsi
 		if (copy == NULL)
 			return fsi_nomem(err, len);
 		copy[0] = ' ';
-		memcpy(copy + 1, text, len++);
+		FSI_TRY(fsi_copy(list->arena->host, copy + 1, text, len++, err));
 		text = copy;
 	}
 	for (size_t at = 0; at < len;)
 	{
-		size_t		end = flags & TOK_WHOLE_TEXT ? len : bpe_word_end(text, len, at);
+		size_t		end = len;
 
+		if (!(flags & TOK_WHOLE_TEXT))
+			FSI_TRY(bpe_word_end(list->arena->host, text, len, at, &end, err));
 		FSI_TRY(encode_word(tok, text + at, end - at, list, err));
 		at = end;
 		FSI_TRY(text_go_on(list->arena->host, at, &asked, err));

@@ -31,6 +31,7 @@ typedef struct AddedSearch
 	size_t		len;
 	size_t		at;				/* search goes on here */
 	size_t		floor;			/* end of the last token taken */
+	size_t		asked;			/* whether to stop */
 } AddedSearch;
 
 /* Compare the pattern with the text at s; a pattern longer than what is left is not equal. */
@@ -87,15 +88,51 @@ longest_at(const AddedSearch *s, size_t at)
 	return best;
 }
 
-/* Find the next added token; [*start, *end) includes the spaces it strips. */
-static const TokAdded *
-next_added(AddedSearch *s, size_t *start, size_t *end)
+/* Widen [*start, *end) by the spaces that the token takes with it. */
+static FsiStatus
+strip_spaces(const AddedSearch *s, const TokAdded *found, const FsiHost *host, size_t *start, size_t *end, FsiError *err)
 {
+	size_t		from = *start,
+				asked = 0;
+
+	if (found->flags & TOK_LSTRIP)
+		while (*start > s->floor)
+		{
+			size_t		before = *start - 1;
+			int			n;
+
+			FSI_TRY(text_go_on(host, from - *start, &asked, err));
+			while (before > s->floor && utf8_is_tail(s->text[before]))
+				before--;
+			if (!uni_is_space(utf8_next(s->text + before, &n)))
+				break;
+			*start = before;
+		}
+	asked = *end;
+	if (found->flags & TOK_RSTRIP)
+		while (*end < s->len)
+		{
+			int			n;
+
+			FSI_TRY(text_go_on(host, *end, &asked, err));
+			if (!uni_is_space(utf8_next(s->text + *end, &n)))
+				break;
+			*end += (size_t) n;
+		}
+	return FSI_OK;
+}
+
+/* Find the next added token, *taken NULL if there is none; [*start, *end) includes the spaces it strips. */
+static FsiStatus
+next_added(AddedSearch *s, const FsiHost *host, const TokAdded **taken, size_t *start, size_t *end, FsiError *err)
+{
+	*taken = NULL;
 	while (s->at < s->len)
 	{
 		uint8_t		byte = (uint8_t) s->text[s->at];
 		const TokAdded *found = NULL;
 
+		FSI_TRY(text_go_on(host, s->at, &s->asked, err));
 		if (s->set->first[byte >> 6] >> (byte & 63) & 1)
 			found = longest_at(s, s->at);
 		if (found == NULL)
@@ -108,33 +145,14 @@ next_added(AddedSearch *s, size_t *start, size_t *end)
 		s->at = *end;
 		if (s->plain && (found->flags & TOK_SPECIAL))
 			continue;			/* used up, but text */
-		if (found->flags & TOK_LSTRIP)
-			while (*start > s->floor)
-			{
-				size_t		before = *start - 1;
-				int			n;
-
-				while (before > s->floor && utf8_is_tail(s->text[before]))
-					before--;
-				if (!uni_is_space(utf8_next(s->text + before, &n)))
-					break;
-				*start = before;
-			}
-		if (found->flags & TOK_RSTRIP)
-			while (*end < s->len)
-			{
-				int			n;
-
-				if (!uni_is_space(utf8_next(s->text + *end, &n)))
-					break;
-				*end += (size_t) n;
-			}
+		FSI_TRY(strip_spaces(s, found, host, start, end, err));
 		if (s->at < *end)
 			s->at = *end;
 		s->floor = *end;
-		return found;
+		*taken = found;
+		return FSI_OK;
 	}
-	return NULL;
+	return FSI_OK;
 }
 
 typedef FsiStatus (*PieceFn) (Pieces *p, const char *text, size_t len);
@@ -153,15 +171,16 @@ split_added(Pieces *p, int which, const char *text, size_t len, PieceFn fn)
 				start,
 				end;
 
-	if (s.count > 0)
-		while ((found = next_added(&s, &start, &end)) != NULL)
-		{
-			if (start > done)
-				FSI_TRY(fn(p, text + done, start - done));
-			if (!idlist_push(&p->list, (int32_t) found->id))
-				return fsi_nomem(p->err, p->list.cap * sizeof(int32_t));
-			done = end;
-		}
+	while (s.count > 0)
+	{
+		FSI_TRY(next_added(&s, p->list.arena->host, &found, &start, &end, p->err));
+		if (found == NULL)
+			break;
+		if (start > done)
+			FSI_TRY(fn(p, text + done, start - done));
+		FSI_TRY(idlist_push(&p->list, (int32_t) found->id, p->err));
+		done = end;
+	}
 	return done < len ? fn(p, text + done, len - done) : FSI_OK;
 }
 
@@ -183,12 +202,22 @@ normalize_piece(Pieces *p, const char *text, size_t len)
 }
 
 static FsiStatus
-check_text(const char *text, size_t len, FsiError *err)
+check_text(const FsiHost *host, const char *text, size_t len, FsiError *err)
 {
-	size_t		bad = text_utf8_valid(text, len);
+	size_t		at = 0,
+				asked = 0;
 
-	if (bad < len)
-		return fsi_fail(err, FSI_INVALID, "text is not valid UTF-8 at byte %zu", bad);
+	while (at < len)
+	{
+		size_t		n = len - at < TEXT_STOP_EVERY ? len - at : TEXT_STOP_EVERY,
+					valid = text_utf8_valid(text + at, n);
+
+		/* Only a character that the piece's end has cut may be read again. */
+		if (valid == 0 || (valid < n && n == len - at))
+			return fsi_fail(err, FSI_INVALID, "text is not valid UTF-8 at byte %zu", at + valid);
+		at += valid;
+		FSI_TRY(text_go_on(host, at, &asked, err));
+	}
 	if (len > INT32_MAX / 2)
 		return fsi_fail(err, FSI_LIMIT, "text of %zu bytes is too long", len);
 	return FSI_OK;
@@ -204,7 +233,7 @@ encode_text(const Tokenizer *tok, const char *text, size_t len, bool plain,
 
 	out->ids = NULL;
 	out->n = 0;
-	FSI_TRY(check_text(text, len, err));
+	FSI_TRY(check_text(arena->host, text, len, err));
 	fsi_arena_init(&scratch, arena->host);
 	p.list.arena = &scratch;
 	status = split_added(&p, 0, text, len, normalize_piece);
@@ -214,11 +243,8 @@ encode_text(const Tokenizer *tok, const char *text, size_t len, bool plain,
 		if (out->ids == NULL)
 			status = fsi_nomem(err, p.list.n * sizeof(int32_t));
 		else
-		{
-			if (p.list.n > 0)
-				memcpy(out->ids, p.list.ids, p.list.n * sizeof(int32_t));
-			out->n = p.list.n;
-		}
+			status = fsi_copy(arena->host, out->ids, p.list.ids, p.list.n * sizeof(int32_t), err);
+		out->n = status == FSI_OK ? p.list.n : 0;
 	}
 	fsi_arena_free(&scratch);
 	return status;
@@ -248,15 +274,20 @@ tok_normalize(const Tokenizer *tok, const char *text, size_t len,
 
 	*out = NULL;
 	*out_len = 0;
-	FSI_TRY(check_text(text, len, err));
+	FSI_TRY(check_text(arena->host, text, len, err));
 	fsi_arena_init(&scratch, arena->host);
 	status = norm_apply(h->steps, h->n_steps, text, len, &scratch, &normal, &n, err);
 	if (status == FSI_OK)
 	{
-		*out = fsi_arena_strndup(arena, normal, n);
+		*out = fsi_arena_array(arena, n + 1, 1);
 		*out_len = n;
 		if (*out == NULL)
 			status = fsi_nomem(err, n);
+		else
+		{
+			status = fsi_copy(arena->host, *out, normal, n, err);
+			(*out)[n] = '\0';
+		}
 	}
 	fsi_arena_free(&scratch);
 	return status;

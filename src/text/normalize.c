@@ -147,16 +147,36 @@ bert_clean(const char *s, size_t len, int flags, FsiBytes *out, FsiError *err)
 	return FSI_OK;
 }
 
+/* Is all of it ASCII? */
+static FsiStatus
+look_for_ascii(const FsiHost *host, const char *s, size_t len, bool *ascii, FsiError *err)
+{
+	size_t		asked = 0;
+
+	*ascii = true;
+	for (size_t at = 0; at < len && *ascii; at += TEXT_STOP_EVERY)
+	{
+		size_t		n = len - at < TEXT_STOP_EVERY ? len - at : TEXT_STOP_EVERY;
+
+		FSI_TRY(text_go_on(host, at, &asked, err));
+		*ascii = ascii_run(s + at, n) == n;
+	}
+	return FSI_OK;
+}
+
 static FsiStatus
 bert_normalize(const char *s, size_t len, int flags, FsiBytes *out, FsiError *err)
 {
 	FsiBytes	clean,
 				apart;
+	bool		ascii = false;
 
+	if (flags & TOK_BERT_ACCENTS)
+		FSI_TRY(look_for_ascii(out->arena->host, s, len, &ascii, err));
+	if (ascii)
+		flags &= ~TOK_BERT_ACCENTS; /* there are none to strip */
 	if (!(flags & TOK_BERT_ACCENTS))
 		return bert_clean(s, len, flags, out, err);
-	if (ascii_run(s, len) == len)	/* no accents to strip */
-		return bert_clean(s, len, flags & ~TOK_BERT_ACCENTS, out, err);
 
 	fsi_bytes_init(&clean, out->arena);
 	fsi_bytes_init(&apart, out->arena);
@@ -174,9 +194,11 @@ norm_apply(const uint16_t *steps, uint32_t n_steps, const char *text, size_t len
 	for (uint32_t i = 0; i < n_steps; i++)
 	{
 		int			step = steps[i] & TOK_STEP_KIND;
-		bool		ascii = step != TOK_STEP_BERT && step != TOK_STEP_LOWER && ascii_run(*out, *out_len) == *out_len;
+		bool		ascii = false;
 		FsiBytes	bytes;
 
+		if (step != TOK_STEP_BERT && step != TOK_STEP_LOWER)
+			FSI_TRY(look_for_ascii(scratch->host, *out, *out_len, &ascii, err));
 		if (ascii)
 			continue;			/* no normal form and no mark below U+0080 */
 		fsi_bytes_init(&bytes, scratch);

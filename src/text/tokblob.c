@@ -161,17 +161,16 @@ tok_lookup(const Tokenizer *tok, const char *token, size_t len)
 	return tok_find(tok, token, len, 0);
 }
 
-bool
-idlist_grow(IdList *list)
+FsiStatus
+idlist_grow(IdList *list, FsiError *err)
 {
 	size_t		cap = list->cap < 64 ? 64 : list->cap * 2;
 	int32_t    *ids = fsi_arena_array(list->arena, cap, sizeof(int32_t));
 
 	if (ids == NULL)
-		return false;
-	if (list->n > 0)
-		memcpy(ids, list->ids, list->n * sizeof(int32_t));
+		return fsi_nomem(err, cap * sizeof(int32_t));
+	FSI_TRY(fsi_copy(list->arena->host, ids, list->ids, list->n * sizeof(int32_t), err));
 	list->ids = ids;
 	list->cap = cap;
-	return true;
+	return FSI_OK;
 }

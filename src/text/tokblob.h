@@ -201,15 +201,15 @@ typedef struct IdList
 				cap;
 } IdList;
 
-extern bool idlist_grow(IdList *list);
+extern FsiStatus idlist_grow(IdList *list, FsiError *err);
 
-static inline bool
-idlist_push(IdList *list, int32_t id)
+static inline FsiStatus
+idlist_push(IdList *list, int32_t id, FsiError *err)
 {
-	if (list->n == list->cap && !idlist_grow(list))
-		return false;
+	if (list->n == list->cap)
+		FSI_TRY(idlist_grow(list, err));
 	list->ids[list->n++] = id;
-	return true;
+	return FSI_OK;
 }
 
 /* ---- Steps of encoding; text is valid UTF-8; scratch is list->arena ---- */
@@ -222,7 +222,7 @@ extern FsiStatus wordpiece_encode(const Tokenizer *tok, const char *text, size_t
 extern FsiStatus bpe_encode(const Tokenizer *tok, const char *text, size_t len, IdList *list, FsiError *err);
 /* Merge one word's bytes by rank, without the short cut for whole tokens. */
 extern FsiStatus bpe_merge_word(const Tokenizer *tok, const char *word, size_t len, IdList *list, FsiError *err);
-/* End of the word that begins at text[at] under GPT-2's pattern. */
-extern size_t bpe_word_end(const char *text, size_t len, size_t at);
+/* *end: where the word that begins at text[at] ends under GPT-2's pattern. */
+extern FsiStatus bpe_word_end(const FsiHost *host, const char *text, size_t len, size_t at, size_t *end, FsiError *err);
 
 #endif

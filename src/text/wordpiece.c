@@ -66,17 +66,14 @@ encode_word(const Tokenizer *tok, const char *word, size_t len, size_t n_chars, 
 		}
 		if (id == TOK_NONE)
 			goto unknown;
-		if (!idlist_push(list, id))
-			return fsi_nomem(err, list->cap * sizeof(int32_t));
+		FSI_TRY(idlist_push(list, id, err));
 		start = end;
 	}
 	return FSI_OK;
 
 unknown:
 	list->n = first;
-	if (!idlist_push(list, h->unk))
-		return fsi_nomem(err, list->cap * sizeof(int32_t));
-	return FSI_OK;
+	return idlist_push(list, h->unk, err);
 }
 
 FsiStatus

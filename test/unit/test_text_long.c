@@ -5,6 +5,7 @@
  * Memory is counted at the host: how much a call holds at most, per byte of text.
  */
 #include "text_bpe.h"
+#include "../../src/text/unicode.h"
 
 #define MEGABYTE ((size_t) 1 << 20)
 #define PEAK_PER_BYTE 80		/* one word of 1 MB: 32 for its list and heap, the rest ids and normalised copies */
@@ -127,6 +128,49 @@ test_stop(const Tokenizer *tok, const char *kind, const char *s)
 	ok(meter.now == 0, "%s: nothing is kept", kind);
 }
 
+/*
+ * No pass over a text goes without questions whether to stop, as many as it has pieces (merging asks more often);
+ * at whichever the answer is yes, the call ends and keeps nothing.
+ */
+static void
+test_questions(const Tokenizer *tok, const char *kind, const char *s, int passes)
+{
+	Meter		meter = {.stop_after = -1};
+	FsiHost		host = {&meter, meter_alloc, meter_release, meter_stop};
+	FsiArena	mine;
+	TokIds		ids;
+	size_t		len = fill(s, MEGABYTE / 4);
+	long		asked,
+				wrong = 0;
+
+	fsi_arena_init(&mine, &host);
+	ok(tok_encode(tok, text, len, &mine, &ids, &err) == FSI_OK, "%s: %zu bytes of %s", kind, len, s);
+	asked = meter.asked;
+	ok(asked >= passes * (long) (len / TEXT_STOP_EVERY - 1), "%s: %ld questions whether to stop", kind, asked);
+	fsi_arena_free(&mine);
+	for (long i = 1; i <= asked; i += 1 + asked / 32)
+	{
+		meter = (Meter) {.stop_after = i};
+		wrong += tok_encode(tok, text, len, &mine, &ids, &err) != FSI_CANCELLED || meter.asked != i;
+		fsi_arena_free(&mine);
+		wrong += meter.now != 0;
+	}
+	ok(wrong == 0, "%s: stops where it is told to", kind);
+}
+
+/* Merging a word takes 32 times its size: longer ones than this are refused, not tried. */
+static void
+test_word_limit(const Tokenizer *tok)
+{
+	size_t		len = (32 << 20) + 1;
+	char	   *word = malloc(len);
+	TokIds		ids;
+
+	memset(word, 'a', len);
+	ok(tok_encode_plain(tok, word, len, &arena, &ids, &err) == FSI_LIMIT, "a word of more than 32 MB: %s", err.message);
+	free(word);
+}
+
 int
 main(void)
 {
@@ -152,6 +196,16 @@ main(void)
 	test_stop(&wordpiece, "WordPiece", "\xC3\x89");
 	test_stop(&nfkc, "BPE with NFKC and Lowercase", "A");
 	test_stop(&nfkc, "BPE with NFKC and Lowercase", "\xC3\x89");
+	test_questions(&bpe, "BPE", "a b ", 3);
+	test_questions(&bpe, "BPE", "退", 30);
+	test_questions(&bpe, "BPE", " ", 40);
+	test_questions(&bpe, "BPE", "<|bos|>", 2);
+	test_questions(&nfkc, "BPE with NFKC and Lowercase", "a b ", 6);
+	test_questions(&nfkc, "BPE with NFKC and Lowercase", "é ", 4);
+	test_questions(&nfkc, "BPE with NFKC and Lowercase", "\xCC\x81\xCC\xA3", 40);
+	test_questions(&wordpiece, "WordPiece", "refund ", 5);
+	test_questions(&wordpiece, "WordPiece", "É", 6);
+	test_word_limit(&bpe);
 	free(text);
 	fsi_arena_free(&arena);
 	return tap_done();

@@ -5,6 +5,7 @@
 #include <utf8proc.h>
 
 #include "text_bpe.h"
+#include "../../src/text/unicode.h"
 
 static void
 test_validity(void)
@@ -152,11 +153,77 @@ test_long_marks(void)
 	free(in);
 }
 
+/* Pieces too long for one call of the library: marks, vowel signs and Hangul parts without an end. */
+static void
+test_long_pieces(void)
+{
+	static const uint32_t joins[] = {
+		0x300, 0x301, 0x302, 0x304, 0x308, 0x30A, 0x323, 0x327, 0x328, 0x338, 0x345, 0x3099, 0x309A,
+		0x1161, 0x1175, 0x11A8, 0x11C2, 0x9BE, 0x9D7, 0xB3E, 0xDCF, 0xDDF, 0x102E, 0x0653, 0x0654, 0x1D165
+	};
+	static const uint32_t bases[] = {'a', 'o', 'U', 0xAC00, 0x1100, 0x9C7, 0xB46, 0xDD9, 0x1025, 0x30AB, 0x627, 0x1EA0};
+	uint64_t	seed = 11;
+	char	   *in = malloc(8000 * 4);
+	Tokenizer	tok;
+	int			wrong = 0;
+
+	build_bpe("{\"type\": \"NFC\"}", BYTE_LEVEL, "", &tok);
+	for (int round = 0; round < 24; round++)
+	{
+		size_t		n = put_char(in, bases[round % 12]),
+					len;
+		uint32_t	few = 1 + next_random(&seed) % 26;
+		utf8proc_uint8_t *want;
+		utf8proc_ssize_t want_len;
+		char	   *out;
+
+		for (int i = 0; i < 4200 + round * 100; i++)
+			n += put_char(in + n, joins[next_random(&seed) % few]);
+		want_len = utf8proc_map((utf8proc_uint8_t *) in, (utf8proc_ssize_t) n, &want, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+		if (want_len < 0 || tok_normalize(&tok, in, n, &arena, &out, &len, &err) != FSI_OK ||
+			len != (size_t) want_len || memcmp(out, want, len) != 0)
+			wrong++;
+		free(want);
+	}
+	ok(wrong == 0, "NFC of long pieces is the library's (%d of 24 differ)", wrong);
+	free(in);
+}
+
+/* Texts are looked at in pieces: no character is cut, every bad byte is found at its place. */
+static void
+test_piece_ends(void)
+{
+	size_t		around = TEXT_STOP_EVERY - 8;
+	char	   *in = malloc(2 * TEXT_STOP_EVERY);
+	Tokenizer	tok;
+	TokIds		ids;
+	int			wrong = 0;
+
+	build_bpe("null", BYTE_LEVEL, "", &tok);
+	for (size_t at = around; at < around + 16; at++)
+	{
+		char		want[80];
+
+		memset(in, 'a', 2 * TEXT_STOP_EVERY);
+		memcpy(in + at, "\xF0\x9F\x91\xA9", 4);
+		wrong += tok_encode(&tok, in, 2 * TEXT_STOP_EVERY, &arena, &ids, &err) != FSI_OK;
+		in[at + 3] = 'a';
+		snprintf(want, sizeof(want), "text is not valid UTF-8 at byte %zu", at);
+		wrong += tok_encode(&tok, in, 2 * TEXT_STOP_EVERY, &arena, &ids, &err) != FSI_INVALID ||
+			strcmp(err.message, want) != 0;
+		wrong += tok_encode(&tok, in, at + 3, &arena, &ids, &err) != FSI_INVALID || strcmp(err.message, want) != 0;
+	}
+	ok(wrong == 0, "characters at the end of a piece");
+	free(in);
+}
+
 int
 main(void)
 {
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	test_validity();
+	test_piece_ends();
+	test_long_pieces();
 	test_forms();
 	test_long_marks();
 	fsi_arena_free(&arena);
