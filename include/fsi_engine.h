@@ -225,13 +225,25 @@ typedef struct PointingCandidate
 	const SegmentVec *const *examples;
 } PointingCandidate;
 
+/* All candidates' examples, one candidate after another, made ready to be compared at once. */
+typedef struct PointingIndex
+{
+	int			n;
+	const float **proj;			/* [n] */
+	SpellIndex	spell;
+} PointingIndex;
+
+extern FsiStatus pointing_index_build(int n, const SegmentVec *const *examples, FsiArena *arena,
+									  PointingIndex *index, FsiError *err);
+
 /*
  * logit[n] of each candidate for a message, then prob[n + 1]: softmax over the candidates
  * and, last, "other" when with_other (else prob[n] = 0).  Canonical order of every sum:
- * permuting candidates or examples permutes the results and changes no bit.
+ * permuting candidates or examples permutes the results and changes no bit.  index: of the
+ * candidates' examples, worth it from some dozens on, or NULL; it changes no bit either.
  */
 extern FsiStatus pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *message,
-								int n, const PointingCandidate *candidates, bool with_other,
+								int n, const PointingCandidate *candidates, const PointingIndex *index, bool with_other,
 								double *logit, double *prob, FsiArena *arena, FsiError *err);
 
 #endif

@@ -121,6 +121,8 @@ typedef struct KernOps
 	/* y += a * x, fused */
 	void		(*axpy) (int n, float a, const float *x, float *y);
 	float		(*dot) (int n, const float *a, const float *b);
+	/* y[i] = dot(n, a, b[i]) for m vectors b[i], the same bits: several chains of sums side by side. */
+	void		(*dots) (int m, int n, const float *a, const float *const *b, float *y);
 	/* y[n] = sum_k x[k] w[k * n_out + n], k ascending, fused: any n, no lanes across k. */
 	void		(*gemv_f32) (int k, int n, const float *x, const float *w, float *y);
 	/* Softmax of n values in place; returns the natural log of the sum of exp(x - max), plus max. */

@@ -99,6 +99,24 @@ extern FsiStatus spell_features(const char *normalised, size_t len, const float 
 /* Cosine: products added in double in ascending bucket order. */
 extern double spell_cosine(const SpellVec *a, const SpellVec *b);
 
+/* The features of many texts by bucket: to compare a message with thousands. */
+typedef struct SpellIndex
+{
+	size_t		n;				/* texts */
+	size_t		n_bucket;
+	uint32_t   *bucket;			/* [n_bucket] ascending */
+	size_t	   *start;			/* [n_bucket + 1] into the two below */
+	uint32_t   *vector;			/* who has the bucket, ascending */
+	float	   *weight;
+} SpellIndex;
+
+/* Vectors are those of spell_features(); the index does not point at them. */
+extern FsiStatus spell_index_build(size_t n, const SpellVec *const *vectors, FsiArena *arena,
+								   SpellIndex *index, FsiError *err);
+/* cosine[i] = spell_cosine(message, vector i), the same bits. */
+extern FsiStatus spell_index_cosines(const SpellIndex *index, const SpellVec *message, const FsiHost *host,
+									 double *cosine, FsiError *err);
+
 /* ---- Prompts (prompt layout). ---- */
 
 typedef struct PromptExample

@@ -35,7 +35,8 @@ typedef struct Pointing
 	int			n_embd;
 	const SegmentVec *message;
 	const float *dense;			/* [SPELL_BUCKETS] the message's spelling weights, or NULL */
-	double	   *sims;			/* room for the most examples of a candidate */
+	const PointingIndex *index; /* or NULL */
+	double	   *sims;			/* room for the most examples of a candidate; with an index, all of theirs */
 } Pointing;
 
 /* As spell_cosine(): buckets that the message lacks add nothing. */
@@ -79,8 +80,30 @@ pool_examples(const PointingScalars *c, int n, double *sims)
 	return weighted / weights;
 }
 
+/* Similarities of all examples, by the index. */
+static FsiStatus
+compare_examples(const Pointing *p, FsiArena *arena, FsiError *err)
+{
+	const PointingIndex *index = p->index;
+
+	FSI_TRY(spell_index_cosines(&index->spell, &p->message->spell, arena->host, p->sims, err));
+	for (int at = 0; at < index->n; at += STOP_EVERY)
+	{
+		float		cosine[STOP_EVERY];
+		int			n = index->n - at < STOP_EVERY ? index->n - at : STOP_EVERY;
+
+		if (at > 0 && fsi_should_stop(arena->host))
+			return fsi_fail(err, FSI_CANCELLED, "canceled");
+		p->ops->dots(n, p->n_embd, p->message->proj, index->proj + at, cosine);
+		for (int i = 0; i < n; i++)
+			p->sims[at + i] = (double) cosine[i] + p->scalars->spelling_weight * p->sims[at + i];
+	}
+	return FSI_OK;
+}
+
+/* sims: of the candidate's examples; their place, or, with an index, they themselves. */
 static double
-candidate_logit(const Pointing *p, const PointingCandidate *candidate)
+candidate_logit(const Pointing *p, const PointingCandidate *candidate, double *sims)
 {
 	const PointingScalars *c = p->scalars;
 	double		name = 0,
@@ -90,11 +113,11 @@ candidate_logit(const Pointing *p, const PointingCandidate *candidate)
 		name = similarity(p, candidate->name);
 	if (candidate->name != NULL && candidate->description != NULL)
 		name = (name + c->description_weight * similarity(p, candidate->description)) / (1 + c->description_weight);
-	for (int i = 0; i < candidate->n_example; i++)
-		p->sims[i] = similarity(p, candidate->examples[i]);
+	for (int i = 0; p->index == NULL && i < candidate->n_example; i++)
+		sims[i] = similarity(p, candidate->examples[i]);
 	if (candidate->n_example == 0)
 		return c->name_scale * name + c->name_bias;
-	pool = pool_examples(c, candidate->n_example, p->sims);
+	pool = pool_examples(c, candidate->n_example, sims);
 	if (candidate->name == NULL)
 		return c->example_scale * pool + c->example_bias;
 	return c->both_scale * (c->name_share * name + (1 - c->name_share) * pool) + c->both_bias;
@@ -104,8 +127,9 @@ candidate_logit(const Pointing *p, const PointingCandidate *candidate)
 static FsiStatus
 prepare(Pointing *p, int n, const PointingCandidate *candidates, FsiArena *arena, FsiError *err)
 {
-	int64_t		segments = 0;
-	int			most = 0;
+	int64_t		segments = 0,
+				examples = 0;
+	size_t		most = 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -113,12 +137,19 @@ prepare(Pointing *p, int n, const PointingCandidate *candidates, FsiArena *arena
 
 		if (n_example < 0 || (n_example == 0 && candidates[i].name == NULL))
 			return fsi_fail(err, FSI_INVALID, "a candidate without name and examples");
-		segments += (int64_t) n_example + (candidates[i].name != NULL) + (candidates[i].description != NULL);
-		most = n_example > most ? n_example : most;
+		segments += (candidates[i].name != NULL) + (candidates[i].description != NULL);
+		examples += n_example;
+		most = (size_t) n_example > most ? (size_t) n_example : most;
 	}
-	p->sims = fsi_arena_array(arena, (size_t) most + 1, sizeof(double));
+	if (p->index != NULL && p->index->n != examples)
+		return fsi_fail(err, FSI_INVALID, "an index of %d examples for candidates that have others", p->index->n);
+	if (p->index != NULL)
+		most = p->index->n;
+	else
+		segments += examples;
+	p->sims = fsi_arena_array(arena, most + 1, sizeof(double));
 	if (p->sims == NULL)
-		return fsi_nomem(err, ((size_t) most + 1) * sizeof(double));
+		return fsi_nomem(err, (most + 1) * sizeof(double));
 	if (segments >= DENSE_FROM)
 	{
 		float	   *dense = fsi_arena_zero(arena, SPELL_BUCKETS, sizeof(float));
@@ -133,14 +164,40 @@ prepare(Pointing *p, int n, const PointingCandidate *candidates, FsiArena *arena
 }
 
 FsiStatus
+pointing_index_build(int n, const SegmentVec *const *examples, FsiArena *arena, PointingIndex *index, FsiError *err)
+{
+	FsiArena	scratch;
+	const SpellVec **spell;
+	FsiStatus	status;
+
+	index->n = n;
+	index->proj = fsi_arena_array(arena, n, sizeof(float *));
+	if (index->proj == NULL)
+		return fsi_nomem(err, n * sizeof(float *));
+	fsi_arena_init(&scratch, arena->host);
+	spell = fsi_arena_array(&scratch, n, sizeof(SpellVec *));
+	if (spell == NULL)
+		return fsi_nomem(err, n * sizeof(SpellVec *));
+	for (int i = 0; i < n; i++)
+	{
+		index->proj[i] = examples[i]->proj;
+		spell[i] = &examples[i]->spell;
+	}
+	status = spell_index_build(n, spell, arena, &index->spell, err);
+	fsi_arena_free(&scratch);
+	return status;
+}
+
+FsiStatus
 pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *message,
-			   int n, const PointingCandidate *candidates, bool with_other,
+			   int n, const PointingCandidate *candidates, const PointingIndex *index, bool with_other,
 			   double *logit, double *prob, FsiArena *arena, FsiError *err)
 {
-	Pointing	p = {&model->pointing, ops, model->cfg.n_embd, message, NULL, NULL};
+	Pointing	p = {&model->pointing, ops, model->cfg.n_embd, message, NULL, index, NULL};
 	FsiArenaMark mark = fsi_arena_mark(arena);
 	double	   *all,			/* [n + 1]: logits, then other's */
-			   *scratch;
+			   *scratch,
+			   *sims;
 
 	if (n < 1)
 		return fsi_fail(err, FSI_INVALID, "no candidates to point at");
@@ -149,12 +206,17 @@ pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *mes
 	if (all == NULL)
 		return fsi_nomem(err, 2 * ((size_t) n + 1) * sizeof(double));
 	scratch = all + n + 1;
+	if (index != NULL)
+		FSI_TRY(compare_examples(&p, arena, err));
+	sims = p.sims;
 	for (int64_t i = 0, seen = 0; i < n; i++)
 	{
 		if (seen >= STOP_EVERY && fsi_should_stop(arena->host))
 			return fsi_fail(err, FSI_CANCELLED, "canceled");
 		seen = (seen >= STOP_EVERY ? 0 : seen) + candidates[i].n_example + 2;
-		all[i] = logit[i] = candidate_logit(&p, &candidates[i]);
+		all[i] = logit[i] = candidate_logit(&p, &candidates[i], sims);
+		if (index != NULL)
+			sims += candidates[i].n_example;
 	}
 	all[n] = model->pointing.other_logit;
 	canonical_softmax(with_other ? n + 1 : n, all, prob, scratch);

@@ -93,6 +93,7 @@ struct ExecSet
 	ExecScoring scoring;
 	/* segments layout */
 	PointingCandidate *candidates;
+	PointingIndex *index;		/* of their examples; NULL where they are few */
 	int			n_segments;
 	SegmentEntry **segments;	/* every one the set points at, for the reference counts */
 	/* prompt layout */

@@ -17,6 +17,8 @@
 /* Texts encoded per forward pass while a set is prepared. */
 #define ENCODE_ROWS 64
 #define ENCODE_TOKENS 512
+/* Examples from which on an index pays. */
+#define INDEX_FROM 64
 
 /* A text of the question on its way to its SegmentEntry. */
 typedef struct Wanted
@@ -143,6 +145,7 @@ encode_wanted(const ExecQuestion *q, ExecCall *call, int n, Wanted *wanted)
 		Wanted	   *w = &wanted[i];
 		CachePart	parts[CACHE_PARTS];
 
+		CHECK_FOR_INTERRUPTS();
 		text_parts(&q->model, w->text, parts);
 		w->entry = (SegmentEntry *) cache_find(CACHE_SEGMENT, parts);
 		if (w->entry != NULL)
@@ -153,7 +156,6 @@ encode_wanted(const ExecQuestion *q, ExecCall *call, int n, Wanted *wanted)
 		tokens += w->ids.n + 2;
 		if (n_batch == ENCODE_ROWS || tokens >= ENCODE_TOKENS || i == n - 1)
 		{
-			CHECK_FOR_INTERRUPTS();
 			encode_batch(q->model, call, n_batch, batch);
 			fsi_arena_release(&call->arena, start);
 			n_batch = 0;
@@ -228,6 +230,13 @@ fill_candidates(ExecSet *set, const ExecQuestion *q, Wanted *wanted, ExecCall *c
 
 		((const SegmentVec **) c->examples)[c->n_example++] = &wanted[at + i].entry->vec;
 	}
+	if (q->n_examples >= INDEX_FROM)
+	{
+		FsiError	err = {0};
+
+		set->index = host_array(&set->arena, 1, sizeof(PointingIndex));
+		HOST_TRY(pointing_index_build(q->n_examples, set->candidates[0].examples, &set->arena, set->index, &err));
+	}
 }
 
 void
@@ -268,8 +277,8 @@ segments_classify(ExecSet *set, ExecCall *call, int n, const HostText *messages,
 		CHECK_FOR_INTERRUPTS();
 		segment_project(model, ops, z + (size_t) i * n_embd, true, proj);
 		spell_text(set->model, messages[i], arena, &message.spell);
-		HOST_TRY(pointing_score(model, ops, &message, set->n_candidates, set->candidates, set->with_other,
-								logit, prob, arena, &err));
+		HOST_TRY(pointing_score(model, ops, &message, set->n_candidates, set->candidates, set->index,
+								set->with_other, logit, prob, arena, &err));
 		answers[i].label = set_choose(set, prob);
 		if (scores != NULL)
 			memcpy(scores + (size_t) i * set->n_labels, prob, sizeof(double) * set->n_labels);

@@ -154,6 +154,13 @@ ref_dot(int n, const float *a, const float *b)
 }
 
 static void
+ref_dots(int m, int n, const float *a, const float *const *b, float *y)
+{
+	for (int i = 0; i < m; i++)
+		y[i] = ref_dot(n, a, b[i]);
+}
+
+static void
 ref_gemv_f32(int k, int n, const float *x, const float *w, float *y)
 {
 	for (int j = 0; j < n; j++)
@@ -270,6 +277,7 @@ const KernOps kern_reference = {
 	.add = ref_add,
 	.axpy = ref_axpy,
 	.dot = ref_dot,
+	.dots = ref_dots,
 	.gemv_f32 = ref_gemv_f32,
 	.softmax = ref_softmax,
 	.attend = ref_attend,

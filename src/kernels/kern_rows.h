@@ -257,6 +257,34 @@ dot(int n, const float *a, const float *b)
 	return v_sum(sum);
 }
 
+static void
+dots(int m, int n, const float *a, const float *const *b, float *y)
+{
+	int			at = 0;
+
+	for (; at + 4 <= m; at += 4)
+	{
+		v16			sum[4];
+
+		KERN_UNROLL
+		for (int r = 0; r < 4; r++)
+			sum[r] = v_set(0.0f);
+		for (int i = 0; i < n; i += KERN_LANES)
+		{
+			v16			x = row_load(a, n, i);
+
+			KERN_UNROLL
+			for (int r = 0; r < 4; r++)
+				sum[r] = v_fma(x, row_load(b[at + r], n, i), sum[r]);
+		}
+		KERN_UNROLL
+		for (int r = 0; r < 4; r++)
+			y[at + r] = v_sum(sum[r]);
+	}
+	for (; at < m; at++)
+		y[at] = dot(n, a, b[at]);
+}
+
 /* vectors * 16 columns from column j, side by side: one column's sum is a chain of dependent steps */
 KERN_INLINE void
 gemv_columns(const int vectors, int k, int n, int j, const float *x, const float *w, float *y)

@@ -14,6 +14,7 @@ const KernOps KERN_TABLE = {
 	.add = add,
 	.axpy = axpy,
 	.dot = dot,
+	.dots = dots,
 	.gemv_f32 = gemv_f32,
 	.softmax = softmax,
 	.attend = attend,

@@ -146,8 +146,11 @@ fsi_classify_many(PG_FUNCTION_ARGS)
 	messages = palloc(sizeof(HostText) * n);
 	answers = palloc(sizeof(ExecAnswer) * n);
 	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (!nulls[i])
 			messages[n_message++] = host_utf8_text(DatumGetTextPP(elements[i]));
+	}
 	exec_classify(set, slot, n_message, messages, answers, NULL);
 
 	n_message = 0;

@@ -11,6 +11,7 @@
 
 #include "fmgr.h"
 #include "libpq/pqformat.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -111,8 +112,11 @@ fsi_examples_combine(PG_FUNCTION_ARGS)
 	Examples   *from = PG_ARGISNULL(1) ? NULL : (Examples *) PG_GETARG_POINTER(1);
 
 	for (int i = 0; from != NULL && i < from->n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		examples_append(into, VARDATA(from->list[i].txt), VARSIZE(from->list[i].txt) - VARHDRSZ,
 						VARDATA(from->list[i].intent), VARSIZE(from->list[i].intent) - VARHDRSZ);
+	}
 	PG_RETURN_POINTER(into);
 }
 
@@ -129,6 +133,7 @@ fsi_examples_serialize(PG_FUNCTION_ARGS)
 	{
 		text	   *both[2] = {e->list[i].txt, e->list[i].intent};
 
+		CHECK_FOR_INTERRUPTS();
 		for (int j = 0; j < 2; j++)
 		{
 			pq_sendint32(&out, VARSIZE(both[j]) - VARHDRSZ);
@@ -158,6 +163,7 @@ fsi_examples_deserialize(PG_FUNCTION_ARGS)
 		int			intent_len = pq_getmsgint(&buf, 4);
 		const char *intent = pq_getmsgbytes(&buf, intent_len);
 
+		CHECK_FOR_INTERRUPTS();
 		examples_append(e, t, len, intent, intent_len);
 	}
 	pq_getmsgend(&buf);
@@ -176,12 +182,13 @@ compare_texts(const text *a, const text *b)
 }
 
 static int
-compare_examples(const void *a, const void *b)
+compare_examples(const void *a, const void *b, void *arg)
 {
 	const Example *x = a;
 	const Example *y = b;
 	int			cmp = compare_texts(x->intent, y->intent);
 
+	(void) arg;
 	return cmp != 0 ? cmp : compare_texts(x->txt, y->txt);
 }
 
@@ -213,10 +220,11 @@ fsi_examples_final(PG_FUNCTION_ARGS)
 	sorted = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Example) * Max(n, 1));
 	if (n > 0)
 		memcpy(sorted, e->list, sizeof(Example) * n);
-	qsort(sorted, n, sizeof(Example), compare_examples);
+	qsort_interruptible(sorted, n, sizeof(Example), compare_examples, NULL);
 	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 		push_pair(&state, "text", sorted[i].txt);
 		push_pair(&state, "intent", sorted[i].intent);

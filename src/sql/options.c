@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
@@ -145,6 +146,7 @@ read_examples(ExecQuestion *q, const char *path, JsonbValue *value)
 	{
 		char		element_path[32];
 
+		CHECK_FOR_INTERRUPTS();
 		snprintf(element_path, sizeof(element_path), "%s[%d]", path, q->n_examples);
 		read_example(q, element_path, &element, &q->examples[q->n_examples]);
 		q->n_examples++;
@@ -164,6 +166,7 @@ read_descriptions(ExecQuestion *q, const char *path, JsonbValue *value)
 		char	   *member_path = psprintf("%s.%s", path, key_excerpt(&key));
 		int			intent = find_intent(q, path, host_utf8(key.val.string.val, key.val.string.len), &key);
 
+		CHECK_FOR_INTERRUPTS();
 		JsonbIteratorNext(&it, &member, true);
 		if (member.type != jbvNull)
 			q->descriptions[intent] = read_string(member_path, &member);

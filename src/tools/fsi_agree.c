@@ -159,7 +159,7 @@ answer(const Gpt2Model *model, Gpt2Work *work, const FsiFile *file, const Episod
 				candidates[c].n_example++;
 			}
 	}
-	check(pointing_score(model, gpt2_work_ops(work), &vec[0], e->n_intent, candidates, false,
+	check(pointing_score(model, gpt2_work_ops(work), &vec[0], e->n_intent, candidates, NULL, false,
 						 logit, with_other, arena, err), err);
 	for (int c = 0; c < e->n_intent; c++)
 	{

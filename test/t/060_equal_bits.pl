@@ -76,6 +76,15 @@ is($node->safe_psql('postgres', qq{
 	EXECUTE ask (ARRAY['a', 'b'], '{}');
 	EXECUTE ask ($intents, $options)}) =~ /^(\w+)\n(\w+)\n(\w+)$/ && "$1 $3", "$bits $bits", 'prepared, around another question');
 
+# Examples enough for an index of them, in three orders.
+my $many = q{(SELECT jsonb_build_object('examples', jsonb_agg(jsonb_build_object('text', msg,
+	'intent', (ARRAY['refund', '天气', '挂失'])[1 + id % 3]) ORDER BY %s)) FROM message)};
+my @orders = map { (my $q = $digest) =~ s/\Q$options\E/sprintf $many, $_/e; $node->safe_psql('postgres', $q) }
+	'id', 'id DESC', 'md5(msg), id';
+is($orders[1], $orders[0], '140 examples backwards');
+is($orders[2], $orders[0], 'and in another order');
+isnt($orders[0], $bits, 'but not as without them');
+
 # Next to nothing kept between rows.
 is($node->safe_psql('postgres', "SET fsi_intent.cache_size = '64kB'; $digest"), $bits, 'with a small cache');
 

@@ -153,7 +153,7 @@ compare_episode(const Gpt2Model *model, const json_t *e, double *logits_off, dou
 	for (int i = 0; i < n; i++)
 		all &= readable[i] = read_candidate(model, json_array_get(list, i), &c[i]);
 	must(pointing_score(model, kern_ops(KERN_AUTO),
-						segment(model, json_string_value(json_object_get(e, "text")), true), n, c, other,
+						segment(model, json_string_value(json_object_get(e, "text")), true), n, c, NULL, other,
 						logit, prob, &arena, &err));
 	for (int i = 0; i < n; i++)
 		if (readable[i])

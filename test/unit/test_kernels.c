@@ -83,7 +83,7 @@ same_layer_norm(const KernOps *ops, int k, int kind)
 	return same;
 }
 
-/* softmax, add, axpy, dot, activate, gemv of n */
+/* softmax, add, axpy, dot, dots, activate, gemv of n */
 static bool
 same_vectors(const KernOps *ops, int n, int kind)
 {
@@ -107,6 +107,18 @@ same_vectors(const KernOps *ops, int n, int kind)
 	a = ops->dot(n, x, y);
 	b = kern_reference.dot(n, x, y);
 	same &= memcmp(&a, &b, sizeof(a)) == 0;
+	for (int m = 0; m <= 9; m++)
+	{
+		const float *rows[9];
+		float		got[9],
+					ref[9];
+
+		for (int i = 0; i < m; i++)
+			rows[i] = i % 3 == 1 ? x : i % 3 == 2 ? want : y;
+		ops->dots(m, n, x, rows, got);
+		kern_reference.dots(m, n, x, rows, ref);
+		same &= memcmp(got, ref, (size_t) m * sizeof(float)) == 0 && (m == 0 || memcmp(got, &a, sizeof(a)) == 0);
+	}
 	for (int act = KERN_ACT_NONE; act <= KERN_ACT_RELU; act++)
 	{
 		memcpy(y, x, bytes);
@@ -199,7 +211,7 @@ test_rows(const KernOps *ops)
 	ok(quantize, "%s: quantize equals the reference on every kind of row", ops->name);
 	ok(norm_quantize, "%s: layer_norm_quantize equals the reference", ops->name);
 	ok(norm, "%s: layer_norm equals the reference, in place too", ops->name);
-	ok(vectors, "%s: add, axpy, dot, activate, softmax equal the reference", ops->name);
+	ok(vectors, "%s: add, axpy, dot, dots, activate, softmax equal the reference", ops->name);
 	ok(gemv, "%s: gemv_f32 equals the reference", ops->name);
 	ok(same_activations(ops), "%s: activations equal the reference on random bit patterns", ops->name);
 }

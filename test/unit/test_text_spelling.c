@@ -102,6 +102,59 @@ test_values(void)
 	ok(fabs(spell_cosine(&v, &v) - 1) < 1e-6, "unit length");
 }
 
+static bool
+stop_now(void *ctx)
+{
+	(void) ctx;
+	return true;
+}
+
+/* The cosines of an index have the bits of spell_cosine(). */
+static void
+test_index(void)
+{
+	enum { N = 3000 };
+	static const char *const words[] = {"refund", "card", "退款", "parcel", "où", "the", "a", "7", "order", "xyz"};
+	SpellVec   *vecs = fsi_arena_array(&arena, N, sizeof(SpellVec));
+	const SpellVec **list = fsi_arena_array(&arena, N, sizeof(SpellVec *));
+	double	   *cosine = fsi_arena_array(&arena, N, sizeof(double));
+	uint64_t	seed = 3;
+	SpellIndex	index;
+	FsiHost		stopping = fsi_host_malloc;
+	FsiArena	stopped;
+	int			wrong = 0,
+				some = 0;
+
+	for (int i = 0; i < N; i++)
+	{
+		char		text[200] = "";
+
+		for (int k = (int) (next_random(&seed) % 12); k > 0; k--)
+			strcat(strcat(text, words[next_random(&seed) % 10]), " ");
+		vecs[i] = features(text, strlen(text));
+		list[i] = &vecs[i];
+	}
+	ok(spell_index_build(N, list, &arena, &index, &err) == FSI_OK && index.n == N, "an index of %d texts", N);
+	for (int m = 0; m < 40; m++)
+	{
+		wrong += spell_index_cosines(&index, &vecs[m], &fsi_host_malloc, cosine, &err) != FSI_OK;
+		for (int i = 0; i < N; i++)
+		{
+			double		want = spell_cosine(&vecs[m], &vecs[i]);
+
+			wrong += memcmp(&cosine[i], &want, sizeof(want)) != 0;
+			some += want > 0;
+		}
+	}
+	ok(wrong == 0 && some > N, "40 times %d cosines, bit for bit", N);
+	ok(spell_index_build(0, list, &arena, &index, &err) == FSI_OK &&
+	   spell_index_cosines(&index, &vecs[0], &fsi_host_malloc, cosine, &err) == FSI_OK, "of no text at all");
+	stopping.should_stop = stop_now;
+	fsi_arena_init(&stopped, &stopping);
+	ok(spell_index_build(N, list, &stopped, &index, &err) == FSI_CANCELLED, "stops when asked");
+	fsi_arena_free(&stopped);
+}
+
 static void
 test_edges(void)
 {
@@ -135,6 +188,7 @@ main(void)
 	for (int i = 0; i < SPELL_BUCKETS; i++)
 		idf[i] = 1 + (float) (i % 13) * 0.25f;
 	test_values();
+	test_index();
 	test_edges();
 	fsi_arena_free(&arena);
 	return tap_done();
