@@ -21,6 +21,8 @@
 
 #include "postgres.h"
 
+#include <time.h>
+
 #include "utils/jsonb.h"
 
 #include "fsi_base.h"
@@ -39,6 +41,8 @@ typedef struct StoreModel
 	char		sha256[STORE_HEX_LEN + 1];
 	void	   *map;
 	size_t		size;
+	int			fd;				/* of the mapped file */
+	struct timespec modified;	/* when its contents were last known to be these */
 	struct StoreModel *next;	/* the backend's models */
 } StoreModel;
 
@@ -58,6 +62,11 @@ typedef struct StoreRow
 extern const StoreModel *store_model(const char *name);
 /* The catalog's row, dropped ones too; false if there is none.  NULL: the default model's. */
 extern bool store_find(const char *name, StoreRow *row);
+/*
+ * Before its weights are read: the mapped file has not been cut short (reading on would be a SIGBUS, which restarts
+ * the server) nor written to in place.  One fstat(); XX001 if it was.
+ */
+extern void store_check_unchanged(const StoreModel *model);
 /* Changes whenever a name may have come to mean another model. */
 extern uint64 store_generation(void);
 

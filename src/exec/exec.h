@@ -20,7 +20,8 @@ typedef struct ExecCall
 	FsiArena	arena;
 } ExecCall;
 
-extern void exec_call_begin(ExecCall *call);
+/* Also looks whether the model's file is still whole. */
+extern void exec_call_begin(ExecCall *call, const StoreModel *model);
 extern void exec_call_end(ExecCall *call);
 
 /* The backend's scratch for forward passes, at the CPU level of fsi_intent.simd. */

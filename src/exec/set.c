@@ -106,7 +106,7 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 	ExecSet    *set;
 	char	   *key_bytes;
 
-	exec_call_begin(&call);
+	exec_call_begin(&call, q->model);
 	/* Under the call's context until it is complete: an error takes it away. */
 	context = AllocSetContextCreate(call.context, "fsi_intent set", ALLOCSET_START_SMALL_SIZES);
 	set = MemoryContextAllocZero(context, sizeof(ExecSet));
@@ -307,7 +307,7 @@ exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, Exe
 		}
 		return;
 	}
-	exec_call_begin(&call);
+	exec_call_begin(&call, set->model);
 	start = fsi_arena_mark(&call.arena);
 	for (int done = 0; done < n;)
 	{
@@ -317,6 +317,7 @@ exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, Exe
 		int			taken = next_batch(set, &call.arena, n - done, messages + done, clipped, ids, answers + done);
 
 		CHECK_FOR_INTERRUPTS();
+		store_check_unchanged(set->model);
 		if (set->candidates != NULL)
 			segments_classify(set, &call, taken, clipped, ids, answers + done, rows);
 		else

@@ -35,7 +35,7 @@ exec_embed(const StoreModel *model, ExecSlot *slot, HostText message)
 	bool		clipped;
 	TokIds		ids;
 
-	exec_call_begin(&call);
+	exec_call_begin(&call, model);
 	message = exec_clip(message, &clipped, &call.arena);
 	HOST_TRY(tok_encode_plain(&model->file.tok, message.s, message.len, &call.arena, &ids, &err));
 	HOST_TRY(segment_encode(&model->file.model, exec_work(), 1, &ids, z, &shortened, &call.arena, &err));
@@ -76,7 +76,7 @@ exec_tokens(const StoreModel *model, HostText message)
 	int32	   *ids;
 	size_t		n;
 
-	exec_call_begin(&call);
+	exec_call_begin(&call, model);
 	HOST_TRY(tok_encode_plain(&model->file.tok, message.s, message.len, &call.arena, &plain, &err));
 	n = plain.n + (cfg->begin != TOK_NONE) + (last != TOK_NONE);
 	if (n > (MaxAllocSize - ARR_OVERHEAD_NONULLS(1)) / sizeof(int32))
@@ -113,7 +113,7 @@ exec_generate(const StoreModel *model, const char *name, HostText prompt, const 
 				 errmsg("model \"%s\" does not generate text", name),
 				 errdetail("It compares segments and was not trained to continue a text."),
 				 errhint("Import a GPT-2 with fsi_import_model() and give its name as the second argument.")));
-	exec_call_begin(&call);
+	exec_call_begin(&call, model);
 	/* The prompt is the caller's own: special tokens in it are meant. */
 	HOST_TRY(tok_encode(&model->file.tok, prompt.s, prompt.len, &call.arena, &ids, &err));
 	whole.ids = host_array(&call.arena, ids.n + 2, sizeof(int32_t));
@@ -150,7 +150,7 @@ exec_prompt_text(const ExecQuestion *question, HostText message)
 
 	if (question->model->file.model.cfg.layout == GPT2_SEGMENTS)
 		return segments_prompt_text(question, message);
-	exec_call_begin(&call);
+	exec_call_begin(&call, question->model);
 	result = prompt_prompt_text(question, message, &call);
 	exec_call_end(&call);
 	return result;

@@ -86,8 +86,9 @@ exec_simd_name(void)
 }
 
 void
-exec_call_begin(ExecCall *call)
+exec_call_begin(ExecCall *call, const StoreModel *model)
 {
+	store_check_unchanged(model);
 	call->context = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent call", ALLOCSET_DEFAULT_SIZES);
 	host_init(&call->host, call->context);
 	fsi_arena_init(&call->arena, &call->host);

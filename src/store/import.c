@@ -4,8 +4,9 @@
  *
  * An import works on a file of its own in PGDATA/fsi_intent, so that nobody can change what
  * was checked; chunks and catalog row are written in the same transaction, then the file
- * gets its final name, its identity.  If the transaction is rolled back, the file stays
- * behind as a correct copy of weights that no name stands for.
+ * gets its final name, its identity.  If the (sub)transaction is rolled back, a file that was
+ * not there before goes again; a database that has imported the same weights meanwhile writes
+ * it anew from its chunks.
  */
 #include "postgres.h"
 
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/lmgr.h"
@@ -40,7 +42,7 @@ store_pin_shipped(void)
 		host_report(&err);
 	}
 	store_insert_row(STORE_SHIPPED_NAME, &model.file, model.size, true);
-	fsifile_unmap(model.map, model.size);
+	store_close(&model);
 }
 
 static void
@@ -150,6 +152,75 @@ record(const char *name, const StoreModel *model)
 	store_insert_row(name, &model->file, model->size, false);
 }
 
+/* A file that this transaction has brought. */
+typedef struct NewFile
+{
+	struct NewFile *next;
+	SubTransactionId subxact;
+	char		sha256[STORE_HEX_LEN + 1];
+} NewFile;
+
+static NewFile *new_files;		/* in TopMemoryContext */
+
+/* Take from the list those of one subtransaction (0: all), and from the folder too if it was rolled back. */
+static void
+forget_new_files(SubTransactionId subxact, bool rolled_back)
+{
+	NewFile   **link = &new_files;
+
+	while (*link != NULL)
+	{
+		NewFile    *f = *link;
+
+		if (subxact != InvalidSubTransactionId && f->subxact != subxact)
+		{
+			link = &f->next;
+			continue;
+		}
+		if (rolled_back)
+			store_unlink_cached(f->sha256);
+		*link = f->next;
+		pfree(f);
+	}
+}
+
+static void
+at_xact_end(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
+		forget_new_files(InvalidSubTransactionId, event == XACT_EVENT_ABORT);
+}
+
+static void
+at_subxact_end(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	(void) arg;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_new_files(mine, true);
+	for (NewFile *f = new_files; event == SUBXACT_EVENT_COMMIT_SUB && f != NULL; f = f->next)
+		if (f->subxact == mine)
+			f->subxact = parent;
+}
+
+static void
+remember_new_file(const char *sha256)
+{
+	static bool registered;
+	NewFile    *f = MemoryContextAllocZero(TopMemoryContext, sizeof(NewFile));
+
+	if (!registered)
+	{
+		RegisterXactCallback(at_xact_end, NULL);
+		RegisterSubXactCallback(at_subxact_end, NULL);
+		registered = true;
+	}
+	f->subxact = GetCurrentSubTransactionId();
+	strlcpy(f->sha256, sha256, sizeof(f->sha256));
+	f->next = new_files;
+	new_files = f;
+}
+
 /* Give the file, which was checked under its first name, its final one. */
 static void
 keep_file(const char *tmp, const char *sha256)
@@ -157,6 +228,8 @@ keep_file(const char *tmp, const char *sha256)
 	char	   *path = store_cache_path(psprintf("%s.fsi", sha256));
 	struct stat st;
 
+	if (stat(path, &st) < 0 && errno == ENOENT)
+		remember_new_file(sha256);
 	durable_rename(tmp, path, ERROR);
 	if (stat(path, &st) == 0)
 		store_set_checked(path, &st, sha256);
@@ -190,12 +263,12 @@ store_import(const char *name, const char *path)
 	PG_CATCH();
 	{
 		if (mapped != NULL)
-			fsifile_unmap(mapped->map, mapped->size);
+			store_close(mapped);
 		unlink(tmp);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	fsifile_unmap(model.map, model.size);
+	store_close(&model);
 	MemoryContextDelete(cxt);
 	return pstrdup(model.sha256);
 }

@@ -71,19 +71,73 @@ store_open(const char *path, bool full, MemoryContext cxt, StoreModel *model, Fs
 	FsiArena	arena;
 	FsiStatus	status;
 
+	struct stat st;
+
 	host_init(&model->host, cxt);
 	fsi_arena_init(&arena, &model->host);
-	FSI_TRY(fsifile_map(path, &model->map, &model->size, err));
+	model->fd = BasicOpenFile(path, O_RDONLY | PG_BINARY);
+	if (model->fd < 0)
+		return fsi_fail_errno(err, "could not read model file \"%s\"", path);
+	ReserveExternalFD();
+	if (fstat(model->fd, &st) == 0)
+		model->modified = st.st_mtim;
+	status = fsifile_map(path, &model->map, &model->size, err);
+	if (status != FSI_OK)
+	{
+		model->map = NULL;
+		store_close(model);
+		return status;
+	}
 	status = fsifile_open(model->map, model->size, &arena, &model->file, err);
 	if (status == FSI_OK && full)
 		status = fsifile_verify(&model->file, &model->host, err);
 	if (status == FSI_OK && !model->file.has_tokenizer)
 		status = fsi_fail(err, FSI_UNSUPPORTED, "model file \"%s\" has no tokenizer", path);
 	if (status != FSI_OK)
-		fsifile_unmap(model->map, model->size);
+		store_close(model);
 	else
 		fsi_hex(model->file.sha256, FSI_SHA256_BYTES, model->sha256);
 	return status;
+}
+
+void
+store_close(StoreModel *model)
+{
+	if (model->map != NULL)
+		fsifile_unmap(model->map, model->size);
+	close(model->fd);
+	ReleaseExternalFD();
+}
+
+void
+store_check_unchanged(const StoreModel *model)
+{
+	FsiError	err = {0};
+	FsiStatus	status;
+	struct stat st;
+
+	if (fstat(model->fd, &st) < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat the file of a mapped model: %m")));
+	if (st.st_size >= (off_t) model->size &&
+		st.st_mtim.tv_sec == model->modified.tv_sec && st.st_mtim.tv_nsec == model->modified.tv_nsec)
+		return;
+	/* Touched, or written to: its hash tells. */
+	status = st.st_size < (off_t) model->size ? FSI_CORRUPT : fsifile_verify(&model->file, &model->host, &err);
+	if (status == FSI_OK)
+	{
+		((StoreModel *) model)->modified = st.st_mtim;
+		return;
+	}
+	if (status != FSI_CORRUPT)
+		host_report(&err);
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("a model's file was changed in place while this session used it"),
+			 errdetail("It held the weights with the identity %.16s, %zu bytes, and has %lld bytes now.",
+					   model->sha256, model->size, (long long) st.st_size),
+			 errhint("Put the file back by renaming a good copy to its name, as make install does, and connect again.")));
 }
 
 static bool
@@ -114,7 +168,7 @@ store_open_checked(const char *path, const char *sha256, MemoryContext cxt, Stor
 			return FSI_OK;
 		}
 		/* Replaced between the two looks: the stamp may speak of another file. */
-		fsifile_unmap(model->map, model->size);
+		store_close(model);
 	}
 	return fsi_fail(err, FSI_IO, "model file \"%s\" keeps changing", path);
 }
@@ -192,7 +246,7 @@ map_row(const StoreRow *row)
 						  (status == FSI_OK && strcmp(model->sha256, row->sha256) != 0)))
 	{
 		if (status == FSI_OK)
-			fsifile_unmap(model->map, model->size);
+			store_close(model);
 		unpack(row->name, row->sha256, path);
 		status = store_open_checked(path, row->sha256, cxt, model, &err);
 	}
@@ -200,7 +254,7 @@ map_row(const StoreRow *row)
 		report_open_failure(row, path, &err);
 	if (strcmp(model->sha256, row->sha256) != 0)
 	{
-		fsifile_unmap(model->map, model->size);
+		store_close(model);
 		report_other_weights(row, model, path);
 	}
 	MemoryContextSetParent(cxt, context);

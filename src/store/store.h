@@ -39,7 +39,7 @@ extern void store_unlink_stale(void);
 /* Whether this very file was found to hold these weights; remember that it was. */
 extern bool store_is_checked(const char *path, const struct stat *st, const char *sha256);
 extern void store_set_checked(const char *path, const struct stat *st, const char *sha256);
-/* Remove an imported model's file and its stamp. */
+/* Remove an imported model's file and its stamp: a copy, which whoever misses it writes again. */
 extern void store_unlink_cached(const char *sha256);
 
 /* --- mapping.c --- */
@@ -49,6 +49,7 @@ extern FsiStatus store_open(const char *path, bool full, MemoryContext context, 
 /* As store_open(), in full unless this server has checked that file for sha256 (NULL: always in full). */
 extern FsiStatus store_open_checked(const char *path, const char *sha256, MemoryContext context,
 									StoreModel *model, FsiError *err);
+extern void store_close(StoreModel *model);
 extern char *store_import_path(void);
 
 #endif

@@ -1,16 +1,17 @@
 #!/usr/bin/perl
 # Write a tiny GPT-2 with random weights as a Hugging Face directory, for the tests of the prompt layout.
 #
-#   tiny_gpt2.pl DIR [SEED]
+#   tiny_gpt2.pl DIR [SEED [POSITIONS]]
 #
-# 2 layers of 2 heads, width 32, 256 positions; WordPiece with lower-case letters, digits, punctuation and a few
+# 2 layers of 2 heads, width 32, 256 positions unless told otherwise; WordPiece with lower-case letters, digits, punctuation and a few
 # words: a word with an upper-case letter is [UNK]. The same seed gives the same bytes everywhere.
 use strict;
 use warnings;
 
-my ($dir, $seed) = @ARGV;
-die "usage: $0 DIR [SEED]\n" unless defined $dir;
+my ($dir, $seed, $positions) = @ARGV;
+die "usage: $0 DIR [SEED [POSITIONS]]\n" unless defined $dir;
 $seed //= 1;
+$positions //= 256;
 mkdir $dir;
 
 my @vocab = qw([PAD] [UNK] [CLS] [SEP] [MASK]);
@@ -22,7 +23,7 @@ push @vocab, qw(text intent refund order track cancel money back where is my par
 my %seen;
 @vocab = grep { !$seen{$_}++ } @vocab;
 
-my ($layers, $heads, $width, $inner, $positions) = (2, 2, 32, 64, 256);
+my ($layers, $heads, $width, $inner) = (2, 2, 32, 64);
 
 sub put
 {

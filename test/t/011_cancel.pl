@@ -1,0 +1,69 @@
+# pg_cancel_backend() from another session, in the middle of one call of each kind: the call ends there, not when
+# its work is done, and its session goes on with sound caches.
+use strict;
+use warnings;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 4, 30000);
+
+my $node = PostgreSQL::Test::Cluster->new('cancel');
+$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
+$node->append_conf('postgresql.conf', "jit = off\nmax_parallel_workers_per_gather = 0");
+$node->start;
+$node->safe_psql('postgres', qq{
+	CREATE EXTENSION fsi_intent;
+	SELECT fsi_import_model('tiny', '$dir/tiny');
+	CREATE TABLE options AS SELECT jsonb_build_object('examples', fsi_examples('text ' || md5(i::text), 'a')) AS o
+		FROM generate_series(1, 100000) i;
+	CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
+});
+$node->safe_psql('latin', 'CREATE EXTENSION fsi_intent');
+
+# Each call stands between two sequences in one expression, where nothing else looks at interrupts: "started" says
+# that it has begun, "finished" would say that it ran to its end. Both survive the rollback.
+my $started = q{left(nextval('started')::text, 0)};
+my @calls = (
+	[ 'rows of fsi_classify' => qq{
+		SELECT fsi_classify('message ' || i || $started, ARRAY['refund', 'weather']) FROM generate_series(1, 100000000) i} ],
+	[ 'one fsi_classify_many' => qq{SELECT nextval('finished' || left(cardinality(
+		fsi_classify_many(array_fill('hello you there' || $started, ARRAY[2000000]), ARRAY['refund', 'weather']))::text, 0))} ],
+	[ 'fsi_generate' => qq{SELECT nextval('finished' || left(fsi_generate('where is' || $started, 'tiny', 29000), 0))} ],
+	[ 'fsi_tokens of a huge text' => qq{SELECT nextval('finished' || left(cardinality(fsi_tokens(t || $started))::text, 0))
+		FROM (SELECT repeat('abc def ', i) AS t FROM generate_series(15000000, 15000000) i OFFSET 0) s} ],
+	[ 'fsi_tokens of one word' => qq{SELECT nextval('finished' || left(cardinality(fsi_tokens(t || $started))::text, 0))
+		FROM (SELECT repeat('é', i) AS t FROM generate_series(10000000, 10000000) i OFFSET 0) s} ],
+	[ 'fsi_tokens of a huge text in LATIN1' => qq{SELECT nextval('finished' || left(cardinality(fsi_tokens(t || $started))::text, 0))
+		FROM (SELECT repeat(chr(233) || ' b', i) AS t FROM generate_series(30000000, 30000000) i OFFSET 0) s}, 'latin' ],
+	[ 'preparation of 100,000 examples' => qq{SELECT nextval('finished' || left(
+		fsi_classify('x' || $started, ARRAY['a', 'b'], o), 0)) FROM (SELECT o || '{"other": "none"}' AS o FROM options OFFSET 0) s} ],
+	[ 'preparation of 9,000 intents' => qq{SELECT nextval('finished' || left(
+		fsi_classify('x' || $started, ARRAY(SELECT 'some name of intent number ' || i FROM generate_series(1, 9000) i)), 0))} ],
+);
+
+for my $call (@calls)
+{
+	my ($what, $sql, $db) = @$call;
+	$db //= 'postgres';
+	$node->safe_psql($db, 'DROP SEQUENCE IF EXISTS started, finished; CREATE SEQUENCE started; CREATE SEQUENCE finished');
+	my ($out, $err) = ('', '');
+	my $session = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr($db), '-v', 'VERBOSITY=verbose',
+			'-c', 'SELECT pg_backend_pid()', '-c', $sql, '-c', q{SELECT fsi_classify('weather', ARRAY['refund', 'weather'])} ],
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(180));
+	IPC::Run::pump($session) until $out =~ /\n/;
+	my ($pid) = $out =~ /^(\d+)/;
+	$out = '';
+	ok($node->poll_query_until($db, 'SELECT is_called FROM started'), "$what: at work");
+	is($node->safe_psql($db, "SELECT pg_cancel_backend($pid)"), 't', "$what: told to stop");
+	IPC::Run::finish($session);
+	like($err, qr/^ERROR:  57014: canceling statement due to user request$/m, "$what: cancelled");
+	is($node->safe_psql($db, 'SELECT is_called FROM finished'), 'f', "$what: before it was done");
+	is($out, "weather\n", "$what: the session goes on");
+}
+
+unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no backend has crashed');
+$node->stop;
+done_testing();

@@ -1,0 +1,43 @@
+# The file of an imported model: gone after a rollback, noticed when it is cut short or written to under a session.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 8);
+my $node = PostgreSQL::Test::Cluster->new('import_files');
+$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION fsi_intent');
+my $cache = $node->data_dir . '/fsi_intent';
+my $import = "SELECT fsi_import_model('tiny', '$dir/tiny') IS NOT NULL";
+sub files { return scalar(() = glob "$cache/*.fsi") }
+
+$node->safe_psql('postgres', "BEGIN; $import; ROLLBACK");
+is(files(), 0, 'rolled back: no file');
+$node->safe_psql('postgres', "BEGIN; SAVEPOINT a; SAVEPOINT b; $import; RELEASE b; ROLLBACK TO a; COMMIT");
+is(files(), 0, 'rolled back to a savepoint: no file');
+$node->safe_psql('postgres', "BEGIN; SAVEPOINT a; $import; RELEASE a; SAVEPOINT b; ROLLBACK TO b; COMMIT");
+is(files(), 1, 'committed: the file stays');
+$node->safe_psql('postgres', 'CREATE DATABASE second');
+$node->safe_psql('second', "CREATE EXTENSION fsi_intent; BEGIN; $import; ROLLBACK");
+is(files(), 1, 'another database had it before: it stays');
+
+my ($file) = glob "$cache/*.fsi";
+my $ask = q{SELECT fsi_classify('where is it', ARRAY['refund', 'cancel'], '{"model": "tiny"}') IS NOT NULL};
+for my $change ([ 'cut short', "truncate -s 4096 '$file'" ], [ 'emptied', ": > '$file'" ],
+	[ 'written to', "printf x | dd of='$file' bs=1 seek=20000 conv=notrunc status=none" ])
+{
+	my ($what, $command) = @$change;
+	my ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$ask;\n\\! $command\n$ask;\nSELECT 'alive'", on_error_stop => 0);
+	like($err, qr/ERROR:  XX001: .*changed in place/, "$what: an error");
+	is($out, "t\nalive", "$what: no answer, no crash");
+	is($node->safe_psql('postgres', $ask), 't', "$what: the next session has it from the database");
+}
+my ($rc, $out, $err) = $node->psql('postgres', "$ask;\n\\! touch '$file'\n$ask;\n");
+is("$out$err", "t\nt", 'touched: still the same');
+unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no backend has crashed');
+$node->stop;
+done_testing();
