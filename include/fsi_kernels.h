@@ -31,6 +31,9 @@
 #define KERN_ATTEND_ROWS 4
 #define KERN_ATTEND_SCRATCH(keys) ((size_t) KERN_ATTEND_ROWS * (KERN_ROUND_UP(keys, KERN_LANES) + KERN_LANES))
 
+/* Bytes of scratch that gemm_i8() needs: rows and weights in the form of the level's instructions, within the L2 cache. */
+#define KERN_GEMM_SCRATCH ((size_t) 256 << 10)
+
 /*
  * A weight matrix of K inputs and N outputs, y = x W (+ bias).
  * int8: panels[N16/16][K4/4][16][4] with N16, K4 rounded up and zero filled, weights in
@@ -103,10 +106,11 @@ typedef struct KernOps
 	 * y[i * ldy + n] = act(fma((float) dot, ascale[i] * w->scale[n], bias[n])), with
 	 * dot = sum_k q[i][k] * w[k][n] - comp[n] in int32; bias may be NULL (0).
 	 * residual: y += instead (act must be NONE).  (m, k) x (k, n) -> (m, n).
+	 * scratch: KERN_GEMM_SCRATCH bytes, 64-aligned.
 	 */
 	void		(*gemm_i8) (int m, const uint8_t *q, int ldq, const float *ascale,
 							const KernMatrix *w, const float *bias, KernAct act,
-							bool residual, float *y, int ldy);
+							bool residual, float *y, int ldy, void *scratch);
 
 	/* y[j] = as gemm_i8 with m = 1 for the n columns cols[j] alone (label tokens). */
 	void		(*gemv_i8_cols) (const uint8_t *q, float ascale, const KernMatrix *w,

@@ -22,6 +22,7 @@ typedef enum WorkSlot
 	WORK_NORM,					/* f32: one block of normalised rows */
 	WORK_QUANT,					/* int8: one block of quantised rows */
 	WORK_SCALE,					/* int8: their scales */
+	WORK_GEMM,					/* int8: gemm_i8()'s scratch */
 	WORK_SCORES,				/* attend()'s scratch */
 	WORK_KEYS,					/* transposed keys of one head of one sequence */
 	WORK_RUNS,					/* KernKeys of one head of one sequence */

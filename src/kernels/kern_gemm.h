@@ -7,6 +7,7 @@
  *		sum_k q[r][k] w[k][...] - comp[...] of neighbouring panels, exact in int32;
  *	tile_panels(m), tile_rows(panels): the shape it likes for m rows.
  * Panels are the outer loop: a few of them stay in the L1 or L2 cache while all rows pass.
+ * A level with something better for many rows (KERN_OWN_GEMM) writes gemm_i8() itself.
  */
 #ifndef KERN_GEMM_H
 #define KERN_GEMM_H
@@ -36,9 +37,10 @@ tile_finish(int rows, int panels, const int32_t *acc, const float *ascale, const
 	}
 }
 
+/* The weights where they lie. */
 static void
-gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
-		KernAct act, bool residual, float *y, int ldy)
+gemm_in_place(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
+			  KernAct act, bool residual, float *y, int ldy)
 {
 	int			k4 = KERN_ROUND_UP(w->k, KERN_QUAD) / KERN_QUAD;
 	int			n_panel = KERN_ROUND_UP(w->n, KERN_PANEL) / KERN_PANEL;
@@ -65,6 +67,16 @@ gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix 
 		p += panels;
 	}
 }
+
+#ifndef KERN_OWN_GEMM
+static void
+gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
+		KernAct act, bool residual, float *y, int ldy, void *scratch)
+{
+	(void) scratch;
+	gemm_in_place(m, q, ldq, ascale, w, bias, act, residual, y, ldy);
+}
+#endif
 
 static void
 gemv_i8_cols(const uint8_t *q, float ascale, const KernMatrix *w, int n, const int32_t *cols, float *y)

@@ -28,8 +28,10 @@
 #else
 #if defined(__clang__)
 #define KERN_UNROLL _Pragma("clang loop unroll(full)")
+#define KERN_UNROLL_TWICE _Pragma("clang loop unroll_count(2)")
 #else
 #define KERN_UNROLL _Pragma("GCC unroll 32")
+#define KERN_UNROLL_TWICE _Pragma("GCC unroll 2")
 #endif
 #define KERN_INLINE static inline __attribute__((always_inline))
 #endif

@@ -212,8 +212,9 @@ ref_cell(const uint8_t *q, float ascale, const KernMatrix *w, const float *bias,
 
 static void
 ref_gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
-			KernAct act, bool residual, float *y, int ldy)
+			KernAct act, bool residual, float *y, int ldy, void *scratch)
 {
+	(void) scratch;
 	for (int r = 0; r < m; r++)
 		for (int n = 0; n < w->n; n++)
 		{

@@ -275,11 +275,11 @@ static KernOps counting;
 
 static void
 counting_gemm(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
-			  KernAct act, bool residual, float *y, int ldy)
+			  KernAct act, bool residual, float *y, int ldy, void *scratch)
 {
 	if (residual && w->k == shape.n_embd)
 		tokens_fed += m;		/* attention's projection: once a layer, in the last one for last rows only */
-	kern_ops(KERN_AUTO)->gemm_i8(m, q, ldq, ascale, w, bias, act, residual, y, ldy);
+	kern_ops(KERN_AUTO)->gemm_i8(m, q, ldq, ascale, w, bias, act, residual, y, ldy, scratch);
 }
 
 static Message fed_message;		/* the same for all counts */

@@ -107,6 +107,8 @@ test_pack(void)
 
 /* ---------------------------------------------------------------- int8 GEMM */
 
+static uint8_t scratch[KERN_GEMM_SCRATCH] __attribute__((aligned(64)));
+
 typedef struct GemmCase
 {
 	int			m,
@@ -152,8 +154,8 @@ same_gemm(const KernOps *ops, GemmCase c)
 	}
 	fill(y, ny, FILL_NORMAL);
 	memcpy(want, y, ny * sizeof(float));
-	ops->gemm_i8(c.m, q, ldq, ascale, &p.m, c.bias ? bias : NULL, c.act, c.residual, y, ldy);
-	kern_reference.gemm_i8(c.m, q, ldq, ascale, &p.m, c.bias ? bias : NULL, c.act, c.residual, want, ldy);
+	ops->gemm_i8(c.m, q, ldq, ascale, &p.m, c.bias ? bias : NULL, c.act, c.residual, y, ldy, scratch);
+	kern_reference.gemm_i8(c.m, q, ldq, ascale, &p.m, c.bias ? bias : NULL, c.act, c.residual, want, ldy, scratch);
 	same = memcmp(y, want, ny * sizeof(float)) == 0;
 	guard_free_floats(x, (size_t) c.m * c.k);
 	guard_free_floats(bias, c.n);
@@ -180,14 +182,14 @@ same_split(const KernOps *ops, int m, int k, int n)
 
 	fill(x, (size_t) m * k, FILL_NORMAL);
 	ops->quantize(m, k, x, k, q, ldq, ascale);
-	ops->gemm_i8(m, q, ldq, ascale, &p.m, NULL, KERN_ACT_GELU_NEW, false, whole, n);
+	ops->gemm_i8(m, q, ldq, ascale, &p.m, NULL, KERN_ACT_GELU_NEW, false, whole, n, scratch);
 	for (int part = 0; part < 2; part++)
 	{
 		int			cut = part == 0 ? 1 : (m + 1) / 2;
 
 		for (int i = 0; i < m; i += cut)
 			ops->gemm_i8(m - i < cut ? m - i : cut, q + (size_t) i * ldq, ldq, ascale + i, &p.m, NULL,
-						 KERN_ACT_GELU_NEW, false, parts + (size_t) i * n, n);
+						 KERN_ACT_GELU_NEW, false, parts + (size_t) i * n, n, scratch);
 		same &= memcmp(whole, parts, (size_t) m * n * sizeof(float)) == 0;
 	}
 	guard_free_floats(x, (size_t) m * k);
@@ -221,7 +223,7 @@ same_columns(const KernOps *ops, int k, int n)
 	ops->gemv_i8_cols(q, ascale, &p.m, COLS, cols, y);
 	kern_reference.gemv_i8_cols(q, ascale, &p.m, COLS, cols, want);
 	same &= memcmp(y, want, sizeof(y)) == 0;
-	ops->gemm_i8(1, q, k4, &ascale, &p.m, NULL, KERN_ACT_NONE, false, all, n);
+	ops->gemm_i8(1, q, k4, &ascale, &p.m, NULL, KERN_ACT_NONE, false, all, n, scratch);
 	for (int i = 0; i < COLS; i++)
 		same &= memcmp(&y[i], &all[cols[i]], sizeof(float)) == 0;
 	guard_free_floats(x, k);
@@ -288,7 +290,7 @@ gemm_hash(const KernOps *ops)
 	p = pack(K, N, FILL_NORMAL, false);
 	fill(x, M * K, FILL_NORMAL);
 	ops->quantize(M, K, x, K, q, K, scale);
-	ops->gemm_i8(M, q, K, scale, &p.m, NULL, KERN_ACT_GELU_NEW, false, y, N);
+	ops->gemm_i8(M, q, K, scale, &p.m, NULL, KERN_ACT_GELU_NEW, false, y, N, scratch);
 	hash = fsi_hash64(y, sizeof(y), 0);
 	hash = fsi_hash64(p.panels, kern_panel_bytes(K, N), hash);
 	unpack(&p);
