@@ -32,9 +32,16 @@ run_seen(const AttendBlock *b, int run)
 	return run == b->n_run - 1 ? b->seen : b->runs[run].count;
 }
 
-/* Scores of rows queries with vectors * 16 keys from key j; count bounds the reading of keys. */
+/* Elements i .. i+15 of a row of n; whole: all of them are there, which a loop need not ask each time. */
+KERN_INLINE v16
+part_load(const bool whole, const float *x, int n, int i)
+{
+	return whole ? v_load(x + i) : row_load(x, n, i);
+}
+
+/* Scores of rows queries with vectors * 16 keys from key j; count bounds the reading of keys unless whole. */
 KERN_INLINE void
-score_keys(const int rows, const int vectors, const AttendBlock *b, const KernKeys *run, int j, int count,
+score_keys(const int rows, const int vectors, const bool whole, const AttendBlock *b, const KernKeys *run, int j, int count,
 		   float *s)
 {
 	v16			acc[KERN_ATTEND_ROWS][2];
@@ -51,7 +58,7 @@ score_keys(const int rows, const int vectors, const AttendBlock *b, const KernKe
 		KERN_UNROLL
 		for (int v = 0; v < vectors; v++)
 		{
-			v16			key = row_load(run->kt + (size_t) d * run->ld, count, j + v * KERN_LANES);
+			v16			key = part_load(whole, run->kt + (size_t) d * run->ld, count, j + v * KERN_LANES);
 
 			KERN_UNROLL
 			for (int r = 0; r < rows; r++)
@@ -79,10 +86,14 @@ score_block(const int rows, const AttendBlock *b)
 		int			count = run_seen(b, i) + (i == b->n_run - 1 ? rows - 1 : 0);
 		int			j = 0;
 
+#if KERN_KEY_VECTORS >= 2
 		for (; j + 2 * KERN_LANES <= count; j += 2 * KERN_LANES)
-			score_keys(rows, 2, b, run, j, count, s);
-		for (; j < count; j += KERN_LANES)
-			score_keys(rows, 1, b, run, j, count, s);
+			score_keys(rows, 2, true, b, run, j, count, s);
+#endif
+		for (; j + KERN_LANES <= count; j += KERN_LANES)
+			score_keys(rows, 1, true, b, run, j, count, s);
+		if (j < count)
+			score_keys(rows, 1, false, b, run, j, count, s);
 		s += count;
 	}
 }
@@ -110,7 +121,7 @@ exp_scores(float *s, int n)
 
 /* out of vectors * 16 dimensions from dimension d, for all rows of the block. */
 KERN_INLINE void
-weigh_values(const int rows, const int vectors, const AttendBlock *b, int d, const float *sum)
+weigh_values(const int rows, const int vectors, const bool whole, const AttendBlock *b, int d, const float *sum)
 {
 	v16			acc[KERN_ATTEND_ROWS][4];
 	const float *s = b->scores;
@@ -132,7 +143,7 @@ weigh_values(const int rows, const int vectors, const AttendBlock *b, int d, con
 			KERN_UNROLL
 			for (int v = 0; v < vectors; v++)
 			{
-				v16			x = row_load(value, b->head_dim, d + v * KERN_LANES);
+				v16			x = part_load(whole, value, b->head_dim, d + v * KERN_LANES);
 
 				KERN_UNROLL
 				for (int r = 0; r < rows; r++)
@@ -147,7 +158,7 @@ weigh_values(const int rows, const int vectors, const AttendBlock *b, int d, con
 			KERN_UNROLL
 			for (int v = 0; v < vectors; v++)
 			{
-				v16			x = row_load(value, b->head_dim, d + v * KERN_LANES);
+				v16			x = part_load(whole, value, b->head_dim, d + v * KERN_LANES);
 
 				KERN_UNROLL
 				for (int r = j + 1; r < rows; r++)
@@ -179,14 +190,16 @@ attend_block(const int rows, const AttendBlock *b)
 		sum[r] = exp_scores(b->scores + r * b->lds, n + r);
 #if KERN_VALUE_VECTORS >= 4
 	for (; d + 4 * KERN_LANES <= b->head_dim; d += 4 * KERN_LANES)
-		weigh_values(rows, 4, b, d, sum);
+		weigh_values(rows, 4, true, b, d, sum);
 #endif
 #if KERN_VALUE_VECTORS >= 2
 	for (; d + 2 * KERN_LANES <= b->head_dim; d += 2 * KERN_LANES)
-		weigh_values(rows, 2, b, d, sum);
+		weigh_values(rows, 2, true, b, d, sum);
 #endif
-	for (; d < b->head_dim; d += KERN_LANES)
-		weigh_values(rows, 1, b, d, sum);
+	for (; d + KERN_LANES <= b->head_dim; d += KERN_LANES)
+		weigh_values(rows, 1, true, b, d, sum);
+	if (d < b->head_dim)
+		weigh_values(rows, 1, false, b, d, sum);
 }
 
 static void attend_1(const AttendBlock *b) { attend_block(1, b); }

@@ -6,6 +6,7 @@
 #include "kern_vec_avx512.h"
 
 #define KERN_VECTORS 8			/* gemv_f32: accumulators side by side */
+#define KERN_KEY_VECTORS 2
 #define KERN_VALUE_VECTORS 4	/* attend: vectors of values a pass, 4 queries each */
 #define KERN_TILE_MAX 28		/* zmm accumulators of the largest tile: 24 + 4 panels + 1 row fit 32 registers */
 

@@ -6,6 +6,7 @@
 #include "kern_vec_neon.h"
 
 #define KERN_VECTORS 4			/* gemv_f32: accumulators side by side (four registers each) */
+#define KERN_KEY_VECTORS 2
 #define KERN_VALUE_VECTORS 1	/* attend: vectors of values a pass, 4 queries each */
 #define KERN_TILE_MAX 5			/* rows of the tile: 20 accumulators + 4 weights + 5 rows fit 32 registers */
 

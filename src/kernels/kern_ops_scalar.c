@@ -7,6 +7,7 @@
 #include "kern_vec_scalar.h"
 
 #define KERN_VECTORS 1
+#define KERN_KEY_VECTORS 2
 #define KERN_VALUE_VECTORS 1
 #define KERN_TILE_MAX 1
 

@@ -18,7 +18,7 @@
 
 #include "fsi_engine.h"
 
-#define REPEATS 3
+#define REPEATS 5
 
 static FsiArena arena;
 static FsiError err;
@@ -138,7 +138,7 @@ median_seconds(void (*job) (void *), void *ctx)
 
 /* ---- small: segments ---- */
 
-enum { SEGMENTS = 512 };
+enum { SEGMENTS = 64 };
 
 typedef struct Small
 {
