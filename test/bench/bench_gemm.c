@@ -2,8 +2,7 @@
  * bench_gemm.c
  *	  Speed of the kernels on one core: int8 GEMM as a share of the measured peak, and the float steps.
  *
- *	make lib && cc -O2 -Iinclude test/bench/bench_gemm.c build/libfsi.a -lm -ldl -lpthread -o build/bench_gemm
- *	build/bench_gemm [level] [rows|gemm]
+ *	make benches && build/bench/bench_gemm [level] [rows|gemm]
  *
  * Each figure is the best of several short runs: other work on the machine only ever slows one down.
  */
@@ -41,51 +40,6 @@ now(void)
 		} \
 	} while (0)
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-/* vpdpbusd on registers alone, sixteen independent sums: GOP/s at 2 operations a multiply-add. */
-__attribute__((target("avx512f,avx512vnni"), noinline))
-static int
-vnni_loop(int n)
-{
-	__m512i		s[16],
-				a = _mm512_set1_epi32(0x01010101);
-
-	for (int j = 0; j < 16; j++)
-		s[j] = _mm512_set1_epi32(j);
-	for (int i = 0; i < n; i++)
-	{
-#pragma GCC unroll 16
-		for (int j = 0; j < 16; j++)
-			s[j] = _mm512_dpbusd_epi32(s[j], a, a);
-		__asm__ volatile("" : "+v"(a));
-	}
-	for (int j = 1; j < 16; j++)
-		s[0] = _mm512_add_epi32(s[0], s[j]);
-	return _mm512_reduce_add_epi32(s[0]);
-}
-
-static volatile int sink;
-
-static double
-peak(void)
-{
-	double		s;
-
-	if (kern_ops(KERN_AVX512VNNI) == NULL)
-		return 0.0;
-	BEST(s, sink = vnni_loop(20000));
-	return 20000.0 * 16 * 64 * 2 / s * 1e-9;
-}
-#else
-static double
-peak(void)
-{
-	return 0.0;
-}
-#endif
-
 static void *
 block(size_t bytes)
 {
@@ -105,6 +59,134 @@ floats(size_t n)
 		x[i] = (float) ((int) (i * 7919 % 4001) - 2000) * 0.001f;
 	return x;
 }
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* vpdpbusd on registers alone, sixteen independent sums: GOP/s at 2 operations a multiply-add. */
+__attribute__((target("avx512f,avx512vnni"), noinline))
+static int
+vnni_loop(int n)
+{
+	__m512i		s[16],
+				a = _mm512_set1_epi32(0x01010101);
+
+#pragma GCC unroll 16
+	for (int j = 0; j < 16; j++)
+		s[j] = _mm512_set1_epi32(j);
+	for (int i = 0; i < n; i++)
+	{
+#pragma GCC unroll 16
+		for (int j = 0; j < 16; j++)
+			s[j] = _mm512_dpbusd_epi32(s[j], a, a);
+		__asm__ volatile("" : "+v"(a));
+	}
+#pragma GCC unroll 16
+	for (int j = 1; j < 16; j++)
+		s[0] = _mm512_add_epi32(s[0], s[j]);
+	return _mm512_reduce_add_epi32(s[0]);
+}
+
+/*
+ * The exact product that AVX2 has room for, on registers alone: two vpaddw, vpmaddwd and vpaddd for
+ * 32 multiply-adds (src/kernels/kern_winograd_avx2.h).
+ */
+__attribute__((target("avx2"), noinline))
+static int
+avx2_loop(int n)
+{
+	__m256i		s[10],
+				a = _mm256_set1_epi16(1);
+	int			lanes[8];
+
+#pragma GCC unroll 10
+	for (int j = 0; j < 10; j++)
+		s[j] = _mm256_set1_epi32(j);
+	for (int i = 0; i < n; i++)
+	{
+#pragma GCC unroll 10
+		for (int j = 0; j < 10; j++)
+		{
+			__m256i		u,
+						v;
+
+			/* asm: else the equal sums would be computed once */
+			__asm__ volatile("vpaddw %3, %3, %0\n\tvpaddw %3, %3, %1\n\tvpmaddwd %1, %0, %0\n\tvpaddd %0, %2, %2"
+					: "=&x"(u), "=&x"(v), "+x"(s[j]) : "x"(a));
+		}
+	}
+	_mm256_storeu_si256((__m256i *) lanes, s[0]);
+	return lanes[0];
+}
+
+__attribute__((target("avx2"), noinline))
+static int
+read_loop(const char *p, size_t bytes)
+{
+	__m256i		a = _mm256_setzero_si256(),
+				b = a;
+	int			lanes[8];
+
+	for (size_t i = 0; i + 64 <= bytes; i += 64)
+	{
+		a = _mm256_add_epi32(a, _mm256_loadu_si256((const __m256i *) (p + i)));
+		b = _mm256_add_epi32(b, _mm256_loadu_si256((const __m256i *) (p + i + 32)));
+	}
+	_mm256_storeu_si256((__m256i *) lanes, _mm256_add_epi32(a, b));
+	return lanes[0];
+}
+
+static volatile int sink;
+
+/* GB/s of reading as many weights as the products below use in turn: twice this is all that m = 1 can reach. */
+static double
+read_rate(const KernOps *ops)
+{
+	size_t		bytes = 12000000;
+	char	   *p;
+	double		s;
+
+	if (ops->level == KERN_SCALAR)
+		return 0.0;
+	p = block(bytes);
+	BEST(s, sink = read_loop(p, bytes));
+	free(p);
+	return (double) bytes / s * 1e-9;
+}
+
+/* GOP/s of the level's instructions; 0 where nothing was written for it. */
+static double
+peak(const KernOps *ops)
+{
+	double		s;
+
+	if (ops->level == KERN_AVX512VNNI)
+	{
+		BEST(s, sink = vnni_loop(20000));
+		return 20000.0 * 16 * 64 * 2 / s * 1e-9;
+	}
+	if (ops->level == KERN_AVX2)
+	{
+		BEST(s, sink = avx2_loop(20000));
+		return 20000.0 * 10 * 32 * 2 / s * 1e-9;
+	}
+	return 0.0;
+}
+#else
+static double
+peak(const KernOps *ops)
+{
+	(void) ops;
+	return 0.0;
+}
+
+static double
+read_rate(const KernOps *ops)
+{
+	(void) ops;
+	return 0.0;
+}
+#endif
 
 static void
 bench_gemm(const KernOps *ops, int k, int n, double top)
@@ -221,8 +303,9 @@ main(int argc, char **argv)
 		fprintf(stderr, "this CPU or build has no such level\n");
 		return 1;
 	}
-	top = peak();
-	printf("level %s; vpdpbusd peak of registers alone %.0f GOP/s\n", ops->name, top);
+	top = peak(ops);
+	printf("level %s; its exact multiply-adds on registers alone: %.0f GOP/s; reading 12 MB: %.0f GB/s\n", ops->name, top,
+		   read_rate(ops));
 	if (strcmp(what, "rows") != 0)
 	{
 		printf("GOP/s of k x n    m: 1, 2, 4, 8, 16, 24, 32, 64, 128, 256, 512\n");

@@ -107,7 +107,7 @@ test_pack(void)
 
 /* ---------------------------------------------------------------- int8 GEMM */
 
-static uint8_t scratch[KERN_GEMM_SCRATCH] __attribute__((aligned(64)));
+static void *scratch;			/* KERN_GEMM_SCRATCH bytes, guarded */
 
 typedef struct GemmCase
 {
@@ -239,6 +239,7 @@ test_gemm(const KernOps *ops)
 	static const int ks[] = {1, 2, 3, 4, 5, 31, 64, 97};
 	static const int ns[] = {1, 5, 15, 16, 17, 31, 33, 48, 63, 64, 65, 80, 100, 130};
 	bool		shapes = true,
+				blocks = true,
 				wild = true,
 				extreme = true,
 				split = true,
@@ -254,13 +255,20 @@ test_gemm(const KernOps *ops)
 			shapes &= same_gemm(ops, (GemmCase) {.m = m, .k = ks[i], .n = ns[j], .bias = j % 2 == 0,
 				.residual = j % 3 == 0, .act = j % 3 ? (KernAct) ((i + j) % 4) : KERN_ACT_NONE});
 		}
+	/* weights are widened 384 inputs at a time, rows as many as scratch holds; with many inputs, none */
+	for (int m = 1; m <= 65; m += m < 24 ? 1 : 5)
+		blocks &= same_gemm(ops, (GemmCase) {.m = m, .k = 350 + m, .n = 40, .bias = true}) &&
+			same_gemm(ops, (GemmCase) {.m = m, .k = 1156, .n = 33, .residual = true});
+	blocks &= same_gemm(ops, (GemmCase) {.m = 65, .k = 3072, .n = 17, .bias = true}) &&
+		same_gemm(ops, (GemmCase) {.m = 257, .k = 388, .n = 33, .bias = true}) &&
+		same_gemm(ops, (GemmCase) {.m = 12, .k = 20001, .n = 17, .bias = true});
 	shapes &= same_gemm(ops, (GemmCase) {.m = 20, .k = 384, .n = 1152, .bias = true});
 	shapes &= same_gemm(ops, (GemmCase) {.m = 3, .k = 3072, .n = 100, .bias = true, .act = KERN_ACT_GELU});
 	for (int kind = 0; kind < FILL_KINDS; kind++)
 		for (int act = KERN_ACT_NONE; act <= KERN_ACT_RELU; act++)
 			wild &= same_gemm(ops, (GemmCase) {.m = 9, .k = 50, .n = 35, .kind = kind, .bias = true,
 				.act = (KernAct) act});
-	for (int m = 1; m <= 15; m += 7)
+	for (int m = 1; m <= 29; m += 7)
 		extreme &= same_gemm(ops, (GemmCase) {.m = m, .k = 767, .n = 80, .extreme = true}) &&
 			same_gemm(ops, (GemmCase) {.m = m, .k = 3072, .n = 33, .extreme = true, .residual = true});
 	for (int m = 1; m <= 65; m += 8)
@@ -268,6 +276,7 @@ test_gemm(const KernOps *ops)
 	for (int n = 1; n <= 300; n += 13)
 		columns &= same_columns(ops, 70, n);
 	ok(shapes, "%s: gemm_i8 equals the reference: m 1 to 65, any k and n, bias, residual, activations", ops->name);
+	ok(blocks, "%s: gemm_i8 equals the reference around the edges of blocks", ops->name);
 	ok(wild, "%s: gemm_i8 equals the reference on every kind of row", ops->name);
 	ok(extreme, "%s: gemm_i8 does not saturate", ops->name);
 	ok(split, "%s: a batch equals its rows alone and its halves", ops->name);
@@ -388,6 +397,7 @@ int
 main(void)
 {
 	unsetenv("OPENBLAS_NUM_THREADS");
+	scratch = guard_alloc(KERN_GEMM_SCRATCH);
 	test_pack();
 	for (int i = 0; i < KERN_N_LEVEL; i++)
 	{
