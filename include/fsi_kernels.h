@@ -144,6 +144,15 @@ typedef struct KernOps
 	void		(*attend) (int m, int head_dim, const float *q, int ldq, float scale,
 						   int n_run, const KernKeys *runs, int last_seen,
 						   float *scores, float *out, int ldout);
+
+	/*
+	 * As attend() of m sequences with one query each: query i sees all keys of its n_run > 1
+	 * runs, runs[i * n_run] on, of which the first is the same for all.  It is read once for
+	 * KERN_ATTEND_ROWS queries.  scores: KERN_ATTEND_SCRATCH(most keys of a query) floats.
+	 */
+	void		(*attend_shared) (int m, int head_dim, const float *q, int ldq, float scale,
+								  int n_run, const KernKeys *runs,
+								  float *scores, float *out, int ldout);
 } KernOps;
 
 /* The table for a level; NULL if this CPU or build lacks it.  KERN_AUTO: the best one. */

@@ -35,8 +35,9 @@ typedef struct Pass
 	float	   *last_rows;		/* (2, n_seq, E): last rows of x, and their q */
 	float	   *inner;			/* (LINEAR_ROWS, I) */
 	float	   *scores;			/* attend()'s scratch */
-	float	   *keys;			/* (D, longest sequence): transposed keys of one head */
-	KernKeys   *runs;			/* (most context runs + 1) */
+	float	   *keys;			/* (KERN_ATTEND_ROWS, D, longest sequence): transposed keys of one head */
+	size_t		keys_each;		/* floats of one of them */
+	KernKeys   *runs;			/* (KERN_ATTEND_ROWS, most context runs + 1) */
 } Pass;
 
 static const LinearOut plain = {KERN_ACT_NONE, false};
@@ -96,41 +97,48 @@ embed(Pass *p)
 }
 
 /*
- * Attention of one head of one sequence: its last m_q new tokens ask, q (m_q, D) at
- * distance ldq; kv: its rows of qkv.  New keys and values go into the sequence's own run,
- * or are used where they lie.  out (m_q, D), rows E apart.
+ * Runs of keys and values of one head of one sequence; kv: its rows of qkv.  New keys and
+ * values go into the sequence's own run, or are used where they lie, the keys transposed
+ * into keys.  runs [n_context + 1]; the last one has all that its last token sees.
  */
 static void
-attend_seq(Pass *p, int layer, int head, const Gpt2Seq *seq, const float *kv,
-		   int m_q, const float *q, int ldq, float *out)
+runs_of(Pass *p, int layer, int head, const Gpt2Seq *seq, const float *kv, float *keys, KernKeys *runs)
 {
 	int			E = p->cfg->n_embd,
 				D = E / p->cfg->n_head,
-				n = seq->n_token,
-				seen = (seq->own != NULL ? seq->own->count : 0) + n;
+				n = seq->n_token;
 	const float *k = kv + E + head * D, /* (n, D), rows 3E apart */
 			   *v = kv + 2 * E + head * D;
-	KernKeys   *own = &p->runs[seq->n_context];
-	float		scale = p->cfg->scale_attn_weights ? 1.0f / sqrtf((float) D) : 1.0f;
 
-	if (p->cfg->scale_attn_by_inverse_layer_idx)
-		scale /= (float) (layer + 1);
 	for (int c = 0; c < seq->n_context; c++)
-		p->runs[c] = kv_head(p->cfg, seq->context[c], layer, head, seq->context[c]->count);
+		runs[c] = kv_head(p->cfg, seq->context[c], layer, head, seq->context[c]->count);
 	if (seq->own != NULL)
 	{
 		kv_store(p->cfg, seq->own, layer, head, seq->own->count, n, k, v, 3 * E);
-		*own = kv_head(p->cfg, seq->own, layer, head, seen);
+		runs[seq->n_context] = kv_head(p->cfg, seq->own, layer, head, seq->own->count + n);
 	}
 	else
 	{
 		int			cap = KERN_ROUND_UP(n, KERN_LANES);
 
-		kv_transpose(n, D, k, 3 * E, p->keys, cap);
-		*own = (KernKeys) {.kt = p->keys, .v = v, .ld = cap, .ldv = 3 * E, .count = n};
+		kv_transpose(n, D, k, 3 * E, keys, cap);
+		runs[seq->n_context] = (KernKeys) {.kt = keys, .v = v, .ld = cap, .ldv = 3 * E, .count = n};
 	}
-	p->work->ops->attend(m_q, D, q + head * D, ldq, scale, seq->n_context + 1, p->runs,
-						 seen - m_q + 1, p->scores, out + head * D, E);
+}
+
+/* How many sequences from the s-th on ask with one token each after the same first run: they go side by side. */
+static int
+side_by_side(const Pass *p, int s, bool last)
+{
+	const Gpt2Seq *seq = &p->seqs[s];
+	int			n = 1;
+
+	if (seq->n_context == 0)
+		return 1;
+	while (n < KERN_ATTEND_ROWS && s + n < p->n_seq && (last || (seq[0].n_token == 1 && seq[n].n_token == 1)) &&
+		   seq[n].n_context == seq->n_context && seq[n].context[0] == seq->context[0])
+		n++;
+	return n;
 }
 
 /*
@@ -140,23 +148,40 @@ attend_seq(Pass *p, int layer, int head, const Gpt2Seq *seq, const float *kv,
 static FsiStatus
 attend(Pass *p, int layer, bool last, const float *q, int ldq, FsiError *err)
 {
-	int			E = p->cfg->n_embd;
+	const KernOps *ops = p->work->ops;
+	int			E = p->cfg->n_embd,
+				D = E / p->cfg->n_head;
+	float		scale = p->cfg->scale_attn_weights ? 1.0f / sqrtf((float) D) : 1.0f;
 
+	if (p->cfg->scale_attn_by_inverse_layer_idx)
+		scale /= (float) (layer + 1);
 	for (int head = 0; head < p->cfg->n_head; head++)
 	{
 		size_t		row = 0,
 					live = 0;
 
-		for (int s = 0; s < p->n_seq; s++)
+		for (int s = 0, n; s < p->n_seq; s += n)
 		{
-			int			m_q = last ? 1 : p->seqs[s].n_token;
+			const float *ask = q + live * ldq + head * D;	/* (m_q, D) or (n, D), rows ldq apart */
+			float	   *out = p->att + live * E + head * D;
+			int			n_run = p->seqs[s].n_context + 1,
+						m_q = last ? 1 : p->seqs[s].n_token;
 
 			if (fsi_should_stop(p->work->host))
 				return fsi_fail(err, FSI_CANCELLED, "canceled");
-			attend_seq(p, layer, head, &p->seqs[s], p->qkv + row * 3 * E, m_q, q + live * ldq, ldq,
-					   p->att + live * E);
-			row += p->seqs[s].n_token;
-			live += m_q;
+			n = side_by_side(p, s, last);
+			for (int i = 0; i < n; i++)
+			{
+				runs_of(p, layer, head, &p->seqs[s + i], p->qkv + row * 3 * E, p->keys + (size_t) i * p->keys_each,
+						p->runs + i * n_run);
+				row += p->seqs[s + i].n_token;
+			}
+			if (n > 1)
+				ops->attend_shared(n, D, ask, ldq, scale, n_run, p->runs, p->scores, out, E);
+			else
+				ops->attend(m_q, D, ask, ldq, scale, n_run, p->runs, p->runs[n_run - 1].count - m_q + 1, p->scores,
+							out, E);
+			live += n > 1 ? n : m_q;
 		}
 	}
 	return FSI_OK;
@@ -279,8 +304,9 @@ take_scratch(Pass *p, FsiError *err)
 	FSI_TRY(work_take(work, WORK_LAST, p->n_seq, 2 * E * sizeof(float), &p->last_rows, err));
 	FSI_TRY(work_take(work, WORK_INNER, LINEAR_ROWS, p->cfg->n_inner * sizeof(float), &p->inner, err));
 	FSI_TRY(work_take(work, WORK_SCORES, KERN_ATTEND_SCRATCH(p->cfg->n_positions), sizeof(float), &p->scores, err));
-	FSI_TRY(work_take(work, WORK_KEYS, longest, D * sizeof(float), &p->keys, err));
-	return work_take(work, WORK_RUNS, contexts + 1, sizeof(KernKeys), &p->runs, err);
+	p->keys_each = (size_t) longest * D;
+	FSI_TRY(work_take(work, WORK_KEYS, KERN_ATTEND_ROWS * p->keys_each, sizeof(float), &p->keys, err));
+	return work_take(work, WORK_RUNS, KERN_ATTEND_ROWS * (contexts + 1), sizeof(KernKeys), &p->runs, err);
 }
 
 /* One pass: hidden (T, E), or (n_seq, E) when last. */

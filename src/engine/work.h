@@ -24,8 +24,8 @@ typedef enum WorkSlot
 	WORK_SCALE,					/* int8: their scales */
 	WORK_GEMM,					/* int8: gemm_i8()'s scratch */
 	WORK_SCORES,				/* attend()'s scratch */
-	WORK_KEYS,					/* transposed keys of one head of one sequence */
-	WORK_RUNS,					/* KernKeys of one head of one sequence */
+	WORK_KEYS,					/* transposed keys of one head of some sequences */
+	WORK_RUNS,					/* KernKeys of one head of some sequences */
 	WORK_SEGMENTS,				/* segment_encode(): ln_f(h) of a batch */
 	WORK_SLOTS
 } WorkSlot;

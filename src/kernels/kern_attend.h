@@ -6,6 +6,9 @@
  * chains of dependent fused sums, so up to KERN_ATTEND_ROWS queries go side by side over
  * the keys that the first of them sees; the later ones then add their few further keys.
  * A query's own order of operations never changes.
+ *
+ * attend_shared(): the queries are of different sequences, which have their first run in
+ * common; they go side by side over that one and then each over its own.
  */
 #ifndef KERN_ATTEND_H
 #define KERN_ATTEND_H
@@ -21,6 +24,8 @@ typedef struct AttendBlock
 	const float *q;
 	float		scale;
 	const KernKeys *runs;
+	int			n_own;			/* attend_shared(): further runs of each query, n_own + 1 apart */
+	const KernKeys *own;
 	float	   *scores;
 	float	   *out;
 } AttendBlock;
@@ -74,27 +79,48 @@ score_keys(const int rows, const int vectors, const bool whole, const AttendBloc
 	}
 }
 
+/* Scores of rows queries with the first count keys of a run. */
+KERN_INLINE void
+score_run(const int rows, const AttendBlock *b, const KernKeys *run, int count, float *s)
+{
+	int			j = 0;
+
+#if KERN_KEY_VECTORS >= 2
+	for (; j + 2 * KERN_LANES <= count; j += 2 * KERN_LANES)
+		score_keys(rows, 2, true, b, run, j, count, s);
+#endif
+	for (; j + KERN_LANES <= count; j += KERN_LANES)
+		score_keys(rows, 1, true, b, run, j, count, s);
+	if (j < count)
+		score_keys(rows, 1, false, b, run, j, count, s);
+}
+
 /* All scores of the block; row r's keys past its own are garbage that is never used. */
 KERN_INLINE void
-score_block(const int rows, const AttendBlock *b)
+score_block(const int rows, const bool shared, const AttendBlock *b)
 {
 	float	   *s = b->scores;
 
 	for (int i = 0; i < b->n_run; i++)
 	{
-		const KernKeys *run = &b->runs[i];
-		int			count = run_seen(b, i) + (i == b->n_run - 1 ? rows - 1 : 0);
-		int			j = 0;
+		int			count = run_seen(b, i) + (!shared && i == b->n_run - 1 ? rows - 1 : 0);
 
-#if KERN_KEY_VECTORS >= 2
-		for (; j + 2 * KERN_LANES <= count; j += 2 * KERN_LANES)
-			score_keys(rows, 2, true, b, run, j, count, s);
-#endif
-		for (; j + KERN_LANES <= count; j += KERN_LANES)
-			score_keys(rows, 1, true, b, run, j, count, s);
-		if (j < count)
-			score_keys(rows, 1, false, b, run, j, count, s);
+		score_run(rows, b, &b->runs[i], count, s);
 		s += count;
+	}
+	for (int r = 0; shared && r < rows; r++)
+	{
+		AttendBlock row = *b;
+		float	   *t = s + r * b->lds;
+
+		row.q += r * b->ldq;
+		for (int i = 0; i < b->n_own; i++)
+		{
+			const KernKeys *run = &b->own[r * (b->n_own + 1) + i];
+
+			score_run(1, &row, run, run->count, t);
+			t += run->count;
+		}
 	}
 }
 
@@ -119,9 +145,28 @@ exp_scores(float *s, int n)
 	return v_sum(sum);
 }
 
+/* Add query r's values in runs of its own; s: its scores there. */
+KERN_INLINE void
+weigh_own(const int vectors, const bool whole, const AttendBlock *b, int d, int r, const float *s, v16 *acc)
+{
+	for (int i = 0; i < b->n_own; i++)
+	{
+		const KernKeys *run = &b->own[r * (b->n_own + 1) + i];
+		const float *value = run->v;
+
+		for (int j = 0; j < run->count; j++, s++, value += run->ldv)
+		{
+			KERN_UNROLL
+			for (int v = 0; v < vectors; v++)
+				acc[v] = v_fma(v_set(*s), part_load(whole, value, b->head_dim, d + v * KERN_LANES), acc[v]);
+		}
+	}
+}
+
 /* out of vectors * 16 dimensions from dimension d, for all rows of the block. */
 KERN_INLINE void
-weigh_values(const int rows, const int vectors, const bool whole, const AttendBlock *b, int d, const float *sum)
+weigh_values(const int rows, const int vectors, const bool whole, const bool shared, const AttendBlock *b, int d,
+			 const float *sum)
 {
 	v16			acc[KERN_ATTEND_ROWS][4];
 	const float *s = b->scores;
@@ -150,7 +195,7 @@ weigh_values(const int rows, const int vectors, const bool whole, const AttendBl
 					acc[r][v] = v_fma(v_set(s[r * b->lds]), x, acc[r][v]);
 			}
 		}
-		if (i < b->n_run - 1)
+		if (shared || i < b->n_run - 1)
 			continue;
 		KERN_UNROLL
 		for (int j = 0; j < rows - 1; j++, s++, value += b->runs[i].ldv)
@@ -169,6 +214,8 @@ weigh_values(const int rows, const int vectors, const bool whole, const AttendBl
 	KERN_UNROLL
 	for (int r = 0; r < rows; r++)
 	{
+		if (shared)
+			weigh_own(vectors, whole, b, d, r, s + r * b->lds, acc[r]);
 		KERN_UNROLL
 		for (int v = 0; v < vectors; v++)
 			row_store(b->out + r * b->ldout, b->head_dim, d + v * KERN_LANES,
@@ -177,7 +224,7 @@ weigh_values(const int rows, const int vectors, const bool whole, const AttendBl
 }
 
 KERN_INLINE void
-attend_block(const int rows, const AttendBlock *b)
+attend_block(const int rows, const bool shared, const AttendBlock *b)
 {
 	float		sum[KERN_ATTEND_ROWS];
 	int			n = 0,
@@ -185,34 +232,46 @@ attend_block(const int rows, const AttendBlock *b)
 
 	for (int i = 0; i < b->n_run; i++)
 		n += run_seen(b, i);
-	score_block(rows, b);
+	score_block(rows, shared, b);
 	for (int r = 0; r < rows; r++)
-		sum[r] = exp_scores(b->scores + r * b->lds, n + r);
+	{
+		int			keys = n + (shared ? 0 : r);
+
+		for (int i = 0; shared && i < b->n_own; i++)
+			keys += b->own[r * (b->n_own + 1) + i].count;
+		sum[r] = exp_scores(b->scores + r * b->lds, keys);
+	}
 #if KERN_VALUE_VECTORS >= 4
 	for (; d + 4 * KERN_LANES <= b->head_dim; d += 4 * KERN_LANES)
-		weigh_values(rows, 4, true, b, d, sum);
+		weigh_values(rows, 4, true, shared, b, d, sum);
 #endif
 #if KERN_VALUE_VECTORS >= 2
 	for (; d + 2 * KERN_LANES <= b->head_dim; d += 2 * KERN_LANES)
-		weigh_values(rows, 2, true, b, d, sum);
+		weigh_values(rows, 2, true, shared, b, d, sum);
 #endif
 	for (; d + KERN_LANES <= b->head_dim; d += KERN_LANES)
-		weigh_values(rows, 1, true, b, d, sum);
+		weigh_values(rows, 1, true, shared, b, d, sum);
 	if (d < b->head_dim)
-		weigh_values(rows, 1, false, b, d, sum);
+		weigh_values(rows, 1, false, shared, b, d, sum);
 }
 
-static void attend_1(const AttendBlock *b) { attend_block(1, b); }
+#define ATTEND(rows) \
+	static void attend_##rows(const AttendBlock *b) { attend_block(rows, false, b); } \
+	static void attend_shared_##rows(const AttendBlock *b) { attend_block(rows, true, b); }
+
+ATTEND(1)
 #ifdef KERN_MEMORY_VECTORS
 #define ATTEND_ROWS 1
 static void (*const attend_rows[]) (const AttendBlock *) = {NULL, attend_1};
+static void (*const attend_shared_rows[]) (const AttendBlock *) = {NULL, attend_shared_1};
 #else
 #define ATTEND_ROWS KERN_ATTEND_ROWS
-static void attend_2(const AttendBlock *b) { attend_block(2, b); }
-static void attend_3(const AttendBlock *b) { attend_block(3, b); }
-static void attend_4(const AttendBlock *b) { attend_block(4, b); }
+ATTEND(2) ATTEND(3) ATTEND(4)
 static void (*const attend_rows[]) (const AttendBlock *) = {NULL, attend_1, attend_2, attend_3, attend_4};
+static void (*const attend_shared_rows[]) (const AttendBlock *) =
+	{NULL, attend_shared_1, attend_shared_2, attend_shared_3, attend_shared_4};
 #endif
+#undef ATTEND
 
 static void
 attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run, const KernKeys *runs,
@@ -231,6 +290,34 @@ attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run, con
 		b.out = out + (size_t) i * ldout;
 		b.seen = last_seen + i;
 		attend_rows[m - i < ATTEND_ROWS ? m - i : ATTEND_ROWS] (&b);
+	}
+}
+
+static void
+attend_shared(int m, int head_dim, const float *q, int ldq, float scale, int n_run, const KernKeys *runs,
+			  float *scores, float *out, int ldout)
+{
+	AttendBlock b = {.head_dim = head_dim, .ldq = ldq, .n_run = 1, .seen = runs[0].count, .ldout = ldout,
+		.scale = scale, .runs = runs, .n_own = n_run - 1, .scores = scores};
+
+	for (int i = 0, rows; i < m; i += rows)
+	{
+		int			most = 0;
+
+		rows = m - i < ATTEND_ROWS ? m - i : ATTEND_ROWS;
+		for (int r = i; r < i + rows; r++)
+		{
+			int			keys = 0;
+
+			for (int j = 0; j < n_run; j++)
+				keys += runs[r * n_run + j].count;
+			most = keys > most ? keys : most;
+		}
+		b.lds = KERN_ROUND_UP(most, KERN_LANES) + KERN_LANES;
+		b.q = q + (size_t) i * ldq;
+		b.out = out + (size_t) i * ldout;
+		b.own = runs + (size_t) i * n_run + 1;
+		attend_shared_rows[rows] (&b);
 	}
 }
 

@@ -266,6 +266,15 @@ ref_attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run,
 	}
 }
 
+static void
+ref_attend_shared(int m, int head_dim, const float *q, int ldq, float scale, int n_run, const KernKeys *runs,
+				  float *scores, float *out, int ldout)
+{
+	for (int i = 0; i < m; i++, runs += n_run)
+		ref_attend(1, head_dim, q + (size_t) i * ldq, ldq, scale, n_run, runs, runs[n_run - 1].count, scores,
+				   out + (size_t) i * ldout, ldout);
+}
+
 const KernOps kern_reference = {
 	.level = KERN_SCALAR,
 	.name = "reference",
@@ -282,4 +291,5 @@ const KernOps kern_reference = {
 	.gemv_f32 = ref_gemv_f32,
 	.softmax = ref_softmax,
 	.attend = ref_attend,
+	.attend_shared = ref_attend_shared,
 };

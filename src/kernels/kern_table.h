@@ -18,4 +18,5 @@ const KernOps KERN_TABLE = {
 	.gemv_f32 = gemv_f32,
 	.softmax = softmax,
 	.attend = attend,
+	.attend_shared = attend_shared,
 };

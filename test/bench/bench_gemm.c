@@ -259,6 +259,43 @@ bench_attend(const KernOps *ops, int m, int head_dim, int before)
 	free(scores);
 }
 
+/* One query of each of m sequences after a shared prefix and 24 keys of its own: each alone, and side by side. */
+static void
+bench_attend_shared(const KernOps *ops, int m, int head_dim, int before)
+{
+	enum { OWN = 24, MAX_M = 16 };
+	int			total = before + OWN;
+	float	   *q = floats((size_t) m * head_dim),
+			   *out = floats((size_t) m * head_dim),
+			   *kt = floats((size_t) (before + m * OWN) * head_dim),
+			   *v = floats((size_t) (before + m * OWN) * head_dim),
+			   *scores = floats(KERN_ATTEND_SCRATCH(total));
+	KernKeys	runs[2 * MAX_M];
+	double		alone,
+				together;
+
+	for (int i = 0; i < m; i++)
+	{
+		size_t		own = (size_t) (before + i * OWN) * head_dim;
+
+		runs[2 * i] = (KernKeys) {kt, v, before, head_dim, before};
+		runs[2 * i + 1] = (KernKeys) {kt + own, v + own, OWN, head_dim, OWN};
+	}
+	BEST(alone, {
+		for (int i = 0; i < m; i++)
+			ops->attend(1, head_dim, q + (size_t) i * head_dim, head_dim, 0.1f, 2, runs + 2 * i, OWN, scores,
+						out + (size_t) i * head_dim, head_dim);
+	});
+	BEST(together, ops->attend_shared(m, head_dim, q, head_dim, 0.1f, 2, runs, scores, out, head_dim));
+	printf("attend %2d x 1 token after %d shared and %d own: each alone %.2f us, side by side %.2f us\n", m, before, OWN,
+		   alone * 1e6, together * 1e6);
+	free(q);
+	free(out);
+	free(kt);
+	free(v);
+	free(scores);
+}
+
 static void
 bench_rows(const KernOps *ops)
 {
@@ -326,6 +363,7 @@ main(int argc, char **argv)
 		bench_attend(ops, 64, 32, 0);
 		bench_attend(ops, 24, 64, 200);
 		bench_attend(ops, 200, 64, 0);
+		bench_attend_shared(ops, 16, 64, 200);
 	}
 	return 0;
 }

@@ -152,6 +152,63 @@ same_alone(const KernOps *ops, int m, int head_dim, int before)
 	return same;
 }
 
+/* Queries of m sequences that share their first run against the same queries alone and the reference. */
+static bool
+same_shared(const KernOps *ops, int m, int head_dim, int before, int n_own, int kind)
+{
+	enum { MAX_M = 9 };
+	int			most = before + n_own * 30;
+	size_t		nk = (size_t) most * head_dim,
+				nq = (size_t) m * head_dim,
+				ns = KERN_ATTEND_SCRATCH(most);
+	float	   *q = guard_floats(nq),
+			   *k = guard_floats(nk),
+			   *v = guard_floats(nk),
+			   *all = guard_floats(nq),
+			   *one = guard_floats(nq),
+			   *want = guard_floats(nq),
+			   *scores = guard_floats(ns);
+	Keys		shared,
+				own[MAX_M];
+	KernKeys	runs[MAX_M * MAX_RUNS];
+	int			n_run = 1 + n_own;
+	bool		same;
+
+	fill(q, nq, kind);
+	fill(k, nk, kind);
+	fill(v, nk, kind);
+	shared = cut(k, v, head_dim, 1, &before);
+	for (int i = 0; i < m; i++)
+	{
+		int			counts[MAX_RUNS];
+
+		fill(k, nk, kind);
+		fill(v, nk, kind);
+		for (int r = 0; r < n_own; r++)
+			counts[r] = 1 + rng_below(30);
+		own[i] = cut(k, v, head_dim, n_own, counts);
+		runs[i * n_run] = shared.run[0];
+		memcpy(runs + i * n_run + 1, own[i].run, n_own * sizeof(KernKeys));
+	}
+	ops->attend_shared(m, head_dim, q, head_dim, 0.2f, n_run, runs, scores, all, head_dim);
+	kern_reference.attend_shared(m, head_dim, q, head_dim, 0.2f, n_run, runs, scores, want, head_dim);
+	for (int i = 0; i < m; i++)
+		ops->attend(1, head_dim, q + (size_t) i * head_dim, head_dim, 0.2f, n_run, runs + i * n_run,
+					runs[i * n_run + n_run - 1].count, scores, one + (size_t) i * head_dim, head_dim);
+	same = memcmp(all, one, nq * sizeof(float)) == 0 && memcmp(all, want, nq * sizeof(float)) == 0;
+	uncut(&shared);
+	for (int i = 0; i < m; i++)
+		uncut(&own[i]);
+	guard_free_floats(q, nq);
+	guard_free_floats(k, nk);
+	guard_free_floats(v, nk);
+	guard_free_floats(all, nq);
+	guard_free_floats(one, nq);
+	guard_free_floats(want, nq);
+	guard_free_floats(scores, ns);
+	return same;
+}
+
 static void
 test_attend(const KernOps *ops)
 {
@@ -159,7 +216,8 @@ test_attend(const KernOps *ops)
 	bool		shapes = true,
 				runs = true,
 				kinds = true,
-				alone = true;
+				alone = true,
+				shared = true;
 
 	for (size_t i = 0; i < sizeof(dims) / sizeof(dims[0]); i++)
 		for (int m = 1; m <= 20; m += 1 + (int) i % 3)
@@ -179,10 +237,15 @@ test_attend(const KernOps *ops)
 				.kind = kind});
 	for (int m = 1; m <= 17; m += 4)
 		alone &= same_alone(ops, m, 32, 5 * m) && same_alone(ops, m, 64, 0) && same_alone(ops, m, 24, 33);
+	for (int m = 1; m <= 9; m++)
+		for (int before = 1; before < 80; before += 13)
+			shared &= same_shared(ops, m, m % 2 ? 32 : 20 + m, before, 1 + before % 3,
+								  m == 5 ? FILL_ONE : m == 6 ? FILL_DENORMAL : FILL_NORMAL);
 	ok(shapes, "%s: attend equals the reference: head_dim 1 to 128, any number of keys", ops->name);
 	ok(runs, "%s: keys cut into runs give the same as one run", ops->name);
 	ok(kinds, "%s: attend equals the reference on zeros, denormals, outliers", ops->name);
 	ok(alone, "%s: queries of one call equal queries alone", ops->name);
+	ok(shared, "%s: queries of sequences that share a run equal queries alone, and the reference", ops->name);
 }
 
 /* Equal keys: the mean of the values seen, so a later key must not leak in. */
