@@ -7,10 +7,10 @@
  *	x0 w0 + x1 w1 = (x0 + w1) (x1 + w0) - x0 x1 - w0 w1
  *
  * The last two products depend on the row alone and on the column alone.  The sums have 10
- * bits, so that one vpmaddwd does eight multiply-adds a channel pair's worth of vpmaddubsw
- * could not do exactly: three additions, of which a CPU has more than multiplications, and
- * one vpmaddwd for 32 multiply-adds.  All in int32 modulo 2^32: the exact sum fits, so the
- * result is the exact sum.
+ * bits, so one vpmaddwd multiplies what 32 multiply-adds need, after two vpaddw and before
+ * one vpaddd; widening alone, or vpmaddubsw with |w|, take four operations as well, but two
+ * of them multiplications, of which Zen 3 has two a cycle and of additions four.  All is
+ * int32 modulo 2^32: the exact sum fits, so the result is the exact sum.
  *
  * Inputs 4i .. 4i+3 are x0 x1 x0' x1'; "even" holds (x0, x0') as two 16-bit numbers, "odd"
  * (x1, x1').  Both sides are widened into scratch, the weights again for each block of rows.
