@@ -83,6 +83,30 @@ typedef struct ExecAnswer
 	bool		shortened;
 } ExecAnswer;
 
+/*
+ * What this backend has done since it loaded the library; none ever goes down.  A part of a
+ * plan counts its own by taking the difference.  A call that ends in an error has counted
+ * the batches that it finished.
+ */
+typedef struct ExecCounters
+{
+	uint64		rows;			/* messages answered */
+	uint64		duplicates;		/* of them, equal to another of the same call: computed once */
+	uint64		memo_hits;		/* of them, answered a moment ago for the same set */
+	uint64		batches;		/* forward passes over messages */
+	uint64		tokens;			/* of messages, as the model read them */
+	uint64		shortened;		/* messages that were longer than the model reads */
+	uint64		sets_prepared;
+	uint64		set_hits;		/* calls that found their set kept */
+	uint64		segments_encoded;	/* names, descriptions and examples */
+	uint64		segment_hits;
+	uint64		prefix_computed;	/* prompts' common parts */
+	uint64		prefix_hits;	/* calls that found it kept */
+	uint64		microseconds;	/* spent preparing sets and answering */
+} ExecCounters;
+
+extern const ExecCounters *exec_counters(void);
+
 extern void exec_init(void);	/* settings */
 /* Name of the CPU level that this backend runs at. */
 extern const char *exec_simd_name(void);

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "lib/ilist.h"
+#include "portability/instr_time.h"
 
 #include "fsi_compat.h"
 #include "fsi_exec.h"
@@ -26,6 +27,14 @@ extern void exec_call_end(ExecCall *call);
 
 /* The backend's scratch for forward passes, at the CPU level of fsi_intent.simd. */
 extern Gpt2Work *exec_work(void);
+
+/* --- counters.c --- */
+
+/* Counted where things happen. */
+extern ExecCounters exec_count;
+
+/* Count the time since start. */
+extern void exec_count_time(instr_time start);
 
 /* --- cache.c --- */
 

@@ -160,6 +160,7 @@ compute_prefix(ExecSet *set, TokIds prefix, ExecCall *call)
 		seq.n_token = (int) Min(prefix.n - at, PREFIX_STEP);
 		HOST_TRY(gpt2_forward(model, exec_work(), 1, &seq, GPT2_LAST, hidden, &err));
 	}
+	exec_count.prefix_computed++;
 }
 
 static const char *

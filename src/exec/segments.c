@@ -103,6 +103,7 @@ keep_segment(const StoreModel *model, const Wanted *w, const float *z, FsiArena 
 	at += sizeof(int32_t) * w->ids.n;
 	entry->ids.n = w->ids.n;
 	cache_keep(&entry->head, CACHE_SEGMENT, parts, at, GetMemoryChunkSpace(entry), NULL);
+	exec_count.segments_encoded++;
 	return entry;
 }
 
@@ -149,7 +150,10 @@ encode_wanted(const ExecQuestion *q, ExecCall *call, int n, Wanted *wanted)
 		text_parts(&q->model, w->text, parts);
 		w->entry = (SegmentEntry *) cache_find(CACHE_SEGMENT, parts);
 		if (w->entry != NULL)
+		{
+			exec_count.segment_hits++;
 			continue;
+		}
 		HOST_TRY(tok_encode_plain(&q->model->file.tok, w->text.s, w->text.len, &call->arena, &w->ids, &err));
 		check_fits(q, w);
 		batch[n_batch++] = w;

@@ -69,6 +69,9 @@ exec_find(ExecSlot *slot, const ExecKey *key)
 		return NULL;
 	}
 	slot_remember(slot, set);
+	exec_count.set_hits++;
+	if (set->prefix.count > 0)
+		exec_count.prefix_hits++;
 	return set;
 }
 
@@ -105,7 +108,9 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 	MemoryContext context;
 	ExecSet    *set;
 	char	   *key_bytes;
+	instr_time	start;
 
+	INSTR_TIME_SET_CURRENT(start);
 	exec_call_begin(&call, q->model);
 	/* Under the call's context until it is complete: an error takes it away. */
 	context = AllocSetContextCreate(call.context, "fsi_intent set", ALLOCSET_START_SMALL_SIZES);
@@ -134,6 +139,8 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 	cache_trim();
 	slot_remember(slot, set);
 	exec_call_end(&call);
+	exec_count.sets_prepared++;
+	exec_count_time(start);
 	return set;
 }
 
@@ -291,14 +298,31 @@ warn_shortened(ExecSet *set, ExecSlot *slot, int n, const ExecAnswer *answers)
 	}
 }
 
+/* Count a batch that is done. */
+static void
+count_batch(const ExecSet *set, int n, const ExecAnswer *answers)
+{
+	int			room = message_room(set);
+
+	exec_count.batches++;
+	exec_count.rows += n;
+	for (int i = 0; i < n; i++)
+	{
+		exec_count.tokens += Min(answers[i].tokens, room);
+		exec_count.shortened += answers[i].shortened;
+	}
+}
+
 void
 exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, ExecAnswer *answers, double *scores)
 {
 	ExecCall	call;
-	FsiArenaMark start;
+	FsiArenaMark mark;
+	instr_time	start;
 
 	if (set->n_labels == 1)
 	{
+		exec_count.rows += n;
 		for (int i = 0; i < n; i++)
 		{
 			answers[i] = (ExecAnswer) {0};
@@ -307,8 +331,9 @@ exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, Exe
 		}
 		return;
 	}
+	INSTR_TIME_SET_CURRENT(start);
 	exec_call_begin(&call, set->model);
-	start = fsi_arena_mark(&call.arena);
+	mark = fsi_arena_mark(&call.arena);
 	for (int done = 0; done < n;)
 	{
 		HostText	clipped[BATCH_ROWS];
@@ -322,9 +347,11 @@ exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, Exe
 			segments_classify(set, &call, taken, clipped, ids, answers + done, rows);
 		else
 			prompt_classify(set, &call, taken, ids, answers + done, rows);
-		fsi_arena_release(&call.arena, start);
+		count_batch(set, taken, answers + done);
+		fsi_arena_release(&call.arena, mark);
 		done += taken;
 	}
 	exec_call_end(&call);
+	exec_count_time(start);
 	warn_shortened(set, slot, n, answers);
 }

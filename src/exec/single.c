@@ -32,16 +32,24 @@ exec_embed(const StoreModel *model, ExecSlot *slot, HostText message)
 	const Gpt2Config *cfg = &model->file.model.cfg;
 	float	   *z = palloc(sizeof(float) * cfg->n_embd);
 	int			shortened = 0;
+	int			room = cfg->n_positions - (cfg->begin != TOK_NONE) - (cfg->end != TOK_NONE);
 	bool		clipped;
 	TokIds		ids;
+	instr_time	start;
 
+	INSTR_TIME_SET_CURRENT(start);
 	exec_call_begin(&call, model);
 	message = exec_clip(message, &clipped, &call.arena);
 	HOST_TRY(tok_encode_plain(&model->file.tok, message.s, message.len, &call.arena, &ids, &err));
 	HOST_TRY(segment_encode(&model->file.model, exec_work(), 1, &ids, z, &shortened, &call.arena, &err));
+	exec_count.rows++;
+	exec_count.batches++;
+	exec_count.tokens += Min(ids.n, (size_t) room);
+	exec_count.shortened += shortened > 0 || clipped;
 	exec_call_end(&call);
+	exec_count_time(start);
 	if (shortened > 0 || clipped)
-		warn_text_shortened(slot, ids.n, cfg->n_positions - (cfg->begin != TOK_NONE) - (cfg->end != TOK_NONE));
+		warn_text_shortened(slot, ids.n, room);
 	return z;
 }
 
