@@ -17,6 +17,7 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "utils/array.h"
 
 #include "fsi_compat.h"
@@ -93,8 +94,9 @@ typedef struct ExecCounters
 	uint64		rows;			/* messages answered */
 	uint64		duplicates;		/* of them, equal to another of the same call: computed once */
 	uint64		memo_hits;		/* of them, answered a moment ago for the same set */
+	uint64		vector_hits;	/* of them, encoded a moment ago for another set */
 	uint64		batches;		/* forward passes over messages */
-	uint64		tokens;			/* of messages, as the model read them */
+	uint64		tokens;			/* of the messages that were computed, as the model read them */
 	uint64		shortened;		/* messages that were longer than the model reads */
 	uint64		sets_prepared;
 	uint64		set_hits;		/* calls that found their set kept */
@@ -106,6 +108,13 @@ typedef struct ExecCounters
 } ExecCounters;
 
 extern const ExecCounters *exec_counters(void);
+
+/* This backend's counters since its start, or since the last exec_counters_reset(); since when. */
+extern TimestampTz exec_counters_shown(ExecCounters *out);
+/* All backends' counters since the server's start or the last reset; false: there was no room for them. */
+extern bool exec_totals(ExecCounters *out, TimestampTz *since);
+/* Begin anew: the totals, and what exec_counters_shown() shows.  exec_counters() goes on. */
+extern void exec_counters_reset(void);
 
 extern void exec_init(void);	/* settings */
 /* Name of the CPU level that this backend runs at. */
@@ -121,7 +130,8 @@ extern const text *exec_label(const ExecSet *set, int label);
 extern const char *exec_model_name(const ExecSet *set);
 
 /*
- * Answer n messages.  scores: NULL, or [n][exec_n_labels()], each row summing to 1.
+ * Answer n messages; equal ones, and those asked about a moment ago, cost no pass of the
+ * model.  scores: NULL, or [n][exec_n_labels()], each row summing to 1.
  * The WARNING about shortened messages is raised once per slot.
  */
 extern void exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages,

@@ -205,3 +205,25 @@ COMMENT ON FUNCTION @extschema@.fsi_generate(pg_catalog.text, pg_catalog.text, p
 CREATE FUNCTION @extschema@.fsi_version() RETURNS pg_catalog.text
 	AS 'MODULE_PATHNAME', 'fsi_version' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.fsi_version() IS 'version of the library, and the CPU level that it runs at';
+
+-- ---------------------------------------------------------------- statistics
+
+CREATE FUNCTION @extschema@._fsi_stats(
+		OUT scope pg_catalog.text, OUT rows pg_catalog.int8, OUT tokens pg_catalog.int8, OUT batches pg_catalog.int8,
+		OUT duplicates pg_catalog.int8, OUT memo_hits pg_catalog.int8, OUT vector_hits pg_catalog.int8,
+		OUT set_hits pg_catalog.int8, OUT set_misses pg_catalog.int8,
+		OUT segment_hits pg_catalog.int8, OUT segment_misses pg_catalog.int8,
+		OUT prefix_hits pg_catalog.int8, OUT prefix_misses pg_catalog.int8,
+		OUT shortened pg_catalog.int8, OUT time_ms pg_catalog.float8, OUT since pg_catalog.timestamptz)
+	RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_stats' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 100 ROWS 2;
+COMMENT ON FUNCTION @extschema@._fsi_stats() IS 'internal: read it through fsi_stats';
+
+CREATE VIEW @extschema@.fsi_stats AS SELECT * FROM @extschema@._fsi_stats();
+COMMENT ON VIEW @extschema@.fsi_stats IS 'what this backend and all backends have done: rows, tokens, batches, what was kept, time';
+GRANT SELECT ON @extschema@.fsi_stats TO PUBLIC;
+
+CREATE FUNCTION @extschema@.fsi_stats_reset() RETURNS pg_catalog.void
+	AS 'MODULE_PATHNAME', 'fsi_stats_reset' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 100;
+COMMENT ON FUNCTION @extschema@.fsi_stats_reset() IS 'start fsi_stats anew, for all and for this backend';
+REVOKE ALL ON FUNCTION @extschema@.fsi_stats_reset() FROM PUBLIC;

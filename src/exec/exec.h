@@ -36,6 +36,10 @@ extern ExecCounters exec_count;
 /* Count the time since start. */
 extern void exec_count_time(instr_time start);
 
+extern void counters_init(void);
+/* Find the totals; called where an error or a lock does no harm. */
+extern void counters_attach(void);
+
 /* --- cache.c --- */
 
 typedef enum CacheKind { CACHE_SEGMENT = 1, CACHE_SET } CacheKind;
@@ -77,6 +81,17 @@ extern void cache_forget(CacheEntry *entry);
 /* Forget the oldest until fsi_intent.cache_size is kept to; call it when a set is complete. */
 extern void cache_trim(void);
 
+/* --- memo.c --- */
+
+typedef enum MemoKind { MEMO_ANSWER = 0, MEMO_VECTOR, MEMO_KINDS } MemoKind;
+
+extern uint64 memo_hash(HostText message);
+/* What was kept for a message by that owner, or NULL; valid until the next memo_put(). */
+extern void *memo_find(MemoKind kind, uint64 owner, uint64 hash, HostText message);
+/* Room for payload bytes to be kept; NULL where the message is too long. */
+extern void *memo_put(MemoKind kind, uint64 owner, uint64 hash, HostText message, size_t payload);
+extern void memo_clear(void);
+
 /* --- the set, shared by set.c, segments.c, prompt.c --- */
 
 /* A text that was encoded as a candidate's name, description or example. */
@@ -90,6 +105,7 @@ typedef struct SegmentEntry
 struct ExecSet
 {
 	CacheEntry	head;
+	uint64		serial;
 	const StoreModel *model;
 	char	   *model_name;		/* NULL: the default */
 	uint64		generation;		/* of the store, when the name was last looked up */
@@ -116,14 +132,26 @@ struct ExecSet
 	Trie	   *trie;
 };
 
+/* A message of a batch on its way to its answer. */
+typedef struct ExecRow
+{
+	HostText	message;		/* as it was given */
+	uint64		hash;
+	HostText	clipped;		/* as it was tokenised */
+	TokIds		ids;
+	ExecAnswer *answer;
+	double	   *scores;			/* [n_labels], or NULL */
+} ExecRow;
+
 extern void segments_prepare(ExecSet *set, const ExecQuestion *question, ExecCall *call);
-extern void segments_classify(ExecSet *set, ExecCall *call, int n, const HostText *messages, const TokIds *ids,
-							  ExecAnswer *answers, double *scores);
+extern void segments_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows);
+/* Answer a message whose vector is kept, whichever set it was encoded for; false: it is not. */
+extern bool segments_recall(ExecSet *set, ExecCall *call, HostText message, uint64 hash,
+							ExecAnswer *answer, double *scores);
 extern text *segments_prompt_text(const ExecQuestion *question, HostText message);
 
 extern void prompt_prepare(ExecSet *set, const ExecQuestion *question, ExecCall *call);
-extern void prompt_classify(ExecSet *set, ExecCall *call, int n, const TokIds *ids,
-							ExecAnswer *answers, double *scores);
+extern void prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows);
 extern text *prompt_prompt_text(const ExecQuestion *question, HostText message, ExecCall *call);
 
 extern void set_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena);

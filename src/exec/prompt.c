@@ -225,7 +225,7 @@ row_tokens(const ExecSet *set, TokIds message, FsiArena *arena)
 }
 
 void
-prompt_classify(ExecSet *set, ExecCall *call, int n, const TokIds *ids, ExecAnswer *answers, double *scores)
+prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 {
 	FsiError	err = {0};
 	const Gpt2Model *model = &set->model->file.model;
@@ -234,13 +234,13 @@ prompt_classify(ExecSet *set, ExecCall *call, int n, const TokIds *ids, ExecAnsw
 	int			n_prefix = prefix->count > 0 ? 1 : 0;
 	Gpt2Seq    *seqs = host_array(arena, n, sizeof(Gpt2Seq));
 	KvRun	   *own = host_array(arena, n, sizeof(KvRun));
-	TrieRow    *rows = host_array(arena, n, sizeof(TrieRow));
+	TrieRow    *trie_rows = host_array(arena, n, sizeof(TrieRow));
 	float	   *hidden = host_array(arena, (size_t) n * model->cfg.n_embd, sizeof(float));
-	bool		best_alone = scores == NULL && set->min_score == 0 && set->scoring == EXEC_TRIE;
+	bool		best_alone = rows[0].scores == NULL && set->min_score == 0 && set->scoring == EXEC_TRIE;
 
 	for (int i = 0; i < n; i++)
 	{
-		TokIds		tokens = row_tokens(set, ids[i], arena);
+		TokIds		tokens = row_tokens(set, rows[i].ids, arena);
 		const KvRun **context = host_array(arena, 2, sizeof(KvRun *));
 
 		HOST_TRY(kv_alloc(&model->cfg, KERN_ROUND_UP((int) tokens.n, KERN_LANES), arena, &own[i], &err));
@@ -248,21 +248,21 @@ prompt_classify(ExecSet *set, ExecCall *call, int n, const TokIds *ids, ExecAnsw
 		context[n_prefix] = &own[i];
 		seqs[i] = (Gpt2Seq) {.n_context = n_prefix, .context = context, .own = &own[i],
 			.n_token = (int) tokens.n, .tokens = tokens.ids};
-		rows[i] = (TrieRow) {.n_context = n_prefix + 1, .context = context,
+		trie_rows[i] = (TrieRow) {.n_context = n_prefix + 1, .context = context,
 			.hidden = hidden + (size_t) i * model->cfg.n_embd};
 		if (!best_alone)
-			rows[i].score = host_array(arena, set->n_labels, sizeof(double));
+			trie_rows[i].score = host_array(arena, set->n_labels, sizeof(double));
 	}
 	HOST_TRY(gpt2_forward(model, exec_work(), n, seqs, GPT2_LAST, hidden, &err));
 	CHECK_FOR_INTERRUPTS();
-	HOST_TRY(trie_score_rows(model, exec_work(), set->trie, n, rows,
+	HOST_TRY(trie_score_rows(model, exec_work(), set->trie, n, trie_rows,
 							 best_alone ? TRIE_BEST : set->scoring == EXEC_SEQUENCE ? TRIE_SEQUENCE : TRIE_ALL,
 							 arena, &err));
 	for (int i = 0; i < n; i++)
 	{
-		answers[i].label = best_alone ? rows[i].best : set_choose(set, rows[i].score);
-		if (scores != NULL)
-			memcpy(scores + (size_t) i * set->n_labels, rows[i].score, sizeof(double) * set->n_labels);
+		rows[i].answer->label = best_alone ? trie_rows[i].best : set_choose(set, trie_rows[i].score);
+		if (rows[i].scores != NULL)
+			memcpy(rows[i].scores, trie_rows[i].score, sizeof(double) * set->n_labels);
 	}
 }
 

@@ -258,35 +258,98 @@ segments_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
 		set->segments[i] = wanted[i].entry;
 }
 
-void
-segments_classify(ExecSet *set, ExecCall *call, int n, const HostText *messages, const TokIds *ids,
-				  ExecAnswer *answers, double *scores)
+/* What is kept of a message beside its text: vector, buckets, weights follow. */
+typedef struct KeptVector
+{
+	int			tokens;
+	bool		shortened;
+	uint32		n_spell;
+} KeptVector;
+
+static void
+keep_vector(const ExecSet *set, const ExecRow *row, const SegmentVec *vec)
+{
+	int			n_embd = set->model->file.model.cfg.n_embd;
+	size_t		n = vec->spell.n;
+	KeptVector *kept = memo_put(MEMO_VECTOR, (uint64) (uintptr_t) set->model, row->hash, row->message,
+								sizeof(KeptVector) + sizeof(float) * n_embd + (sizeof(uint32_t) + sizeof(float)) * n);
+	char	   *at = (char *) (kept + 1);
+
+	if (kept == NULL)
+		return;
+	kept->tokens = row->answer->tokens;
+	kept->shortened = row->answer->shortened;
+	kept->n_spell = (uint32) n;
+	memcpy(at, vec->proj, sizeof(float) * n_embd);
+	at += sizeof(float) * n_embd;
+	memcpy(at, vec->spell.bucket, sizeof(uint32_t) * n);
+	at += sizeof(uint32_t) * n;
+	memcpy(at, vec->spell.weight, sizeof(float) * n);
+}
+
+/* Compare one message with the candidates. */
+static void
+point(ExecSet *set, FsiArena *arena, const SegmentVec *message, ExecAnswer *answer, double *scores)
 {
 	FsiError	err = {0};
-	const Gpt2Model *model = &set->model->file.model;
-	const KernOps *ops = gpt2_work_ops(exec_work());
-	int			n_embd = model->cfg.n_embd;
-	FsiArena   *arena = &call->arena;
-	float	   *z = host_array(arena, (size_t) n * n_embd, sizeof(float));
-	float	   *proj = host_array(arena, n_embd, sizeof(float));
+	FsiArenaMark mark = fsi_arena_mark(arena);
 	double	   *logit = host_array(arena, set->n_candidates, sizeof(double));
 	double	   *prob = host_array(arena, (size_t) set->n_candidates + 1, sizeof(double));
 
+	HOST_TRY(pointing_score(&set->model->file.model, gpt2_work_ops(exec_work()), message, set->n_candidates,
+							set->candidates, set->index, set->with_other, logit, prob, arena, &err));
+	answer->label = set_choose(set, prob);
+	if (scores != NULL)
+		memcpy(scores, prob, sizeof(double) * set->n_labels);
+	fsi_arena_release(arena, mark);
+}
+
+bool
+segments_recall(ExecSet *set, ExecCall *call, HostText message, uint64 hash, ExecAnswer *answer, double *scores)
+{
+	KeptVector *kept = memo_find(MEMO_VECTOR, (uint64) (uintptr_t) set->model, hash, message);
+	SegmentVec	vec;
+
+	if (kept == NULL)
+		return false;
+	vec.proj = (const float *) (kept + 1);
+	vec.spell.n = kept->n_spell;
+	vec.spell.bucket = (uint32_t *) (vec.proj + set->model->file.model.cfg.n_embd);
+	vec.spell.weight = (float *) (vec.spell.bucket + vec.spell.n);
+	answer->tokens = kept->tokens;
+	answer->shortened = kept->shortened;
+	point(set, &call->arena, &vec, answer, scores);
+	exec_count.vector_hits++;
+	exec_count.rows++;
+	exec_count.shortened += answer->shortened;
+	return true;
+}
+
+void
+segments_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
+{
+	FsiError	err = {0};
+	const Gpt2Model *model = &set->model->file.model;
+	int			n_embd = model->cfg.n_embd;
+	FsiArena   *arena = &call->arena;
+	TokIds	   *ids = host_array(arena, n, sizeof(TokIds));
+	float	   *z = host_array(arena, (size_t) n * n_embd, sizeof(float));
+	float	   *proj = host_array(arena, n_embd, sizeof(float));
+
+	for (int i = 0; i < n; i++)
+		ids[i] = rows[i].ids;
 	HOST_TRY(segment_encode(model, exec_work(), n, ids, z, NULL, arena, &err));
 	for (int i = 0; i < n; i++)
 	{
-		FsiArenaMark row = fsi_arena_mark(arena);
+		FsiArenaMark mark = fsi_arena_mark(arena);
 		SegmentVec	message = {.proj = proj};
 
 		CHECK_FOR_INTERRUPTS();
-		segment_project(model, ops, z + (size_t) i * n_embd, true, proj);
-		spell_text(set->model, messages[i], arena, &message.spell);
-		HOST_TRY(pointing_score(model, ops, &message, set->n_candidates, set->candidates, set->index,
-								set->with_other, logit, prob, arena, &err));
-		answers[i].label = set_choose(set, prob);
-		if (scores != NULL)
-			memcpy(scores + (size_t) i * set->n_labels, prob, sizeof(double) * set->n_labels);
-		fsi_arena_release(arena, row);
+		segment_project(model, gpt2_work_ops(exec_work()), z + (size_t) i * n_embd, true, proj);
+		spell_text(set->model, rows[i].clipped, arena, &message.spell);
+		point(set, arena, &message, rows[i].answer, rows[i].scores);
+		keep_vector(set, &rows[i], &message);
+		fsi_arena_release(arena, mark);
 	}
 }
 

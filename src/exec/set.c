@@ -1,20 +1,15 @@
 /*
  * set.c
- *	  Find or prepare a set; run messages through it in batches.
+ *	  Find or prepare a set: what stays the same for all messages of a question.
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "exec.h"
 
-/* One forward pass: 64 rows amortise the weights' way through the caches, 512 tokens bound its time. */
-#define BATCH_ROWS 64
-#define BATCH_TOKENS 512
-
-/* No context is longer: what lies between the first and last half megabyte of a message is not even read. */
-#define MESSAGE_HALF_BYTES (512 * 1024)
+/* No two sets of a backend have had the same: a set's memory may be another's later. */
+static uint64 last_serial;
 
 static void
 key_parts(const ExecKey *key, CachePart parts[CACHE_PARTS])
@@ -116,6 +111,7 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 	context = AllocSetContextCreate(call.context, "fsi_intent set", ALLOCSET_START_SMALL_SIZES);
 	set = MemoryContextAllocZero(context, sizeof(ExecSet));
 	set->head.context = context;
+	set->serial = ++last_serial;
 	set->model = q->model;
 	set->generation = q->generation;
 	set->model_name = q->model_name ? MemoryContextStrdup(context, q->model_name) : NULL;
@@ -190,168 +186,4 @@ set_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *are
 				 errhint("Leave one of them out, or spell them differently; fsi_tokens() shows the tokens.")));
 	if (status != FSI_OK)
 		host_report(&err);
-}
-
-int
-set_choose(const ExecSet *set, const double *scores)
-{
-	int			best = 0;
-
-	for (int i = 1; i < set->n_labels; i++)
-		if (scores[i] > scores[best])
-			best = i;
-	if (scores[best] < set->min_score)
-		return set->with_other ? set->n_labels - 1 : EXEC_NO_ANSWER;
-	return best;
-}
-
-HostText
-exec_clip(HostText message, bool *clipped, FsiArena *arena)
-{
-	HostText	out = message;
-	size_t		head = MESSAGE_HALF_BYTES;
-	size_t		tail;
-	char	   *s;
-
-	*clipped = message.len > 2 * MESSAGE_HALF_BYTES;
-	if (!*clipped)
-		return out;
-	tail = message.len - MESSAGE_HALF_BYTES;
-	while (head > 0 && ((unsigned char) message.s[head] & 0xC0) == 0x80)
-		head--;
-	while (tail < message.len && ((unsigned char) message.s[tail] & 0xC0) == 0x80)
-		tail++;
-	s = host_array(arena, head + message.len - tail, 1);
-	memcpy(s, message.s, head);
-	memcpy(s + head, message.s + tail, message.len - tail);
-	out.s = s;
-	out.len = head + message.len - tail;
-	return out;
-}
-
-/* Tokens that the model's context leaves to a message. */
-static int
-message_room(const ExecSet *set)
-{
-	const Gpt2Config *cfg = &set->model->file.model.cfg;
-
-	if (cfg->layout == GPT2_PROMPT)
-		return set->room;
-	return cfg->n_positions - (cfg->begin != TOK_NONE) - (cfg->end != TOK_NONE);
-}
-
-/* The message as it is tokenised: after the white space that ends the prompt's first part. */
-static HostText
-with_lead(const ExecSet *set, HostText message, FsiArena *arena)
-{
-	char	   *s;
-
-	if (set->lead.len == 0)
-		return message;
-	s = host_array(arena, set->lead.len + message.len, 1);
-	memcpy(s, set->lead.s, set->lead.len);
-	memcpy(s + set->lead.len, message.s, message.len);
-	return (HostText) {s, set->lead.len + message.len};
-}
-
-/* Tokenise messages from the first on until a batch is full; how many it took. */
-static int
-next_batch(ExecSet *set, FsiArena *arena, int n, const HostText *messages, HostText *clipped, TokIds *ids,
-		   ExecAnswer *answers)
-{
-	FsiError	err = {0};
-	int			room = message_room(set);
-	size_t		tokens = 0;
-	int			taken;
-
-	for (taken = 0; taken < n && taken < BATCH_ROWS; taken++)
-	{
-		ExecAnswer *answer = &answers[taken];
-
-		HostText	whole;
-
-		clipped[taken] = exec_clip(messages[taken], &answer->shortened, arena);
-		whole = with_lead(set, clipped[taken], arena);
-		HOST_TRY(tok_encode_plain(&set->model->file.tok, whole.s, whole.len, arena, &ids[taken], &err));
-		answer->tokens = (int) ids[taken].n;
-		answer->shortened |= answer->tokens > room;
-		tokens += Min(answer->tokens, room);
-		if (taken > 0 && tokens > BATCH_TOKENS)
-			break;
-	}
-	return taken;
-}
-
-static void
-warn_shortened(ExecSet *set, ExecSlot *slot, int n, const ExecAnswer *answers)
-{
-	for (int i = 0; i < n && !slot->warned; i++)
-	{
-		if (!answers[i].shortened)
-			continue;
-		slot->warned = true;
-		ereport(WARNING,
-				(errcode(ERRCODE_WARNING_STRING_DATA_RIGHT_TRUNCATION),
-				 errmsg("message of %d tokens was shortened to the %d that the model reads",
-						answers[i].tokens, message_room(set)),
-				 errdetail("Its head and tail were kept. The statement may hold more such messages.")));
-	}
-}
-
-/* Count a batch that is done. */
-static void
-count_batch(const ExecSet *set, int n, const ExecAnswer *answers)
-{
-	int			room = message_room(set);
-
-	exec_count.batches++;
-	exec_count.rows += n;
-	for (int i = 0; i < n; i++)
-	{
-		exec_count.tokens += Min(answers[i].tokens, room);
-		exec_count.shortened += answers[i].shortened;
-	}
-}
-
-void
-exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, ExecAnswer *answers, double *scores)
-{
-	ExecCall	call;
-	FsiArenaMark mark;
-	instr_time	start;
-
-	if (set->n_labels == 1)
-	{
-		exec_count.rows += n;
-		for (int i = 0; i < n; i++)
-		{
-			answers[i] = (ExecAnswer) {0};
-			if (scores != NULL)
-				scores[i] = 1;
-		}
-		return;
-	}
-	INSTR_TIME_SET_CURRENT(start);
-	exec_call_begin(&call, set->model);
-	mark = fsi_arena_mark(&call.arena);
-	for (int done = 0; done < n;)
-	{
-		HostText	clipped[BATCH_ROWS];
-		TokIds		ids[BATCH_ROWS];
-		double	   *rows = scores ? scores + (size_t) done * set->n_labels : NULL;
-		int			taken = next_batch(set, &call.arena, n - done, messages + done, clipped, ids, answers + done);
-
-		CHECK_FOR_INTERRUPTS();
-		store_check_unchanged(set->model);
-		if (set->candidates != NULL)
-			segments_classify(set, &call, taken, clipped, ids, answers + done, rows);
-		else
-			prompt_classify(set, &call, taken, ids, answers + done, rows);
-		count_batch(set, taken, answers + done);
-		fsi_arena_release(&call.arena, mark);
-		done += taken;
-	}
-	exec_call_end(&call);
-	exec_count_time(start);
-	warn_shortened(set, slot, n, answers);
 }

@@ -44,9 +44,19 @@ check_simd(int *newval, void **extra, GucSource source)
 	return false;
 }
 
+/* A level that is forced is one to try: what another has answered is no trial of it. */
+static void
+assign_simd(int newval, void *extra)
+{
+	(void) extra;
+	if (newval != fsi_simd)
+		memo_clear();
+}
+
 void
 exec_init(void)
 {
+	counters_init();
 	DefineCustomIntVariable("fsi_intent.cache_size",
 							"Memory that a backend may use to keep encoded intents, examples and prompts between calls.",
 							"What the running call needs is kept even where it is more.",
@@ -56,7 +66,7 @@ exec_init(void)
 							 "Level of CPU instructions to use.",
 							 "Every level gives the same answers, bit for bit.",
 							 &fsi_simd, KERN_AUTO, simd_options,
-							 PGC_USERSET, 0, check_simd, NULL, NULL);
+							 PGC_USERSET, 0, check_simd, assign_simd, NULL);
 }
 
 Gpt2Work *
@@ -88,6 +98,7 @@ exec_simd_name(void)
 void
 exec_call_begin(ExecCall *call, const StoreModel *model)
 {
+	counters_attach();
 	store_check_unchanged(model);
 	call->context = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent call", ALLOCSET_DEFAULT_SIZES);
 	host_init(&call->host, call->context);
