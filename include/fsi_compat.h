@@ -17,4 +17,11 @@
 #include "varatt.h"
 #endif
 
+/* The planner's guess of an array's length came to want the query it stands in. */
+#if PG_VERSION_NUM >= 170000
+#define compat_array_length(node) estimate_array_length(NULL, node)
+#else
+#define compat_array_length(node) ((double) estimate_array_length(node))
+#endif
+
 #endif

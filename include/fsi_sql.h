@@ -23,6 +23,8 @@
 /* Check intents and options (NULL: none given) and find the model. */
 extern void args_question(ArrayType *intents, Jsonb *options, ExecQuestion *question);
 
+extern void plan_init(void);	/* statistics of indexes on intents */
+
 /* 2202E unless the array has at most one dimension. */
 extern void args_check_one_dimension(ArrayType *array, const char *what);
 

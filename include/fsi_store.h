@@ -51,6 +51,8 @@ typedef struct StoreRow
 {
 	char	   *name;
 	char		sha256[STORE_HEX_LEN + 1];
+	Gpt2Layout	layout;
+	int64		size;			/* bytes of the packed file */
 	bool		shipped;
 	bool		is_default;
 	bool		dropped;

@@ -86,39 +86,50 @@ GRANT EXECUTE ON FUNCTION @extschema@.fsi_drop_model(pg_catalog.text) TO pg_read
 
 -- ---------------------------------------------------------------- classification
 
--- COST: a message takes about a millisecond, an operator of COST 1 about 20 ns.
+-- COST stands in where the support function cannot say: a message takes about a millisecond, an operator of COST 1
+-- about 20 ns.
+
+CREATE FUNCTION @extschema@._fsi_plan_support(pg_catalog.internal) RETURNS pg_catalog.internal
+	AS 'MODULE_PATHNAME', 'fsi_plan_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._fsi_plan_support(pg_catalog.internal) IS 'internal: tells the planner what a call costs';
 
 CREATE FUNCTION @extschema@.fsi_classify(msg pg_catalog.text, intents pg_catalog.text[]) RETURNS pg_catalog.text
-	AS 'MODULE_PATHNAME', 'fsi_classify' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000;
+	AS 'MODULE_PATHNAME', 'fsi_classify' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_classify(pg_catalog.text, pg_catalog.text[]) IS 'the intent that a message has';
 
 CREATE FUNCTION @extschema@.fsi_classify(msg pg_catalog.text, intents pg_catalog.text[], options pg_catalog.jsonb)
 	RETURNS pg_catalog.text
-	AS 'MODULE_PATHNAME', 'fsi_classify' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000;
+	AS 'MODULE_PATHNAME', 'fsi_classify' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_classify(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb)
 	IS 'the intent that a message has, given examples, descriptions and other options';
 
 CREATE FUNCTION @extschema@.fsi_scores(msg pg_catalog.text, intents pg_catalog.text[],
 		OUT intent pg_catalog.text, OUT score pg_catalog.float8) RETURNS SETOF pg_catalog.record
-	AS 'MODULE_PATHNAME', 'fsi_scores' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000 ROWS 5;
+	AS 'MODULE_PATHNAME', 'fsi_scores' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000 ROWS 5
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_scores(pg_catalog.text, pg_catalog.text[])
 	IS 'all intents with their scores, best first; scores sum to 1';
 
 CREATE FUNCTION @extschema@.fsi_scores(msg pg_catalog.text, intents pg_catalog.text[], options pg_catalog.jsonb,
 		OUT intent pg_catalog.text, OUT score pg_catalog.float8) RETURNS SETOF pg_catalog.record
-	AS 'MODULE_PATHNAME', 'fsi_scores' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000 ROWS 5;
+	AS 'MODULE_PATHNAME', 'fsi_scores' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000 ROWS 5
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_scores(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb)
 	IS 'all intents with their scores, best first, given options; scores sum to 1';
 
 CREATE FUNCTION @extschema@.fsi_classify_many(msgs pg_catalog.text[], intents pg_catalog.text[])
 	RETURNS pg_catalog.text[]
-	AS 'MODULE_PATHNAME', 'fsi_classify_many' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 500000;
+	AS 'MODULE_PATHNAME', 'fsi_classify_many' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 500000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_classify_many(pg_catalog.text[], pg_catalog.text[])
 	IS 'the intents of many messages, as fsi_classify gives them, in batches';
 
 CREATE FUNCTION @extschema@.fsi_classify_many(msgs pg_catalog.text[], intents pg_catalog.text[],
 		options pg_catalog.jsonb) RETURNS pg_catalog.text[]
-	AS 'MODULE_PATHNAME', 'fsi_classify_many' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 500000;
+	AS 'MODULE_PATHNAME', 'fsi_classify_many' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 500000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_classify_many(pg_catalog.text[], pg_catalog.text[], pg_catalog.jsonb)
 	IS 'the intents of many messages, as fsi_classify gives them, in batches, given options';
 

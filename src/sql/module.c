@@ -10,6 +10,7 @@
 
 #include "fsi_compat.h"
 #include "fsi_exec.h"
+#include "fsi_sql.h"
 
 #define FSI_VERSION "1.0"
 
@@ -22,6 +23,7 @@ void
 _PG_init(void)
 {
 	exec_init();
+	plan_init();
 	MarkGUCPrefixReserved("fsi_intent");
 }
 

@@ -1,0 +1,42 @@
+# The planner is told what the model that a call names costs.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 3);
+
+my $node = PostgreSQL::Test::Cluster->new('costs');
+$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION fsi_intent;
+	CREATE TABLE msg AS SELECT 'where is my parcel'::text AS txt FROM generate_series(1, 1000) g;
+	ANALYZE msg;
+});
+
+sub cost
+{
+	my ($options) = @_;
+	my $plan = $node->safe_psql('postgres', "EXPLAIN SELECT fsi_classify(txt, ARRAY['refund', 'weather'], $options) FROM msg");
+	return $plan =~ /cost=[\d.]+\.\.([\d.]+)/ ? $1 : die $plan;
+}
+
+my $shipped = cost(q{'{}'});
+is(cost(q{'{"model": "tiny"}'}), $shipped, 'a model that is not there costs what the shipped one does');
+$node->safe_psql('postgres', "SELECT fsi_import_model('tiny', '$dir/tiny')");
+my $tiny = cost(q{'{"model": "tiny"}'});
+cmp_ok($tiny, '<', $shipped / 10, 'a tiny one costs little');
+cmp_ok(cost(q{(SELECT jsonb_build_object('model', 'tiny'))}), '>=', $shipped, 'if the name is known');
+is(cost(q{'{"model": "small-1"}'}), $shipped, 'the shipped one has a name too');
+
+# The planner never opens the model's file: it asks the catalog alone, also when the name has come to mean another model.
+is($node->safe_psql('postgres', qq{
+	EXPLAIN (COSTS off) SELECT fsi_classify(txt, ARRAY['refund', 'weather'], '{"model": "tiny"}') FROM msg;
+	SELECT fsi_drop_model('tiny')}), "Seq Scan on msg\n", 'planned, and dropped, in one session');
+is(cost(q{'{"model": "tiny"}'}), $shipped, 'a dropped one');
+
+$node->stop;
+done_testing();
