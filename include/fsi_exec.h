@@ -117,6 +117,7 @@ extern bool exec_totals(ExecCounters *out, TimestampTz *since);
 extern void exec_counters_reset(void);
 
 extern void exec_init(void);	/* settings */
+extern void batch_init(void);	/* the planner hook that finds calls to answer together, and its settings */
 /* Name of the CPU level that this backend runs at. */
 extern const char *exec_simd_name(void);
 

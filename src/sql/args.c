@@ -201,3 +201,24 @@ args_question(ArrayType *intents, Jsonb *options, ExecQuestion *q)
 	q->model = store_model(q->model_name);
 	check_layout(q);
 }
+
+ExecSet *
+args_set(ExecSlot *slot, ArrayType *intents, Jsonb *options)
+{
+	ExecQuestion question;
+	ExecKey		key = {0};
+	ExecSet    *set;
+
+	key.intents = VARDATA(intents);
+	key.intents_len = VARSIZE(intents) - VARHDRSZ;
+	if (options != NULL)
+	{
+		key.options = VARDATA(options);
+		key.options_len = VARSIZE(options) - VARHDRSZ;
+	}
+	set = exec_find(slot, &key);
+	if (set != NULL)
+		return set;
+	args_question(intents, options, &question);
+	return exec_prepare(slot, &key, &question);
+}

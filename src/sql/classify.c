@@ -35,24 +35,8 @@ call_set(FunctionCallInfo fcinfo, ExecSlot *slot)
 {
 	ArrayType  *intents = PG_GETARG_ARRAYTYPE_P(1);
 	Jsonb	   *options = PG_NARGS() > 2 ? PG_GETARG_JSONB_P(2) : NULL;
-	ExecKey		key = {0};
-	ExecSet    *set;
+	ExecSet    *set = args_set(slot, intents, options);
 
-	key.intents = VARDATA(intents);
-	key.intents_len = VARSIZE(intents) - VARHDRSZ;
-	if (options != NULL)
-	{
-		key.options = VARDATA(options);
-		key.options_len = VARSIZE(options) - VARHDRSZ;
-	}
-	set = exec_find(slot, &key);
-	if (set == NULL)
-	{
-		ExecQuestion question;
-
-		args_question(intents, options, &question);
-		set = exec_prepare(slot, &key, &question);
-	}
 	PG_FREE_IF_COPY(intents, 1);
 	if (options != NULL)
 		PG_FREE_IF_COPY(options, 2);

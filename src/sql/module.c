@@ -24,6 +24,7 @@ _PG_init(void)
 {
 	exec_init();
 	plan_init();
+	batch_init();
 	MarkGUCPrefixReserved("fsi_intent");
 }
 

@@ -1,0 +1,188 @@
+/*
+ * batch.h
+ *	  Between the files of the batch node: calls, plans, execution.
+ *
+ * The planner hook (batch_hook.c) looks at a finished plan.  Where a node computes
+ * fsi_classify() for every row (batch_calls.c), it puts a custom scan node above it
+ * (batch_plan.c): the node below yields what the calls and the other columns are made of,
+ * the custom node reads rows ahead, answers them together (batch_node.c, batch_answer.c)
+ * and computes the columns with the answers in the calls' place.
+ *
+ * What is guaranteed: the rows are the plan's own, in its order.  A call that raises an
+ * error raises it at its row and not before: the rows of a batch that failed are computed
+ * with the calls in place, one by one, as they are asked for.  Nothing volatile is
+ * evaluated earlier than without the node.  An error from below the node (the scan, its
+ * filter, another function in an argument) may come as much earlier as rows are read ahead.
+ */
+#ifndef BATCH_H
+#define BATCH_H
+
+#include "postgres.h"
+
+#include "nodes/execnodes.h"
+#include "nodes/extensible.h"
+#include "nodes/plannodes.h"
+
+#include "exec.h"
+
+#define BATCH_NODE_NAME "FsiBatch"
+#define BATCH_MAX_ARGS 3
+
+extern bool fsi_enable_batch;
+extern int	fsi_batch_rows;
+extern bool fsi_debug_require_batch;
+
+/* --- batch_calls.c: which calls, and where --- */
+
+extern void batch_calls_init(void);
+/* Whether the database has the extension. */
+extern bool batch_has_functions(void);
+extern bool batch_is_call(const Node *node);
+/*
+ * Append to *calls those that are evaluated whenever node is, each once; innermost first: what
+ * encloses one of them is not among them.
+ */
+extern void batch_find_calls(Node *node, List **calls);
+/* Whether an expression can be evaluated and its error caught: built-in functions alone. */
+extern bool batch_is_quiet(Node *node);
+
+/* --- batch_walk.c: all of a plan --- */
+
+/* Run walker on every expression of the node itself until it returns true. */
+extern bool batch_walk_expressions(Plan *plan, bool (*walker) (), void *context);
+/* Run walker on the node's children until it returns true. */
+extern bool batch_walk_children(Plan *plan, bool (*walker) (Plan *plan, void *context), void *context);
+extern bool batch_query_is_volatile(Query *query);
+/* Whether anything in a plan, or in the subplans that it uses, is volatile. */
+extern bool batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt);
+
+/* --- batch_plan.c: the custom node --- */
+
+/* What a LIMIT above says of the rows that will be asked for: at least (need), at most (cap) as many. */
+typedef struct BatchBound
+{
+	Node	   *count;			/* NULL: nothing known */
+	Node	   *offset;
+	bool		need;
+	bool		cap;
+} BatchBound;
+
+typedef struct BatchPlanner
+{
+	PlannedStmt *stmt;
+	bool		volatile_query;
+	bool		in_worker;		/* below a Gather */
+	int			next_id;		/* for plan nodes */
+	int			made;
+} BatchPlanner;
+
+/* The node, or a custom node above it for each stage of calls in its filter and target list. */
+extern Plan *batch_wrap(Plan *plan, const BatchBound *bound, BatchPlanner *planner);
+extern bool batch_is_node(const Plan *plan);
+
+/* Parts of the custom node's lists. */
+enum BatchExprs
+{
+	BATCH_CALLS = 0,			/* FuncExprs over the node's input columns */
+	BATCH_PARAMS,				/* executor parameters in them */
+	BATCH_LIMIT,				/* count and offset, each or none */
+	BATCH_EXPRS
+};
+
+enum BatchPrivate
+{
+	BATCH_NEED = 0,
+	BATCH_CAP,
+	BATCH_PRIVATE
+};
+
+extern const CustomScanMethods batch_scan_methods;
+
+/* --- batch_node.c, batch_answer.c, batch_explain.c: execution --- */
+
+/* What a node has done, for EXPLAIN; all of them counts. */
+typedef struct BatchCounts
+{
+	uint64		batches;		/* forward passes of the model */
+	uint64		rows;			/* messages answered ahead, a row's two calls are two */
+	uint64		tokens;
+	uint64		duplicates;
+	uint64		memo_hits;
+	uint64		vector_hits;
+	uint64		prefix_hits;
+	uint64		single;			/* rows of a batch that failed, computed with the calls in place */
+} BatchCounts;
+
+typedef struct BatchCall
+{
+	int			n_args;
+	ExprState  *args[BATCH_MAX_ARGS];
+	ExecSlot	slot;
+} BatchCall;
+
+/* A row read ahead: its input columns, then its answers. */
+typedef struct BatchRow
+{
+	Datum	   *values;
+	bool	   *nulls;
+	bool		answered;
+} BatchRow;
+
+/* What the nodes of one running statement share. */
+typedef struct BatchStatement
+{
+	EState	   *estate;
+	bool		warned;
+	struct BatchStatement *next;
+	MemoryContextCallback gone;
+} BatchStatement;
+
+typedef struct BatchWorkers BatchWorkers;
+
+typedef struct BatchState
+{
+	CustomScanState css;
+	int			n_inputs;
+	int			n_calls;
+	BatchCall  *calls;
+	List	   *params;			/* ExprStates */
+	ExprState  *limit_count;
+	ExprState  *limit_offset;
+	bool		need;
+	bool		cap;
+	int64		bound;			/* rows that the LIMIT passes, -1: none */
+	bool		bound_known;
+	int64		emitted;
+	/* rows read ahead */
+	MemoryContext rows_context; /* rows and answers */
+	MemoryContext args_context; /* arguments, while they are answered */
+	BatchRow   *rows;			/* [capacity], fsi_intent.batch_rows when the plan was started */
+	int			capacity;
+	int			n_rows;
+	int			next;
+	int			step;
+	bool		exhausted;
+	/* with the calls in place, for rows of a batch that failed */
+	bool		slow_ready;
+	ExprState  *slow_qual;
+	ProjectionInfo *slow_projection;
+	BatchStatement *statement;
+	BatchCounts counts;
+	BatchWorkers *workers;		/* NULL: no parallel query */
+} BatchState;
+
+/* Put a row into the node's scan slot. */
+extern void batch_show_row(BatchState *b, const BatchRow *row);
+/* Answer the rows read ahead; those that are not answered must be computed in the slow way. */
+extern void batch_answer(BatchState *b);
+
+extern void batch_explain(CustomScanState *node, List *ancestors, ExplainState *es);
+extern Size batch_estimate_dsm(CustomScanState *node, ParallelContext *pcxt);
+extern void batch_initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate);
+extern void batch_reinitialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate);
+extern void batch_initialize_worker(CustomScanState *node, shm_toc *toc, void *coordinate);
+extern void batch_shutdown(CustomScanState *node);
+/* Tell the leader what this worker has done so far. */
+extern void batch_publish_counts(BatchState *b);
+
+#endif

@@ -1,0 +1,305 @@
+/*
+ * batch_calls.c
+ *	  Which calls the batch node may answer, and where in an expression they may stand.
+ *
+ * A call may be answered ahead where its expression always evaluates it: arguments of
+ * functions and operators, the first argument of COALESCE, AND and OR, what a CASE looks at
+ * first.  Behind a short cut it stays where it is.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "batch.h"
+
+#define MAX_FUNCTIONS 4
+
+/* fsi_classify(text, text[]) and fsi_classify(text, text[], jsonb) of this database's extension. */
+static Oid	functions[MAX_FUNCTIONS];
+static int	n_functions;
+static bool functions_known;
+
+static void
+forget_functions(Datum arg, int cacheid, uint32 hashvalue)
+{
+	(void) arg;
+	(void) cacheid;
+	(void) hashvalue;
+	functions_known = false;
+}
+
+void
+batch_calls_init(void)
+{
+	CacheRegisterSyscacheCallback(PROCOID, forget_functions, (Datum) 0);
+}
+
+static bool
+is_classify(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc proc;
+	bool		isnull;
+	Datum		source;
+	bool		found;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+	found = !isnull && proc->prolang == ClanguageId && proc->proisstrict && !proc->proretset &&
+		proc->prorettype == TEXTOID && (proc->pronargs == 2 || proc->pronargs == BATCH_MAX_ARGS) &&
+		strcmp(TextDatumGetCString(source), "fsi_classify") == 0;
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+/* By membership in the extension, whatever schema it lives in. */
+static void
+look_up_functions(void)
+{
+	Oid			extension = get_extension_oid("fsi_intent", true);
+	Relation	rel;
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	/* An invalidation during the look-up makes the next statement look again. */
+	functions_known = true;
+	n_functions = 0;
+	if (!OidIsValid(extension))
+		return;
+	rel = table_open(DependRelationId, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ExtensionRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, DependReferenceIndexId, true, NULL, 2, key);
+	while (n_functions < MAX_FUNCTIONS && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend depend = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (depend->deptype == DEPENDENCY_EXTENSION && depend->classid == ProcedureRelationId &&
+			is_classify(depend->objid))
+			functions[n_functions++] = depend->objid;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+bool
+batch_has_functions(void)
+{
+	if (!functions_known)
+		look_up_functions();
+	return n_functions > 0;
+}
+
+bool
+batch_is_call(const Node *node)
+{
+	const FuncExpr *f = (const FuncExpr *) node;
+
+	if (node == NULL || !IsA(node, FuncExpr) || f->funcid < FirstNormalObjectId)
+		return false;
+	for (int i = 0; i < n_functions; i++)
+		if (f->funcid == functions[i])
+			return true;
+	return false;
+}
+
+static bool
+has_case_test(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, CaseTestExpr) || IsA(node, CoerceToDomainValue))
+		return true;
+	return expression_tree_walker(node, has_case_test, context);
+}
+
+/* Whether a call's arguments may be evaluated ahead of its row's turn. */
+static bool
+may_hoist(const FuncExpr *call)
+{
+	Node	   *args = (Node *) call->args;
+
+	return list_length(call->args) <= BATCH_MAX_ARGS && !contain_volatile_functions(args) &&
+		!expression_returns_set(args) && !has_case_test(args, NULL);
+}
+
+static void find_in(Node *node, List **calls);
+
+static void
+find_in_first(List *list, List **calls)
+{
+	if (list != NIL)
+		find_in(linitial(list), calls);
+}
+
+static void
+find_in_all(List *list, List **calls)
+{
+	ListCell   *lc;
+
+	foreach(lc, list)
+		find_in(lfirst(lc), calls);
+}
+
+static void
+find_in_function(FuncExpr *f, List **calls)
+{
+	int			before = list_length(*calls);
+
+	/* A set-returning function is evaluated at its own pace. */
+	if (f->funcretset)
+		return;
+	find_in_all(f->args, calls);
+	if (list_length(*calls) == before && batch_is_call((Node *) f) && may_hoist(f))
+		*calls = list_append_unique(*calls, f);
+}
+
+static void
+find_in_case(CaseExpr *c, List **calls)
+{
+	find_in((Node *) c->arg, calls);
+	find_in((Node *) linitial_node(CaseWhen, c->args)->expr, calls);
+}
+
+static void
+find_in(Node *node, List **calls)
+{
+	if (node == NULL)
+		return;
+	switch (nodeTag(node))
+	{
+		case T_List:
+			find_in_all((List *) node, calls);
+			break;
+		case T_TargetEntry:
+			find_in((Node *) ((TargetEntry *) node)->expr, calls);
+			break;
+		case T_FuncExpr:
+			find_in_function((FuncExpr *) node, calls);
+			break;
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+			if (!((OpExpr *) node)->opretset)
+				find_in_all(((OpExpr *) node)->args, calls);
+			break;
+		case T_ScalarArrayOpExpr:
+			find_in_all(((ScalarArrayOpExpr *) node)->args, calls);
+			break;
+		case T_MinMaxExpr:
+			find_in_all(((MinMaxExpr *) node)->args, calls);
+			break;
+		case T_ArrayExpr:
+			find_in_all(((ArrayExpr *) node)->elements, calls);
+			break;
+		case T_RowExpr:
+			find_in_all(((RowExpr *) node)->args, calls);
+			break;
+		case T_BoolExpr:
+			find_in_first(((BoolExpr *) node)->args, calls);
+			break;
+		case T_CoalesceExpr:
+			find_in_first(((CoalesceExpr *) node)->args, calls);
+			break;
+		case T_RowCompareExpr:
+			find_in_first(((RowCompareExpr *) node)->largs, calls);
+			find_in_first(((RowCompareExpr *) node)->rargs, calls);
+			break;
+		case T_CaseExpr:
+			find_in_case((CaseExpr *) node, calls);
+			break;
+		case T_RelabelType:
+			find_in((Node *) ((RelabelType *) node)->arg, calls);
+			break;
+		case T_CoerceViaIO:
+			find_in((Node *) ((CoerceViaIO *) node)->arg, calls);
+			break;
+		case T_ArrayCoerceExpr:
+			find_in((Node *) ((ArrayCoerceExpr *) node)->arg, calls);
+			break;
+		case T_CoerceToDomain:
+			find_in((Node *) ((CoerceToDomain *) node)->arg, calls);
+			break;
+		case T_CollateExpr:
+			find_in((Node *) ((CollateExpr *) node)->arg, calls);
+			break;
+		case T_FieldSelect:
+			find_in((Node *) ((FieldSelect *) node)->arg, calls);
+			break;
+		case T_NullTest:
+			find_in((Node *) ((NullTest *) node)->arg, calls);
+			break;
+		case T_BooleanTest:
+			find_in((Node *) ((BooleanTest *) node)->arg, calls);
+			break;
+		case T_SubscriptingRef:
+			find_in((Node *) ((SubscriptingRef *) node)->refexpr, calls);
+			break;
+		default:
+			/* Subplans, aggregates and whatever else has a pace of its own. */
+			break;
+	}
+}
+
+void
+batch_find_calls(Node *node, List **calls)
+{
+	find_in(node, calls);
+}
+
+static bool
+is_foreign_function(Oid function, void *context)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool		foreign = true;
+
+	(void) context;
+	if (HeapTupleIsValid(tuple))
+	{
+		foreign = ((Form_pg_proc) GETSTRUCT(tuple))->prolang != INTERNALlanguageId;
+		ReleaseSysCache(tuple);
+	}
+	return foreign;
+}
+
+static bool
+has_loud_part(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	/* A domain's constraints may call anything. */
+	if (IsA(node, SubPlan) || IsA(node, AlternativeSubPlan) || IsA(node, CoerceToDomain) || IsA(node, XmlExpr))
+		return true;
+	if (check_functions_in_node(node, is_foreign_function, context))
+		return true;
+	return expression_tree_walker(node, has_loud_part, context);
+}
+
+bool
+batch_is_quiet(Node *node)
+{
+	return !has_loud_part(node, NULL);
+}

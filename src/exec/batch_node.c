@@ -1,0 +1,383 @@
+/*
+ * batch_node.c
+ *	  The custom node: read rows ahead, have them answered, hand them on one by one.
+ *
+ * Read-ahead grows 1, 4, 16, 64 ... so that whoever asks for one row pays for one, up to
+ * fsi_intent.batch_rows or as many as work_mem holds; a LIMIT above says how many are sure to
+ * be asked for, and how many at most.  Rows are copied column by column; a large value that
+ * equals the one of the row before is kept once.
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/value.h"
+#include "utils/datum.h"
+#include "utils/expandeddatum.h"
+#include "utils/memutils.h"
+
+#include "batch.h"
+
+#define STEP_FACTOR 4
+
+/* Worth comparing with the row before. */
+#define SHARED_VALUE_BYTES 256
+
+static Node *create_state(CustomScan *scan);
+
+const CustomScanMethods batch_scan_methods = {
+	.CustomName = BATCH_NODE_NAME,
+	.CreateCustomScanState = create_state
+};
+
+/* ---------------------------------------------------------------- begin and end */
+
+static BatchStatement *statements;
+
+static void
+forget_statement(void *arg)
+{
+	BatchStatement **link = &statements;
+
+	while (*link != arg)
+		link = &(*link)->next;
+	*link = (*link)->next;
+}
+
+/* What the nodes of this statement share, kept as long as its executor state. */
+static BatchStatement *
+find_statement(EState *estate)
+{
+	BatchStatement *s;
+
+	for (s = statements; s != NULL; s = s->next)
+		if (s->estate == estate)
+			return s;
+	s = MemoryContextAllocZero(estate->es_query_cxt, sizeof(BatchStatement));
+	s->estate = estate;
+	s->next = statements;
+	statements = s;
+	s->gone.func = forget_statement;
+	s->gone.arg = s;
+	MemoryContextRegisterResetCallback(estate->es_query_cxt, &s->gone);
+	return s;
+}
+
+static List *
+calls_of(const BatchState *b)
+{
+	return list_nth(castNode(CustomScan, b->css.ss.ps.plan)->custom_exprs, BATCH_CALLS);
+}
+
+static void
+init_calls(BatchState *b)
+{
+	BatchCall  *call = b->calls;
+	ListCell   *lc;
+
+	foreach(lc, calls_of(b))
+	{
+		ListCell   *arg;
+
+		foreach(arg, lfirst_node(FuncExpr, lc)->args)
+			call->args[call->n_args++] = ExecInitExpr(lfirst(arg), &b->css.ss.ps);
+		call++;
+	}
+}
+
+static void
+begin(CustomScanState *node, EState *estate, int eflags)
+{
+	BatchState *b = (BatchState *) node;
+	CustomScan *scan = castNode(CustomScan, node->ss.ps.plan);
+	List	   *limit = list_nth(scan->custom_exprs, BATCH_LIMIT);
+
+	/* A scroll cursor has a Material above. */
+	Assert(!(eflags & (EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK)));
+	b->n_calls = list_length(calls_of(b));
+	b->n_inputs = list_length(scan->custom_scan_tlist) - b->n_calls;
+	b->need = intVal(list_nth(scan->custom_private, BATCH_NEED));
+	b->cap = intVal(list_nth(scan->custom_private, BATCH_CAP)) && scan->scan.plan.qual == NIL;
+	outerPlanState(node) = ExecInitNode(outerPlan(scan), estate, eflags);
+	b->calls = palloc0(sizeof(BatchCall) * b->n_calls);
+	init_calls(b);
+	b->params = ExecInitExprList(list_nth(scan->custom_exprs, BATCH_PARAMS), &node->ss.ps);
+	if (limit != NIL)
+	{
+		b->limit_count = ExecInitExpr(linitial(limit), &node->ss.ps);
+		b->limit_offset = ExecInitExpr(lsecond(limit), &node->ss.ps);
+	}
+	b->step = 1;
+	b->capacity = fsi_batch_rows;
+	b->statement = find_statement(estate);
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+	b->rows = palloc(sizeof(BatchRow) * b->capacity);
+	b->rows_context = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent batch rows", ALLOCSET_DEFAULT_SIZES);
+	b->args_context = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent batch arguments",
+											ALLOCSET_DEFAULT_SIZES);
+}
+
+static void
+end(CustomScanState *node)
+{
+	ExecFreeExprContext(&node->ss.ps);
+	ExecClearTuple(node->ss.ps.ps_ResultTupleSlot);
+	ExecClearTuple(node->ss.ss_ScanTupleSlot);
+	ExecEndNode(outerPlanState(node));
+}
+
+static void
+rescan(CustomScanState *node)
+{
+	BatchState *b = (BatchState *) node;
+
+	ExecClearTuple(node->ss.ps.ps_ResultTupleSlot);
+	ExecClearTuple(node->ss.ss_ScanTupleSlot);
+	b->n_rows = 0;
+	b->next = 0;
+	b->step = 1;
+	b->exhausted = false;
+	b->emitted = 0;
+	b->bound_known = false;
+	if (outerPlanState(node)->chgParam == NULL)
+		ExecReScan(outerPlanState(node));
+}
+
+/* ---------------------------------------------------------------- reading ahead */
+
+static int64
+limit_value(ExprState *expr, ExprContext *econtext, int64 null_value)
+{
+	bool		isnull = true;
+	Datum		value = (Datum) 0;
+
+	if (expr != NULL)
+		value = ExecEvalExprSwitchContext(expr, econtext, &isnull);
+	/* The Limit node complains of a negative one. */
+	return isnull ? null_value : Max(DatumGetInt64(value), 0);
+}
+
+/* Rows that the LIMIT above asks for, -1 without one. */
+static void
+learn_bound(BatchState *b)
+{
+	ExprContext *econtext = b->css.ss.ps.ps_ExprContext;
+	int64		count = -1;
+
+	if (b->bound_known)
+		return;
+	if (b->limit_count != NULL)
+		count = limit_value(b->limit_count, econtext, -1);
+	if (count >= 0 && pg_add_s64_overflow(count, limit_value(b->limit_offset, econtext, 0), &count))
+		count = -1;
+	b->bound = count;
+	b->bound_known = true;
+}
+
+static int
+rows_to_read(BatchState *b)
+{
+	int64		rows = b->step;
+
+	learn_bound(b);
+	if (b->bound >= 0)
+	{
+		int64		left = Max(b->bound - b->emitted, 1);
+
+		if (b->need)
+			rows = Max(rows, left);
+		if (b->cap)
+			rows = Min(rows, left);
+	}
+	return (int) Min(rows, b->capacity);
+}
+
+/* Copy a value into the rows' memory, or share that of the row before. */
+static Datum
+keep_value(Datum value, Form_pg_attribute att, const BatchRow *before, int i)
+{
+	Size		size;
+
+	if (att->attbyval)
+		return value;
+	if (before == NULL || before->nulls[i] ||
+		(att->attlen == -1 && VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(value))))
+		return datumCopy(value, false, att->attlen);
+	size = datumGetSize(value, false, att->attlen);
+	if (size >= SHARED_VALUE_BYTES && size == datumGetSize(before->values[i], false, att->attlen) &&
+		memcmp(DatumGetPointer(value), DatumGetPointer(before->values[i]), size) == 0)
+		return before->values[i];
+	return datumCopy(value, false, att->attlen);
+}
+
+static void
+keep_row(BatchState *b, TupleTableSlot *slot)
+{
+	MemoryContext old = MemoryContextSwitchTo(b->rows_context);
+	int			n = b->n_inputs + b->n_calls;
+	BatchRow   *row = &b->rows[b->n_rows];
+
+	slot_getallattrs(slot);
+	row->values = palloc(n * (sizeof(Datum) + sizeof(bool)));
+	row->nulls = (bool *) (row->values + n);
+	row->answered = false;
+	for (int i = 0; i < b->n_inputs; i++)
+	{
+		row->nulls[i] = slot->tts_isnull[i];
+		row->values[i] = row->nulls[i] ? (Datum) 0 :
+			keep_value(slot->tts_values[i], TupleDescAttr(slot->tts_tupleDescriptor, i),
+					   b->n_rows > 0 ? row - 1 : NULL, i);
+	}
+	for (int i = b->n_inputs; i < n; i++)
+	{
+		row->nulls[i] = true;
+		row->values[i] = (Datum) 0;
+	}
+	b->n_rows++;
+	MemoryContextSwitchTo(old);
+}
+
+/* Fill the rows again and answer them; false: there are no more. */
+static bool
+read_ahead(BatchState *b)
+{
+	int			wanted = rows_to_read(b);
+	bool		full = false;
+
+	ExecClearTuple(b->css.ss.ss_ScanTupleSlot);
+	MemoryContextReset(b->rows_context);
+	b->n_rows = 0;
+	b->next = 0;
+	while (!b->exhausted && !full && b->n_rows < wanted)
+	{
+		TupleTableSlot *slot = ExecProcNode(outerPlanState(b));
+
+		if (TupIsNull(slot))
+			b->exhausted = true;
+		else
+		{
+			keep_row(b, slot);
+			full = MemoryContextMemAllocated(b->rows_context, true) > (Size) work_mem * 1024;
+		}
+	}
+	if (b->n_rows == 0)
+		return false;
+	batch_answer(b);
+	b->step = Min(b->step * STEP_FACTOR, b->capacity);
+	batch_publish_counts(b);
+	return true;
+}
+
+void
+batch_show_row(BatchState *b, const BatchRow *row)
+{
+	TupleTableSlot *slot = b->css.ss.ss_ScanTupleSlot;
+	int			n = b->n_inputs + b->n_calls;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, row->values, sizeof(Datum) * n);
+	memcpy(slot->tts_isnull, row->nulls, sizeof(bool) * n);
+	ExecStoreVirtualTuple(slot);
+	b->css.ss.ps.ps_ExprContext->ecxt_scantuple = slot;
+}
+
+/* ---------------------------------------------------------------- handing on */
+
+/* The calls in their answers' place. */
+static Node *
+with_calls(Node *node, void *context)
+{
+	const BatchState *b = context;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var) && ((Var *) node)->varno == INDEX_VAR && ((Var *) node)->varattno > b->n_inputs)
+		return copyObject(list_nth(calls_of(b), ((Var *) node)->varattno - b->n_inputs - 1));
+	return expression_tree_mutator(node, with_calls, context);
+}
+
+/* Prepare what rows of a failed batch need, the first time that there is one. */
+static void
+prepare_slow(BatchState *b)
+{
+	PlanState  *ps = &b->css.ss.ps;
+	MemoryContext old;
+
+	if (b->slow_ready)
+		return;
+	old = MemoryContextSwitchTo(ps->state->es_query_cxt);
+	b->slow_qual = ExecInitQual((List *) with_calls((Node *) ps->plan->qual, b), ps);
+	b->slow_projection = ExecBuildProjectionInfo((List *) with_calls((Node *) ps->plan->targetlist, b),
+												 ps->ps_ExprContext, ps->ps_ResultTupleSlot, ps,
+												 b->css.ss.ss_ScanTupleSlot->tts_tupleDescriptor);
+	b->slow_ready = true;
+	MemoryContextSwitchTo(old);
+}
+
+/* The row as the node puts it out; NULL: its filter lets it go. */
+static TupleTableSlot *
+put_out(BatchState *b, const BatchRow *row)
+{
+	PlanState  *ps = &b->css.ss.ps;
+	ProjectionInfo *projection = ps->ps_ProjInfo;
+	ExprState  *qual = ps->qual;
+
+	if (!row->answered)
+	{
+		prepare_slow(b);
+		projection = b->slow_projection;
+		qual = b->slow_qual;
+		b->counts.single++;
+	}
+	ResetExprContext(ps->ps_ExprContext);
+	batch_show_row(b, row);
+	if (qual != NULL && !ExecQual(qual, ps->ps_ExprContext))
+	{
+		InstrCountFiltered1(ps, 1);
+		return NULL;
+	}
+	b->emitted++;
+	return projection ? ExecProject(projection) : b->css.ss.ss_ScanTupleSlot;
+}
+
+static TupleTableSlot *
+next_row(CustomScanState *node)
+{
+	BatchState *b = (BatchState *) node;
+	TupleTableSlot *out = NULL;
+
+	while (out == NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (b->next == b->n_rows && !read_ahead(b))
+			return ExecClearTuple(node->ss.ps.ps_ResultTupleSlot);
+		out = put_out(b, &b->rows[b->next++]);
+	}
+	return out;
+}
+
+static const CustomExecMethods exec_methods = {
+	.CustomName = BATCH_NODE_NAME,
+	.BeginCustomScan = begin,
+	.ExecCustomScan = next_row,
+	.EndCustomScan = end,
+	.ReScanCustomScan = rescan,
+	.EstimateDSMCustomScan = batch_estimate_dsm,
+	.InitializeDSMCustomScan = batch_initialize_dsm,
+	.ReInitializeDSMCustomScan = batch_reinitialize_dsm,
+	.InitializeWorkerCustomScan = batch_initialize_worker,
+	.ShutdownCustomScan = batch_shutdown,
+	.ExplainCustomScan = batch_explain
+};
+
+static Node *
+create_state(CustomScan *scan)
+{
+	BatchState *b = (BatchState *) newNode(sizeof(BatchState), T_CustomScanState);
+
+	(void) scan;
+	b->css.methods = &exec_methods;
+	return (Node *) b;
+}
