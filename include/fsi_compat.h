@@ -15,6 +15,8 @@
 /* VARDATA_ANY and its kin left postgres.h. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
+/* One function for all kinds of objects took this one's place. */
+#define pg_proc_aclcheck(function, role, mode) object_aclcheck(ProcedureRelationId, function, role, mode)
 #endif
 
 /* The planner's guess of an array's length came to want the query it stands in. */

@@ -9,12 +9,15 @@
  */
 #include "postgres.h"
 
+#include "catalog/objectaccess.h"
+#include "common/int.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/value.h"
+#include "utils/acl.h"
 #include "utils/datum.h"
-#include "utils/expandeddatum.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "batch.h"
@@ -70,6 +73,17 @@ calls_of(const BatchState *b)
 	return list_nth(castNode(CustomScan, b->css.ss.ps.plan)->custom_exprs, BATCH_CALLS);
 }
 
+/* The right to execute a function is looked at where an expression that calls it is prepared. */
+static void
+check_right(Oid function)
+{
+	AclResult	result = pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE);
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_FUNCTION, get_func_name(function));
+	InvokeFunctionExecuteHook(function);
+}
+
 static void
 init_calls(BatchState *b)
 {
@@ -78,9 +92,11 @@ init_calls(BatchState *b)
 
 	foreach(lc, calls_of(b))
 	{
+		FuncExpr   *f = lfirst_node(FuncExpr, lc);
 		ListCell   *arg;
 
-		foreach(arg, lfirst_node(FuncExpr, lc)->args)
+		check_right(f->funcid);
+		foreach(arg, f->args)
 			call->args[call->n_args++] = ExecInitExpr(lfirst(arg), &b->css.ss.ps);
 		call++;
 	}
@@ -239,6 +255,22 @@ keep_row(BatchState *b, TupleTableSlot *slot)
 	MemoryContextSwitchTo(old);
 }
 
+static bool read_ahead(BatchState *b);
+
+/*
+ * Whether the row that comes next from a batch node below is one that may raise an error:
+ * then it is not for reading ahead.
+ */
+static bool
+error_ahead(const BatchState *b)
+{
+	BatchState *below = (BatchState *) outerPlanState(b);
+
+	if (b->n_rows == 0 || !batch_is_node(outerPlan(b->css.ss.ps.plan)))
+		return false;
+	return (below->next < below->n_rows || read_ahead(below)) && !below->rows[below->next].answered;
+}
+
 /* Fill the rows again and answer them; false: there are no more. */
 static bool
 read_ahead(BatchState *b)
@@ -250,7 +282,7 @@ read_ahead(BatchState *b)
 	MemoryContextReset(b->rows_context);
 	b->n_rows = 0;
 	b->next = 0;
-	while (!b->exhausted && !full && b->n_rows < wanted)
+	while (!b->exhausted && !full && b->n_rows < wanted && !error_ahead(b))
 	{
 		TupleTableSlot *slot = ExecProcNode(outerPlanState(b));
 

@@ -190,6 +190,9 @@ count_volatile(Node *node, void *context)
 	(void) check_functions_in_node(node, count_function, context);
 	if (IsA(node, NextValueExpr))
 		((VolatileCount *) context)->other++;
+	/* Locks are taken one by one, too. */
+	if (IsA(node, Query) && ((Query *) node)->rowMarks != NIL)
+		((VolatileCount *) context)->other++;
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, count_volatile, context, 0);
 	return expression_tree_walker(node, count_volatile, context);
@@ -247,8 +250,12 @@ expression_is_volatile(Node *node, void *context)
 static bool
 plan_is_volatile(Plan *plan, void *context)
 {
+	PlanCheck  *check = context;
 	ListCell   *lc;
 
+	/* A cursor's rows are locked as they are fetched; any other statement wants them all. */
+	if (IsA(plan, LockRows) && check->stmt->commandType == CMD_SELECT)
+		return true;
 	if (batch_walk_expressions(plan, expression_is_volatile, context))
 		return true;
 	foreach(lc, plan->initPlan)
