@@ -23,9 +23,10 @@
 /* Check intents and options (NULL: none given) and find the model. */
 extern void args_question(ArrayType *intents, Jsonb *options, ExecQuestion *question);
 
-extern void plan_init(void);	/* statistics of indexes on intents */
 /* The set for intents and options, as they were given: a kept one, or checked and prepared now. */
 extern ExecSet *args_set(ExecSlot *slot, ArrayType *intents, Jsonb *options);
+
+extern void plan_init(void);	/* statistics of indexes on intents */
 
 /* 2202E unless the array has at most one dimension. */
 extern void args_check_one_dimension(ArrayType *array, const char *what);

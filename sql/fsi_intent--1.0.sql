@@ -238,3 +238,9 @@ CREATE FUNCTION @extschema@.fsi_stats_reset() RETURNS pg_catalog.void
 	AS 'MODULE_PATHNAME', 'fsi_stats_reset' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 100;
 COMMENT ON FUNCTION @extschema@.fsi_stats_reset() IS 'start fsi_stats anew, for all and for this backend';
 REVOKE ALL ON FUNCTION @extschema@.fsi_stats_reset() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@._fsi_hint_preload() RETURNS pg_catalog.void
+	AS 'MODULE_PATHNAME', 'fsi_hint_preload' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION @extschema@._fsi_hint_preload() IS 'internal: tells who creates the extension how to preload it';
+REVOKE ALL ON FUNCTION @extschema@._fsi_hint_preload() FROM PUBLIC;
+SELECT @extschema@._fsi_hint_preload();

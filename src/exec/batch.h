@@ -79,6 +79,8 @@ typedef struct BatchPlanner
 /* The node, or a custom node above it for each stage of calls in its filter and target list. */
 extern Plan *batch_wrap(Plan *plan, const BatchBound *bound, BatchPlanner *planner);
 extern bool batch_is_node(const Plan *plan);
+/* The target list of a node above plan that hands its rows on as they are. */
+extern List *batch_same_targets(const Plan *plan);
 
 /* Parts of the custom node's lists. */
 enum BatchExprs

@@ -131,6 +131,8 @@ materialize(Plan *plan, BatchPlanner *planner)
 {
 	Plan	   *material = materialize_finished_plan(plan);
 
+	/* The core's function is for plans whose references are not final yet. */
+	material->targetlist = batch_same_targets(plan);
 	material->plan_node_id = planner->next_id++;
 	material->extParam = bms_copy(plan->extParam);
 	material->allParam = bms_copy(plan->allParam);

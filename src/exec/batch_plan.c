@@ -423,10 +423,10 @@ all_columns(const Plan *plan)
 	return columns;
 }
 
-/* The columns of plan as they are, then the answers. */
-static List *
-with_answers(const Plan *plan, const Columns *columns)
+List *
+batch_same_targets(const Plan *plan)
 {
+	List	   *columns = all_columns(plan);
 	List	   *tlist = NIL;
 	ListCell   *lc;
 
@@ -434,9 +434,19 @@ with_answers(const Plan *plan, const Columns *columns)
 	{
 		TargetEntry *target = flatCopyTargetEntry(lfirst(lc));
 
-		target->expr = list_nth(columns->inputs, list_length(tlist));
+		target->expr = list_nth(columns, list_length(tlist));
 		tlist = lappend(tlist, target);
 	}
+	return tlist;
+}
+
+/* The columns of plan as they are, then the answers. */
+static List *
+with_answers(const Plan *plan, const Columns *columns)
+{
+	List	   *tlist = batch_same_targets(plan);
+	ListCell   *lc;
+
 	foreach(lc, columns->calls)
 		tlist = lappend(tlist, makeTargetEntry(lfirst(lc), list_length(tlist) + 1, NULL, false));
 	return tlist;
