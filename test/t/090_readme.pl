@@ -37,6 +37,7 @@ while ($readme =~ /^```sql\n(.*?)^```$/msg)
 	my ($first) = $sql =~ /^(.*)$/m;
 	my $database = 'manual';
 	$sql =~ s{/srv/models}{$models}g;
+	$sql =~ s/DATABASE tickets/DATABASE manual/;
 	$n++;
 	if ($sql =~ /CREATE EXTENSION/)
 	{

@@ -1,0 +1,211 @@
+-- The batch node: every plan shape that holds calls, and the same answers as without it.
+
+LOAD 'fsi_intent';
+SET enable_hashjoin = off;
+SET max_parallel_workers_per_gather = 0;
+CREATE SCHEMA batch;
+SET search_path = batch, public;
+CREATE TABLE msg (id int PRIMARY KEY, txt text, kind int, own text[], answer text);
+INSERT INTO msg SELECT g, CASE g % 7
+	WHEN 0 THEN NULL
+	WHEN 1 THEN 'please tell me where my order number ' || g || ' is'
+	WHEN 2 THEN 'is it raining?'
+	WHEN 3 THEN 'I want my money back because it broke ' || g
+	WHEN 4 THEN '我要退款 ' || g
+	WHEN 5 THEN repeat('x', g)
+	ELSE 'weather ' || md5(g::text) END,
+	g % 3, CASE g % 4 WHEN 0 THEN NULL WHEN 1 THEN ARRAY['refund', 'weather'] WHEN 2 THEN ARRAY['a', 'b', 'c'] ELSE ARRAY['x' || g % 5, 'y'] END
+FROM generate_series(1, 120) g;
+ANALYZE msg;
+\set q 'ARRAY[''refund'', ''track order'', ''weather'']'
+\set other 'ARRAY[''weather'', ''complaint'']'
+
+-- Shows how a query is run, and what gets another answer without the batch node.
+CREATE FUNCTION plan(query text, options text DEFAULT 'COSTS OFF') RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN QUERY EXECUTE 'EXPLAIN (' || options || ') ' || query;
+END $$;
+CREATE FUNCTION differ(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	n int;
+BEGIN
+	SET LOCAL fsi_intent.enable_batch = on;
+	SET LOCAL fsi_intent.debug_require_batch = on;
+	EXECUTE 'CREATE TEMP TABLE batched AS ' || query;
+	SET LOCAL fsi_intent.debug_require_batch = off;
+	SET LOCAL fsi_intent.enable_batch = off;
+	EXECUTE 'CREATE TEMP TABLE single AS ' || query;
+	SET LOCAL fsi_intent.enable_batch = on;
+	SELECT count(*) INTO n FROM batched;
+	RETURN QUERY EXECUTE 'SELECT d::text FROM ((TABLE batched EXCEPT ALL TABLE single) UNION ALL (TABLE single EXCEPT ALL TABLE batched)) d';
+	RETURN NEXT n || ' rows';
+	DROP TABLE batched, single;
+END $$;
+CREATE FUNCTION plan_and_differ(query text) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT plan(query) UNION ALL SELECT differ(query)
+$$;
+
+-- target lists: one call, several, candidates of each row, options, inside other expressions
+SELECT plan(format('SELECT id, fsi_classify(txt, %s) FROM msg WHERE kind = 1', :'q'), 'VERBOSE, COSTS OFF');
+SELECT differ(format('SELECT id, fsi_classify(txt, %s) FROM msg WHERE kind = 1', :'q'));
+SELECT differ(format('SELECT id, fsi_classify(txt, %s) AS a, fsi_classify(txt, own) AS b, fsi_classify(txt, %s) AS c FROM msg', :'q', :'other'));
+SELECT differ('SELECT id, fsi_classify(txt, own, ''{"other": "none"}'') FROM msg');
+SELECT differ('SELECT id, fsi_classify(txt, ARRAY[''refund'', ''weather''], jsonb_build_object(''min_score'', kind / 2.0)) FROM msg');
+SELECT plan(format($$SELECT 'I: ' || fsi_classify(txt, %1$s)::varchar, coalesce(fsi_classify(txt, %1$s), 'none'),
+	CASE fsi_classify(txt, %1$s) WHEN 'refund' THEN 1 ELSE id END FROM msg$$, :'q'), 'VERBOSE, COSTS OFF');
+SELECT differ(format($$SELECT 'I: ' || fsi_classify(txt, %1$s)::varchar AS a, coalesce(fsi_classify(txt, %1$s), 'none') AS b,
+	CASE fsi_classify(txt, %1$s) WHEN 'refund' THEN 1 ELSE id END AS c FROM msg$$, :'q'));
+SELECT differ(format($$SELECT id, fsi_classify('about ' || fsi_classify(txt, %s), %s) FROM msg$$, :'q', :'other'));
+SELECT differ(format($$SELECT m, ctid AS c, tableoid AS t, fsi_classify(m.txt, %s) FROM msg m$$, :'q'));
+-- behind a short cut a call stays where it is
+SELECT plan(format('SELECT CASE WHEN kind = 1 THEN fsi_classify(txt, %s) END, coalesce(answer, fsi_classify(txt, %1$s)) FROM msg', :'q'));
+
+-- filters: the others first, the target list for the rows that are left
+SELECT plan_and_differ(format($$SELECT id FROM msg WHERE fsi_classify(txt, %s) = 'refund' AND kind = 1$$, :'q'));
+SELECT plan_and_differ(format($$SELECT id, fsi_classify(txt, %1$s) AS a, fsi_classify(txt, %2$s) AS b FROM msg
+	WHERE fsi_classify(txt, %1$s) IN ('refund', 'weather') AND kind = 1$$, :'q', :'other'));
+SELECT plan_and_differ(format($$SELECT id FROM msg WHERE fsi_classify(txt, %s) = 'refund' OR kind = 1$$, :'q'));
+
+-- above and below other nodes
+SELECT plan_and_differ(format('SELECT fsi_classify(txt, %s), count(*) FROM msg GROUP BY 1', :'q'));
+SELECT plan_and_differ(format('SELECT DISTINCT fsi_classify(txt, %s) FROM msg', :'q'));
+SELECT plan_and_differ(format($$SELECT kind, count(*) FILTER (WHERE fsi_classify(txt, %s) = 'refund'), max(fsi_classify(txt, %s)) FROM msg GROUP BY kind$$, :'q', :'other'));
+SELECT plan_and_differ(format($$SELECT kind, fsi_classify(max(txt), %1$s) FROM msg GROUP BY kind HAVING fsi_classify(min(txt), %1$s) <> 'x'$$, :'q'));
+SELECT plan_and_differ(format('SELECT id, fsi_classify(txt, %s) FROM msg ORDER BY txt, id LIMIT 5', :'q'));
+SELECT plan_and_differ(format('SELECT a.id, fsi_classify(a.txt || b.txt, %s) FROM msg a JOIN msg b ON b.id = a.id + 1', :'q'));
+SELECT plan_and_differ(format('SELECT a.id, b.i FROM msg a LEFT JOIN (SELECT id, fsi_classify(txt, %s) AS i FROM msg) b ON b.id = a.id', :'q'));
+SELECT plan_and_differ(format('SELECT id, i FROM msg, LATERAL (SELECT fsi_classify(txt, %s) AS i) l', :'q'));
+SELECT plan_and_differ(format('SELECT id, generate_series(1, 2) AS g, fsi_classify(txt, %s) FROM msg', :'q'));
+SELECT plan_and_differ(format('SELECT id, row_number() OVER (ORDER BY id), fsi_classify(txt, %s) FROM msg', :'q'));
+SELECT plan_and_differ(format('WITH c AS MATERIALIZED (SELECT * FROM msg) SELECT id, fsi_classify(txt, %s) FROM c', :'q'));
+SELECT plan_and_differ(format($$SELECT fsi_classify(t, %s) FROM (VALUES ('one'), ('two'), (NULL)) v (t)$$, :'q'));
+SELECT plan_and_differ(format('SELECT id, (SELECT count(*) FROM msg b WHERE b.id < a.id AND fsi_classify(b.txt, %s) = ''refund'') FROM msg a WHERE id < 9', :'q'));
+SELECT plan_and_differ(format('SELECT id, fsi_classify((SELECT b.txt FROM msg b WHERE b.id = a.id), %s) FROM msg a', :'q'));
+SELECT plan_and_differ('SELECT id, fsi_classify(txt, (SELECT array_agg(DISTINCT ''kind '' || kind) FROM msg)) FROM msg');
+SET enable_mergejoin = on;
+SET enable_nestloop = off;
+SELECT plan_and_differ(format('SELECT a.id, b.i FROM msg a LEFT JOIN (SELECT id, fsi_classify(txt, %s) AS i FROM msg) b ON b.id = a.id', :'q'));
+RESET enable_nestloop;
+
+-- views, also with a barrier, and policies: rows that they keep back are never looked at
+CREATE FUNCTION stable_peek(t text) RETURNS bool STABLE LANGUAGE plpgsql COST 1 AS $$ BEGIN RAISE NOTICE 'peek %', t; RETURN true; END $$;
+CREATE VIEW barrier WITH (security_barrier) AS SELECT id, txt FROM msg
+	WHERE fsi_classify(txt, ARRAY['refund', 'weather']) = 'weather' AND id BETWEEN 1 AND 6;
+SELECT plan('SELECT id FROM barrier WHERE stable_peek(txt)');
+SELECT id FROM barrier WHERE stable_peek(txt);
+CREATE ROLE fsi_batch_reader;
+GRANT USAGE ON SCHEMA batch TO fsi_batch_reader;
+GRANT SELECT ON msg TO fsi_batch_reader;
+ALTER TABLE msg ENABLE ROW LEVEL SECURITY;
+CREATE POLICY kinds ON msg TO fsi_batch_reader USING (kind = 2);
+SET ROLE fsi_batch_reader;
+SELECT plan(format('SELECT id FROM msg WHERE fsi_classify(txt, %s) = ''refund'' AND stable_peek(txt)', :'q'));
+SELECT count(*), min(kind), max(kind) FROM msg WHERE fsi_classify(txt, ARRAY['refund', 'weather']) = 'refund';
+RESET ROLE;
+ALTER TABLE msg DISABLE ROW LEVEL SECURITY;
+DROP POLICY kinds ON msg;
+
+-- the right to execute is looked at
+REVOKE EXECUTE ON FUNCTION fsi_classify(text, text[]) FROM PUBLIC;
+SET ROLE fsi_batch_reader;
+SELECT fsi_classify(txt, ARRAY['refund', 'weather']) FROM msg LIMIT 1;
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION fsi_classify(text, text[]) TO PUBLIC;
+DROP OWNED BY fsi_batch_reader;
+DROP ROLE fsi_batch_reader;
+
+-- writing
+SET fsi_intent.debug_require_batch = on;
+SELECT plan(format('UPDATE msg SET answer = fsi_classify(txt, %s)', :'q'));
+UPDATE msg SET answer = fsi_classify(txt, :q);
+SELECT plan(format('INSERT INTO msg (id, answer) SELECT id + 1000, fsi_classify(txt, %s) FROM msg', :'q'));
+SELECT plan(format('CREATE TABLE answers AS SELECT id, fsi_classify(txt, %s) AS answer FROM msg', :'q'));
+CREATE TABLE answers AS SELECT id, fsi_classify(txt, :q) AS answer FROM msg;
+CREATE TABLE numbered (no serial, answer text);
+SELECT plan(format('INSERT INTO numbered (answer) SELECT fsi_classify(txt, %s) FROM msg', :'q'), 'COSTS OFF, VERBOSE');
+INSERT INTO numbered (answer) SELECT fsi_classify(txt, :q) FROM msg ORDER BY id;
+SET fsi_intent.debug_require_batch = off;
+SET fsi_intent.enable_batch = off;
+SELECT count(*) FROM msg m LEFT JOIN answers a USING (id) LEFT JOIN numbered n ON n.no = m.id
+WHERE m.answer IS DISTINCT FROM fsi_classify(m.txt, :q) OR a.answer IS DISTINCT FROM m.answer OR n.answer IS DISTINCT FROM m.answer;
+SET fsi_intent.enable_batch = on;
+-- RETURNING stays as it is: who asks for some of the rows changes only those
+SELECT plan(format('DELETE FROM answers RETURNING fsi_classify(answer, %s)', :'q'));
+
+-- partitions
+CREATE TABLE parted (id int, txt text, answer text) PARTITION BY LIST (id);
+CREATE TABLE parted_0 PARTITION OF parted FOR VALUES IN (0);
+CREATE TABLE parted_1 (answer text, txt text, id int);
+ALTER TABLE parted ATTACH PARTITION parted_1 FOR VALUES IN (1);
+INSERT INTO parted SELECT id % 2, txt FROM msg;
+SELECT plan_and_differ(format('SELECT id, txt, fsi_classify(txt, %s) FROM parted', :'q'));
+SELECT plan(format('UPDATE parted SET answer = fsi_classify(txt, %s)', :'q'));
+UPDATE parted SET answer = fsi_classify(txt, :q);
+SELECT count(*) FROM parted p JOIN msg m USING (txt) WHERE p.answer <> m.answer;
+
+-- prepared statements with generic plans
+SET plan_cache_mode = force_generic_plan;
+PREPARE ask(text[], int) AS SELECT id, fsi_classify(txt, $1) FROM msg WHERE kind = 1 ORDER BY id LIMIT $2;
+EXPLAIN (COSTS OFF) EXECUTE ask(:q, 3);
+EXECUTE ask(:q, 3);
+EXECUTE ask('{a,b}', 2);
+EXECUTE ask('{}', 2);
+EXECUTE ask(NULL, 2);
+RESET plan_cache_mode;
+
+-- an error comes at its row: not before it, and not where nobody asks for that row
+CREATE TABLE bad AS SELECT g AS id, 'message ' || g AS txt, CASE WHEN g = 50 THEN ARRAY['a', NULL] ELSE ARRAY['a', 'b'] END AS own
+FROM generate_series(1, 100) g;
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, fsi_classify(txt, own) IS NOT NULL AS answered FROM bad;
+FETCH 1 FROM c;
+MOVE 47 IN c;
+FETCH 1 FROM c;
+FETCH 1 FROM c;
+ROLLBACK;
+SELECT id, fsi_classify(txt, own) IS NOT NULL AS answered FROM bad ORDER BY id LIMIT 1 OFFSET 48;
+SELECT id, fsi_classify(txt, own) IS NOT NULL AS answered FROM bad ORDER BY id LIMIT 2 OFFSET 48;
+-- in two nodes, one above the other
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, fsi_classify(txt, :q) IS NOT NULL AS answered FROM bad WHERE fsi_classify(txt, own) <> 'z';
+MOVE 48 IN c;
+FETCH 1 FROM c;
+FETCH 1 FROM c;
+ROLLBACK;
+
+-- cursors
+BEGIN;
+DECLARE c SCROLL CURSOR FOR SELECT id, answer = fsi_classify(txt, :q) AS same FROM msg WHERE kind = 1 ORDER BY id;
+FETCH 3 FROM c;
+FETCH BACKWARD 2 FROM c;
+FETCH LAST FROM c;
+ROLLBACK;
+SELECT plan(format('DECLARE c SCROLL CURSOR FOR SELECT id, fsi_classify(txt, %s) FROM msg', :'q'));
+
+-- nothing volatile is evaluated ahead
+CREATE SEQUENCE counter;
+SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg WHERE nextval(''counter'') > 0', :'q'));
+SELECT plan(format('SELECT nextval(''counter''), fsi_classify(txt, %s) FROM msg', :'q'), 'COSTS OFF, VERBOSE');
+SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg WHERE random() < 0.5', :'q'));
+SELECT plan(format('SELECT fsi_classify(txt, %s) FROM (SELECT * FROM msg FOR UPDATE) s', :'q'));
+SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg FOR UPDATE', :'q'));
+SET fsi_intent.debug_require_batch = on;
+SELECT fsi_classify(txt, :q) FROM msg WHERE nextval('counter') > 0;
+SELECT fsi_classify('weather', :q);
+RESET fsi_intent.debug_require_batch;
+
+-- read ahead by ones, in small steps, with no memory to speak of
+SET fsi_intent.batch_rows = 1;
+SELECT differ(format('SELECT id, fsi_classify(txt, %s) FROM msg', :'q'));
+SET fsi_intent.batch_rows = 7;
+SELECT differ(format('SELECT id, fsi_classify(txt, own) FROM msg', :'q'));
+RESET fsi_intent.batch_rows;
+SET work_mem = 64;
+SELECT differ(format('SELECT id, repeat(txt, 100), fsi_classify(repeat(txt, 100), %s) FROM msg WHERE id < 60', :'other'));
+RESET work_mem;
+
+-- one warning for a statement
+SELECT count(fsi_classify(repeat('hello ', 2000) || id, :q)) FROM msg WHERE id <= 8;
+
+SET client_min_messages = warning;
+DROP SCHEMA batch CASCADE;

@@ -1,0 +1,91 @@
+# The batch node in a server's life: preloading, parallel workers, other extensions' hooks, cancelling, memory.
+use strict;
+use warnings;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('batch');
+$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
+$node->append_conf('postgresql.conf', "jit = off\nshared_preload_libraries = 'pg_stat_statements'");
+$node->start;
+$node->safe_psql('postgres', 'CREATE DATABASE "Odd name"');
+
+# How to preload is said once, and is right.
+my (undef, undef, $err) = $node->psql('postgres', 'CREATE EXTENSION fsi_intent; CREATE EXTENSION pg_stat_statements');
+like($err, qr/HINT:  ALTER DATABASE postgres SET session_preload_libraries = fsi_intent;/, 'the line to run');
+my $explain = q{EXPLAIN (COSTS OFF) SELECT fsi_classify(msg, ARRAY['refund', 'weather']) FROM tickets};
+$node->safe_psql('postgres', q{
+	CREATE TABLE tickets (id int PRIMARY KEY, msg text);
+	INSERT INTO tickets SELECT g, 'message ' || md5(g::text) FROM generate_series(1, 2000) g;
+	ALTER TABLE tickets SET (parallel_workers = 2);
+	ANALYZE tickets;
+});
+unlike($node->safe_psql('postgres', $explain), qr/FsiBatch/, 'not preloaded: not in the first statement');
+like($node->safe_psql('postgres', "SELECT fsi_version() IS NULL; $explain"), qr/FsiBatch/, 'but in the second');
+my ($line) = $err =~ /HINT:  (.*;)/;
+$node->safe_psql('postgres', $line);
+like($node->safe_psql('postgres', $explain), qr/FsiBatch/, 'preloaded: in the first');
+$node->safe_psql('postgres', q{ALTER DATABASE "Odd name" SET session_preload_libraries = auto_explain});
+(undef, undef, $err) = $node->psql('Odd name', 'CREATE EXTENSION fsi_intent');
+like($err, qr/ALTER DATABASE "Odd name" SET session_preload_libraries = auto_explain, fsi_intent;/, 'beside other libraries');
+($line) = $err =~ /HINT:  (.*;)/;
+$node->safe_psql('Odd name', $line);
+(undef, undef, $err) = $node->psql('Odd name', 'DROP EXTENSION fsi_intent; CREATE EXTENSION fsi_intent');
+is($err, '', 'nothing is said where it is preloaded');
+
+# Parallel workers: their counts are the node's.
+sub batch_nodes
+{
+	my ($plan, @found) = @_;
+	push @found, $plan if ($plan->{'Custom Plan Provider'} // '') eq 'FsiBatch';
+	push @found, batch_nodes($_) for @{ $plan->{Plans} // [] };
+	return @found;
+}
+my $parallel = 'SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;';
+my $query = q{SELECT id, fsi_classify(msg, ARRAY['refund', 'weather']) AS intent FROM tickets};
+for my $leader ('on', 'off')
+{
+	my $json = $node->safe_psql('postgres', "$parallel SET parallel_leader_participation = $leader;
+		EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) $query");
+	my $plan = decode_json($json)->[0]{Plan};
+	is($plan->{'Node Type'}, 'Gather', "parallel, leader $leader");
+	my @found = batch_nodes($plan);
+	is(scalar @found, 1, 'one node');
+	is($found[0]{Messages}, 2000, 'all rows are counted');
+	cmp_ok($found[0]{Batches}, '<', 1000, 'in batches');
+	cmp_ok($found[0]{Tokens}, '>', 4000, 'and their tokens');
+}
+like($node->safe_psql('postgres', "EXPLAIN (ANALYZE, FORMAT YAML) $query"), qr/Custom Plan Provider: "FsiBatch".*Messages: 2000/s, 'YAML');
+is($node->safe_psql('postgres', "$parallel CREATE TABLE answers AS $query;
+	SET fsi_intent.enable_batch = off; SET max_parallel_workers_per_gather = 0;
+	SELECT count(*) FROM ($query) q JOIN answers a USING (id) WHERE a.intent = q.intent"), 2000, 'the answers are the same');
+
+# Other hooks.
+my ($rc, $out);
+($rc, $out, $err) = $node->psql('postgres', "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_analyze = on;
+	SET auto_explain.log_level = notice; SET max_parallel_workers_per_gather = 0; SELECT count(*) FROM ($query LIMIT 20) q WHERE intent <> ''");
+like($err, qr/FsiBatch.*Messages: 20\b/s, 'auto_explain shows it');
+like($node->safe_psql('postgres', 'SELECT max(calls) FROM pg_stat_statements WHERE query LIKE $$%fsi_classify%$$'), qr/^\d+$/, 'pg_stat_statements counts it');
+
+# Cancelled in the middle, and the session goes on.
+($rc, $out, $err) = $node->psql('postgres', q{SET statement_timeout = '300ms'; SET fsi_intent.debug_require_batch = on;
+	SELECT count(fsi_classify(msg || i, ARRAY['refund', 'weather'])) FROM tickets, generate_series(1, 10000) i;
+	RESET statement_timeout; SELECT count(fsi_classify(msg, ARRAY['refund', 'weather'])) FROM tickets}, on_error_stop => 0);
+like($err, qr/canceling statement due to statement timeout/, 'cancelled');
+is($out, 2000, 'the session goes on');
+
+# Memory does not grow with the rows.
+SKIP:
+{
+	skip 'needs /proc', 1 unless -r '/proc/self/status';
+	my $status = q{SELECT regexp_replace(pg_read_file('/proc/self/status'), '.*RssAnon:\s*(\d+).*', '\1')::int};
+	my $rows = q{SELECT count(fsi_classify(msg, ARRAY['refund', 'weather', 'x' || i])) > 0 FROM tickets, generate_series(1, %d) i};
+	my ($few, $many) = grep { /^\d+$/ } split /\n/, $node->safe_psql('postgres', 'SET fsi_intent.debug_require_batch = on; '
+		. join(';', map { sprintf($rows, $_), $status } 1, 10));
+	cmp_ok($many, '<', $few + 2048, "flat: $few kB after 2,000 rows, $many kB after 20,000");
+}
+
+$node->stop;
+done_testing();
