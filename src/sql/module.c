@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -53,19 +54,39 @@ is_preloaded(void)
 	return false;
 }
 
-/* Said once, by CREATE EXTENSION: the planner hook is there from the second statement of a session on. */
-Datum
-fsi_hint_preload(PG_FUNCTION_ARGS)
-{
-	const char *others = GetConfigOption("session_preload_libraries", true, false);
-	const char *database = quote_identifier(get_database_name(MyDatabaseId));
+static bool hint_due;
 
-	(void) fcinfo;
-	if (is_preloaded())
-		PG_RETURN_VOID();
+/* CREATE EXTENSION itself lets no NOTICE through, so it is said when the transaction commits. */
+static void
+say_at_commit(XactEvent event, void *arg)
+{
+	const char *others;
+	bool		due = hint_due;
+
+	(void) arg;
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	hint_due = false;
+	if (!due || event == XACT_EVENT_ABORT)
+		return;
+	others = GetConfigOption("session_preload_libraries", true, false);
 	ereport(NOTICE,
 			(errmsg("the first statement of a session is not batched unless the library is preloaded"),
 			 errhint("ALTER DATABASE %s SET session_preload_libraries = %s%sfsi_intent;",
-					 database, others ? others : "", others && others[0] ? ", " : "")));
+					 quote_identifier(get_database_name(MyDatabaseId)),
+					 others ? others : "", others && others[0] ? ", " : "")));
+}
+
+/* For CREATE EXTENSION: the planner hook is there from the second statement of a session on, or preloaded. */
+Datum
+fsi_hint_preload(PG_FUNCTION_ARGS)
+{
+	static bool registered;
+
+	(void) fcinfo;
+	if (!registered)
+		RegisterXactCallback(say_at_commit, NULL);
+	registered = true;
+	hint_due = !is_preloaded();
 	PG_RETURN_VOID();
 }
