@@ -207,6 +207,10 @@ extern FsiStatus label_collision(int n, const TokIds *ids, const char *const *la
  */
 extern FsiStatus segment_encode(const Gpt2Model *model, Gpt2Work *work, int n, const TokIds *texts,
 								float *z, int *shortened, FsiArena *arena, FsiError *err);
+/* Tokens of a segment with its marks, the text's middle left out where it is too long. */
+extern int	segment_length(const Gpt2Config *cfg, const TokIds *text, bool *shortened);
+/* Write a segment of n = segment_length() tokens: begin, head and tail of the text (half of the room each), end. */
+extern void segment_write(const Gpt2Config *cfg, const TokIds *text, int n, int32_t *out);
 /* unit(z q) of a message and unit(z k) of anything else; out [n_embd]. */
 extern void segment_project(const Gpt2Model *model, const KernOps *ops, const float *z, bool message, float *out);
 

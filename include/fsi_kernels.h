@@ -83,6 +83,50 @@ typedef struct KernKeys
 	int			count;			/* keys */
 } KernKeys;
 
+/* One AdamW update, factors computed by the caller (src/train/train_adamw.c). */
+typedef struct KernAdamW
+{
+	float		grad_scale;		/* of the gradient first: clipping */
+	float		beta1,
+				rest1,			/* 1 - beta1, rounded from double: 1 - 0.999f is 5e-5 off */
+				beta2,
+				rest2;
+	float		root_scale;		/* 1 / sqrt(1 - beta2^t) */
+	float		epsilon;
+	float		step;			/* learning rate / (1 - beta1^t) */
+	float		decay;			/* 1 - learning rate * weight decay */
+} KernAdamW;
+
+/* Steps of training, same exactness.  Row i of a matrix of k columns is at i * k unless a distance is given. */
+typedef struct KernGradOps
+{
+	/* dx = dy act'(x); dx may be dy. */
+	void		(*activate_grad) (int n, const float *x, const float *dy, float *dx, KernAct act);
+	/*
+	 * dx += the gradient through y = layer_norm(x) of m rows of k; stats[2i], stats[2i + 1]:
+	 * row i's mean and 1 / sqrt(var + eps), for layer_norm_grad_gain().
+	 */
+	void		(*layer_norm_grad) (int m, int k, const float *x, const float *gain, float eps,
+									const float *dy, float *dx, float *stats);
+	/* dgain[j] += sum_i dy (x - mean) rstd and dbias[j] += sum_i dy, i ascending: n columns of rows ld apart. */
+	void		(*layer_norm_grad_gain) (int m, int n, int ld, const float *x, const float *stats,
+										 const float *dy, float *dgain, float *dbias);
+	/* y[j] += sum_i x[i * ldx + j], i ascending */
+	void		(*column_sum) (int m, int n, const float *x, int ldx, float *y);
+	/* s = e^(s - log_sum): probabilities again from scores and softmax()'s result */
+	void		(*attend_prob) (int n, float *s, float log_sum);
+	/* dp = p (dp - delta) scale: from the probabilities' gradient to the scores' */
+	void		(*attend_grad) (int n, const float *p, float *dp, float delta, float scale);
+	/*
+	 * x = 0 with probability rate, else x / (1 - rate).  Element i's fate is a hash of key and
+	 * i alone, so the backward pass repeats the forward's.  0 <= rate < 1.
+	 */
+	void		(*dropout) (int n, uint64_t key, float rate, float *x);
+	void		(*scale) (int n, float a, float *x);	/* x *= a */
+	/* m = beta1 m + rest1 g', v = beta2 v + rest2 g'^2, p = decay p - step m / (sqrt(v) root_scale + epsilon) */
+	void		(*adamw) (size_t n, float *p, const float *g, float *m, float *v, const KernAdamW *a);
+} KernGradOps;
+
 typedef struct KernOps
 {
 	KernLevel	level;
@@ -153,6 +197,8 @@ typedef struct KernOps
 	void		(*attend_shared) (int m, int head_dim, const float *q, int ldq, float scale,
 								  int n_run, const KernKeys *runs,
 								  float *scores, float *out, int ldout);
+
+	const KernGradOps *grad;	/* of the same level; NULL in kern_reference */
 } KernOps;
 
 /* The table for a level; NULL if this CPU or build lacks it.  KERN_AUTO: the best one. */
@@ -176,6 +222,9 @@ extern void kern_matrix_column(const KernMatrix *w, int n, float *out);
 extern FsiStatus kern_blas_load(int threads, FsiError *err);
 extern void kern_gemm_f32(int m, const float *x, int ldx, const KernMatrix *w,
 						  const float *bias, float *y, int ldy, bool residual);
+/* c (m, n) = alpha op(a) op(b) + beta c, rows ld apart, inner length k; op transposes where asked.  For training. */
+extern void kern_sgemm(bool transpose_a, bool transpose_b, int m, int n, int k, float alpha,
+					   const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 
 /* ---- Naive references, ten lines each, for the tests: same contracts, same bits. ---- */
 extern const KernOps kern_reference;

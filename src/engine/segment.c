@@ -22,8 +22,7 @@ unit(const KernOps *ops, int n, float *v)
 			v[i] /= norm;
 }
 
-/* Tokens of a segment with its marks, the text's middle left out where it is too long. */
-static int
+int
 segment_length(const Gpt2Config *cfg, const TokIds *text, bool *shortened)
 {
 	int			marks = (cfg->begin != TOK_NONE) + (cfg->end != TOK_NONE);
@@ -32,8 +31,7 @@ segment_length(const Gpt2Config *cfg, const TokIds *text, bool *shortened)
 	return *shortened ? cfg->n_positions : (int) text->n + marks;
 }
 
-/* Write a segment of n tokens: begin, head and tail of the text (half of the room each), end. */
-static void
+void
 segment_write(const Gpt2Config *cfg, const TokIds *text, int n, int32_t *out)
 {
 	int			room = n - (cfg->begin != TOK_NONE) - (cfg->end != TOK_NONE),

@@ -2,8 +2,9 @@
  * model_slots.h
  *	  One table of the parts of a Gpt2Model: their source names, shapes and numbers in the packed file.
  *
- * Reading a checkpoint, quantising, writing, opening and verifying a packed file all walk this
- * table, so that none can forget a part or differ about its shape.  Private to src/format.
+ * Reading a checkpoint, quantising, writing, opening and verifying a packed file, training: all
+ * walk this table, so that none can forget a part or differ about its shape.  Private to
+ * src/format and src/train.
  */
 #ifndef MODEL_SLOTS_H
 #define MODEL_SLOTS_H

@@ -122,3 +122,12 @@ kern_gemm_f32(int m, const float *x, int ldx, const KernMatrix *w, const float *
 	blas_sgemm(BLAS_ROW_MAJOR, BLAS_NO_TRANS, w->transposed ? BLAS_TRANS : BLAS_NO_TRANS, m, w->n, w->k, 1.0f,
 			   x, ldx, w->w, w->transposed ? w->k : w->n, residual || bias != NULL ? 1.0f : 0.0f, y, ldy);
 }
+
+void
+kern_sgemm(bool transpose_a, bool transpose_b, int m, int n, int k, float alpha,
+		   const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc)
+{
+	assert(blas_sgemm != NULL);
+	blas_sgemm(BLAS_ROW_MAJOR, transpose_a ? BLAS_TRANS : BLAS_NO_TRANS, transpose_b ? BLAS_TRANS : BLAS_NO_TRANS,
+			   m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}

@@ -2,6 +2,8 @@
  * kern_table.h
  *	  The level's dispatch table out of the functions above it: define KERN_TABLE, KERN_LEVEL, KERN_NAME first.
  */
+#include "kern_grad.h"
+
 const KernOps KERN_TABLE = {
 	.level = KERN_LEVEL,
 	.name = KERN_NAME,
@@ -19,4 +21,5 @@ const KernOps KERN_TABLE = {
 	.softmax = softmax,
 	.attend = attend,
 	.attend_shared = attend_shared,
+	.grad = &grad_ops,
 };

@@ -60,6 +60,8 @@ static inline v16 v_fnma(v16 a, v16 b, v16 c) { return V_EACH3(_mm256_fnmadd_ps,
 static inline v16 v_max(v16 a, v16 b) { return V_EACH2(_mm256_max_ps, a, b); }
 static inline v16 v_min(v16 a, v16 b) { return V_EACH2(_mm256_min_ps, a, b); }
 
+static inline v16 v_sqrt(v16 a) { return V_EACH1(_mm256_sqrt_ps, a); }
+
 static inline __m256 v_abs8(__m256 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 static inline v16 v_abs(v16 a) { return V_EACH1(v_abs8, a); }
 

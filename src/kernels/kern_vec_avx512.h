@@ -26,6 +26,7 @@ static inline v16 v_fma(v16 a, v16 b, v16 c) { return _mm512_fmadd_ps(a, b, c); 
 static inline v16 v_fnma(v16 a, v16 b, v16 c) { return _mm512_fnmadd_ps(a, b, c); }
 static inline v16 v_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
 static inline v16 v_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }
+static inline v16 v_sqrt(v16 a) { return _mm512_sqrt_ps(a); }
 static inline v16 v_abs(v16 a) { return _mm512_abs_ps(a); }
 
 static inline v16

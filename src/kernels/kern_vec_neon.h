@@ -79,6 +79,7 @@ static inline v16 v_fma(v16 x, v16 y, v16 z) { return V_EACH3(v_fma4, x, y, z); 
 static inline v16 v_fnma(v16 x, v16 y, v16 z) { return V_EACH3(v_fnma4, x, y, z); }
 static inline v16 v_max(v16 x, v16 y) { return V_EACH2(v_max4, x, y); }
 static inline v16 v_min(v16 x, v16 y) { return V_EACH2(v_min4, x, y); }
+static inline v16 v_sqrt(v16 x) { return V_EACH1(vsqrtq_f32, x); }
 static inline v16 v_abs(v16 x) { return V_EACH1(vabsq_f32, x); }
 
 static inline float32x4_t

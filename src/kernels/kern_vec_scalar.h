@@ -38,6 +38,7 @@ static inline v16 v_fma(v16 a, v16 b, v16 c) { v16 r; V_EACH(fmaf(a.f[i], b.f[i]
 static inline v16 v_fnma(v16 a, v16 b, v16 c) { v16 r; V_EACH(fmaf(-a.f[i], b.f[i], c.f[i])); return r; }
 static inline v16 v_max(v16 a, v16 b) { v16 r; V_EACH(a.f[i] > b.f[i] ? a.f[i] : b.f[i]); return r; }
 static inline v16 v_min(v16 a, v16 b) { v16 r; V_EACH(a.f[i] < b.f[i] ? a.f[i] : b.f[i]); return r; }
+static inline v16 v_sqrt(v16 a) { v16 r; V_EACH(sqrtf(a.f[i])); return r; }
 static inline v16 v_abs(v16 a) { v16 r; V_EACH(__builtin_fabsf(a.f[i])); return r; }
 /* x where a >= b, else 0 */
 static inline v16 v_keep_ge(v16 x, v16 a, v16 b) { v16 r; V_EACH(a.f[i] >= b.f[i] ? x.f[i] : 0.0f); return r; }

@@ -1,0 +1,359 @@
+/*
+ * train_segments.c
+ *	  Episodes through the body: texts to z, the pointing loss, and back.
+ *
+ * All texts of a step's episodes stand in one list, cut into passes that fit.  First every
+ * pass goes forward to its z; then the readout gives the gradient of all z; then every pass
+ * goes backward.  The last pass is still in memory; the others go forward once more (Gao et
+ * al. 2021, "Scaling deep contrastive learning batch size under memory limited setup"), with
+ * the same dropout, since that depends on the row's number alone.
+ */
+#include <string.h>
+
+#include "train.h"
+
+#define QUERY_CHUNK 1024		/* messages of an evaluation that are scored at a time */
+
+/* A list of texts and their z. */
+typedef struct List
+{
+	int			n;
+	const TokIds **ids;
+	int		   *from;			/* [passes + 1] first text of each pass */
+	int			passes;
+	int		   *first;			/* [n + 1] first row of each text within its pass */
+	float	   *z,				/* (n, E) */
+			   *norm,			/* (n) */
+			   *dz;				/* (n, E) */
+	int32_t    *tokens;			/* of one pass */
+	uint64_t   *row;			/* [passes] number of the pass's first row within the step */
+	uint64_t	rows;			/* of all */
+} List;
+
+static FsiStatus
+check_ids(const Gpt2Config *cfg, const TokIds *text, FsiError *err)
+{
+	bool		shortened;
+
+	for (size_t i = 0; i < text->n; i++)
+		if (text->ids[i] < 0 || text->ids[i] >= cfg->n_vocab)
+			return fsi_fail(err, FSI_INVALID, "token %d of a text is outside the vocabulary of %d", text->ids[i],
+							cfg->n_vocab);
+	if (segment_length(cfg, text, &shortened) < 1)
+		return fsi_fail(err, FSI_INVALID, "a text without tokens");
+	return FSI_OK;
+}
+
+static FsiStatus
+check_texts(const Gpt2Config *cfg, int n_intent, int n, const TrainText *texts, FsiError *err)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (texts[i].intent != TRAIN_OTHER && (texts[i].intent < 0 || texts[i].intent >= n_intent))
+			return fsi_fail(err, FSI_INVALID, "text %d has the unknown intent %d", i, texts[i].intent);
+		FSI_TRY(check_ids(cfg, &texts[i].ids, err));
+	}
+	return FSI_OK;
+}
+
+FsiStatus
+train_segments_check(const Gpt2Config *cfg, const TrainData *data, FsiError *err)
+{
+	if (data->n_text < 1)
+		return fsi_fail(err, FSI_INVALID, "no texts to train on or to evaluate");
+	if (data->n_intent < 2)
+		return fsi_fail(err, FSI_INVALID, "at least two intents are needed, not %d", data->n_intent);
+	for (int i = 0; i < data->n_intent; i++)
+	{
+		const TrainIntent *intent = &data->intents[i];
+
+		if (intent->n_name < 1)
+			return fsi_fail(err, FSI_INVALID, "intent %d has no name", i);
+		for (int j = 0; j < intent->n_name; j++)
+			FSI_TRY(check_ids(cfg, &intent->names[j], err));
+		for (int j = 0; j < intent->n_description; j++)
+			FSI_TRY(check_ids(cfg, &intent->descriptions[j], err));
+	}
+	FSI_TRY(check_texts(cfg, data->n_intent, data->n_text, data->texts, err));
+	return check_texts(cfg, data->n_intent, data->n_example, data->examples, err);
+}
+
+/* ---------------------------------------------------------------- lists */
+
+static FsiStatus
+list_take(Train *t, int n, bool gradients, List *l, FsiError *err)
+{
+	size_t		E = (size_t) t->params.w.cfg.n_embd,
+				N = (size_t) n;
+
+	memset(l, 0, sizeof(*l));
+	l->ids = fsi_arena_array(&t->work, N, sizeof(*l->ids));
+	l->from = fsi_arena_array(&t->work, N + 1, sizeof(int));
+	l->first = fsi_arena_array(&t->work, N + 1, sizeof(int));
+	l->row = fsi_arena_array(&t->work, N + 1, sizeof(uint64_t));
+	l->z = fsi_arena_array(&t->work, N, E * sizeof(float));
+	l->norm = fsi_arena_array(&t->work, N, sizeof(float));
+	l->dz = fsi_arena_array(&t->work, gradients ? N : 1, E * sizeof(float));
+	l->tokens = fsi_arena_array(&t->work, (size_t) train_acts_rows(t->acts), sizeof(int32_t));
+	if (l->ids == NULL || l->from == NULL || l->first == NULL || l->row == NULL || l->z == NULL || l->norm == NULL ||
+		l->dz == NULL || l->tokens == NULL)
+		return fsi_nomem(err, N * E * sizeof(float));
+	return FSI_OK;
+}
+
+static void
+list_add(List *l, const TokIds *ids)
+{
+	l->ids[l->n++] = ids;
+}
+
+/* Cut into passes. */
+static void
+list_cut(const Train *t, List *l)
+{
+	int			room = 0;
+
+	l->passes = 0;
+	l->rows = 0;
+	for (int i = 0; i < l->n; i++)
+	{
+		bool		shortened;
+		int			length = segment_length(&t->params.w.cfg, l->ids[i], &shortened);
+
+		if (l->passes == 0 || length > room)
+		{
+			l->from[l->passes] = i;
+			l->row[l->passes++] = l->rows;
+			room = train_acts_rows(t->acts);
+		}
+		room -= length;
+		l->rows += (uint64_t) length;
+	}
+	l->from[l->passes] = l->n;
+}
+
+/* One pass forward to its z. */
+static FsiStatus
+list_forward(Train *t, List *l, int pass, bool keep, const TrainDrop *drop, TrainBatch *b)
+{
+	const Gpt2Config *cfg = &t->params.w.cfg;
+	int			at = 0;
+	size_t		z = (size_t) l->from[pass] * (size_t) cfg->n_embd;
+	float	   *hidden;
+
+	*b = (TrainBatch) {.n_seq = l->from[pass + 1] - l->from[pass], .first = l->first, .tokens = l->tokens};
+	for (int s = 0; s < b->n_seq; s++)
+	{
+		const TokIds *ids = l->ids[l->from[pass] + s];
+		bool		shortened;
+		int			length = segment_length(cfg, ids, &shortened);
+
+		l->first[s] = at;
+		segment_write(cfg, ids, length, l->tokens + at);
+		at += length;
+	}
+	l->first[b->n_seq] = at;
+	t->ctx.first_row = l->row[pass];
+	FSI_TRY(train_gpt2(&t->ctx, &t->params.w, drop, b, keep, t->acts, &hidden));
+	train_pool_mean(t->ops, b, cfg->n_embd, hidden, l->z + z, l->norm + l->from[pass]);
+	return FSI_OK;
+}
+
+/* z of a whole list without dropout. */
+static FsiStatus
+list_encode(Train *t, List *l)
+{
+	TrainDrop	drop = train_drop(t, false);
+	TrainBatch	b;
+
+	list_cut(t, l);
+	for (int pass = 0; pass < l->passes; pass++)
+		FSI_TRY(list_forward(t, l, pass, false, &drop, &b));
+	return FSI_OK;
+}
+
+FsiStatus
+train_segments_encode_all(Train *t, FsiError *err)
+{
+	List		l;
+
+	FSI_TRY(list_take(t, t->texts.n, false, &l, err));
+	for (int i = 0; i < t->texts.n; i++)
+		list_add(&l, t->texts.ids[i]);
+	FSI_TRY(list_encode(t, &l));
+	memcpy(t->z, l.z, (size_t) l.n * (size_t) t->params.w.cfg.n_embd * sizeof(float));
+	return FSI_OK;
+}
+
+static TrainReadout
+readout(const Train *t)
+{
+	return (TrainReadout) {t->params.w.cfg.n_embd, t->params.w.readout_q, t->params.w.readout_k, &t->scalars,
+		t->params.w_scalar};
+}
+
+/* ---------------------------------------------------------------- gradients */
+
+/* Mean loss of the episodes; their gradients into Q, K and, unless frozen, into l->dz. */
+static FsiStatus
+episodes_back(Train *t, int n, const TrainEpisode *episodes, List *l, TrainReport *report)
+{
+	size_t		E = (size_t) t->params.w.cfg.n_embd;
+	TrainReadout r = readout(t);
+	int64_t		right = 0,
+				asked = 0;
+	size_t		at = 0;
+
+	report->loss = 0;
+	for (int i = 0; i < n; i++)
+	{
+		const TrainEpisode *e = &episodes[i];
+		size_t		s = at,
+					q = at + (size_t) e->n_segment;
+		double		loss;
+		int			hits;
+
+		at = q + (size_t) e->n_query;
+		FSI_TRY(train_pointing_back(&t->ctx, &r, e, l->z + q * E, l->z + s * E, 1.0 / n, &t->work, &loss, &hits,
+									t->options.freeze ? NULL : l->dz + q * E, t->options.freeze ? NULL : l->dz + s * E,
+									train_mut(t->params.g.readout_q), train_mut(t->params.g.readout_k),
+									t->params.g_scalar));
+		report->loss += loss / n;
+		right += hits;
+		asked += e->n_query;
+	}
+	report->accuracy = (double) right / (double) asked;
+	return FSI_OK;
+}
+
+/* The texts' z: of the body, or as they were encoded at the start. */
+static FsiStatus
+episodes_z(Train *t, int n, const TrainEpisode *episodes, List *l, FsiError *err)
+{
+	size_t		E = (size_t) t->params.w.cfg.n_embd;
+	int			total = 0;
+
+	for (int i = 0; i < n; i++)
+		total += episodes[i].n_segment + episodes[i].n_query;
+	FSI_TRY(list_take(t, total, !t->options.freeze, l, err));
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < episodes[i].n_segment + episodes[i].n_query; j++)
+		{
+			const TrainEpisode *e = &episodes[i];
+			int			text = j < e->n_segment ? e->segment[j] : e->query[j - e->n_segment];
+
+			if (t->options.freeze)
+				memcpy(l->z + (size_t) l->n * E, t->z + (size_t) text * E, E * sizeof(float));
+			list_add(l, t->texts.ids[text]);
+		}
+	return FSI_OK;
+}
+
+FsiStatus
+train_segments_gradients(Train *t, uint64_t first_episode, int n, TrainReport *report, FsiError *err)
+{
+	TrainEpisode *episodes = fsi_arena_array(&t->work, (size_t) n, sizeof(TrainEpisode));
+	int			E = t->params.w.cfg.n_embd;
+	TrainDrop	drop = train_drop(t, true);
+	TrainBatch	b;
+	List		l;
+
+	if (episodes == NULL)
+		return fsi_nomem(err, (size_t) n * sizeof(TrainEpisode));
+	for (int i = 0; i < n; i++)
+		FSI_TRY(train_episode_draw(t->data, &t->texts, &t->options, first_episode + (uint64_t) i, &t->work,
+								   &episodes[i], err));
+	FSI_TRY(episodes_z(t, n, episodes, &l, err));
+	if (t->options.freeze)
+		return episodes_back(t, n, episodes, &l, report);
+
+	list_cut(t, &l);
+	for (int pass = 0; pass < l.passes; pass++)
+		FSI_TRY(list_forward(t, &l, pass, pass == l.passes - 1, &drop, &b));
+	FSI_TRY(episodes_back(t, n, episodes, &l, report));
+	for (int pass = l.passes - 1; pass >= 0; pass--)
+	{
+		if (pass < l.passes - 1)
+			FSI_TRY(list_forward(t, &l, pass, true, &drop, &b));
+		train_pool_mean_back(t->ops, &b, E, l.z + (size_t) l.from[pass] * (size_t) E, l.norm + l.from[pass],
+							 l.dz + (size_t) l.from[pass] * (size_t) E, train_gpt2_d_hidden(t->acts));
+		FSI_TRY(train_gpt2_back(&t->ctx, &t->params.w, &t->params.g, &drop, &b, t->acts));
+	}
+	report->tokens = (int64_t) l.rows;
+	return FSI_OK;
+}
+
+/* ---------------------------------------------------------------- evaluation */
+
+/* All intents as candidates, with names, all descriptions and the examples; z of them in l. */
+static FsiStatus
+all_candidates(Train *t, const TrainData *data, TrainEpisode *e, List *l, FsiError *err)
+{
+	int64_t		n = (int64_t) data->n_intent + data->n_example;
+
+	for (int i = 0; i < data->n_intent; i++)
+		n += data->intents[i].n_description;
+	if (n > INT32_MAX)
+		return fsi_fail(err, FSI_LIMIT, "too many examples to evaluate with");
+	FSI_TRY(list_take(t, (int) n, false, l, err));
+	e->n_candidate = data->n_intent;
+	e->owner = fsi_arena_array(&t->work, (size_t) n, sizeof(int));
+	e->kind = fsi_arena_array(&t->work, (size_t) n, sizeof(TrainKind));
+	e->gold = fsi_arena_array(&t->work, QUERY_CHUNK, sizeof(int));
+	if (e->owner == NULL || e->kind == NULL || e->gold == NULL)
+		return fsi_nomem(err, (size_t) n * 2 * sizeof(int));
+	for (int i = 0; i < data->n_intent; i++)
+		for (int j = 0; j <= data->intents[i].n_description; j++)
+		{
+			e->owner[e->n_segment] = i;
+			e->kind[e->n_segment++] = j == 0 ? TRAIN_NAME : TRAIN_DESCRIPTION;
+			list_add(l, j == 0 ? data->intents[i].names : &data->intents[i].descriptions[j - 1]);
+		}
+	for (int i = 0; i < data->n_example; i++)
+		if (data->examples[i].intent != TRAIN_OTHER)
+		{
+			e->owner[e->n_segment] = data->examples[i].intent;
+			e->kind[e->n_segment++] = TRAIN_EXAMPLE;
+			list_add(l, &data->examples[i].ids);
+		}
+	return list_encode(t, l);
+}
+
+FsiStatus
+train_segments_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *err)
+{
+	TrainReadout r = readout(t);
+	TrainEpisode e = {0};
+	List		candidates;
+	double		loss = 0;
+	int64_t		right = 0;
+
+	FSI_TRY(train_segments_check(&t->params.w.cfg, data, err));
+	FSI_TRY(all_candidates(t, data, &e, &candidates, err));
+	for (int at = 0; at < data->n_text; at += QUERY_CHUNK)
+	{
+		FsiArenaMark mark = fsi_arena_mark(&t->work);
+		double		mean;
+		int			hits;
+		List		l;
+
+		e.n_query = data->n_text - at < QUERY_CHUNK ? data->n_text - at : QUERY_CHUNK;
+		FSI_TRY(list_take(t, e.n_query, false, &l, err));
+		for (int i = 0; i < e.n_query; i++)
+		{
+			const TrainText *text = &data->texts[at + i];
+
+			e.gold[i] = text->intent == TRAIN_OTHER ? data->n_intent : text->intent;
+			list_add(&l, &text->ids);
+		}
+		FSI_TRY(list_encode(t, &l));
+		FSI_TRY(train_pointing(&t->ctx, &r, &e, l.z, candidates.z, &t->work, &mean, &hits));
+		loss += mean * e.n_query;
+		right += hits;
+		fsi_arena_release(&t->work, mark);
+	}
+	scores->loss = loss / data->n_text;
+	scores->accuracy = scores->exact = (double) right / data->n_text;
+	scores->count = data->n_text;
+	return FSI_OK;
+}
