@@ -1,0 +1,265 @@
+/*
+ * test_train_run.c
+ *	  Training runs: a tiny set is learned, a resumed run has an uninterrupted one's bits, a
+ *	  damaged or half-written checkpoint harms nothing; segments: gradients, learning, freeze.
+ */
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "train_help.h"
+
+static const TestShape shape = {2, 4, 32, 64, 24, 60, KERN_ACT_GELU_NEW, true, true, false};
+static char path[64];
+
+static Train *
+create(const Gpt2Model *m, const TrainOptions *o, const TrainData *data)
+{
+	Train	   *t;
+
+	must(train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), m, o, data, &t, &err));
+	return t;
+}
+
+static void
+steps(Train *t, int n)
+{
+	TrainReport report;
+
+	while (n-- > 0)
+		must(train_step(t, &report, &err));
+}
+
+static uint64_t
+bits(Train *t)
+{
+	Gpt2Model	m;
+
+	must(train_export(t, &arena, &m, &err));
+	return fsi_hash64(m.layers[1].fc.w, 32 * 64 * sizeof(float), fsi_hash64(m.wte.w, 60 * 32 * sizeof(float), 0));
+}
+
+static void
+test_overfit(void)
+{
+	TrainData	data = {.n_row = 6, .rows = train_test_rows(60, 6, 20)};
+	TrainOptions o = train_test_options();
+	TrainScores before,
+				after;
+	Train	   *t;
+
+	o.learning_rate = 3e-3;
+	o.max_steps = 150;
+	o.per_device_train_batch_size = 6;
+	t = create(train_test_model(shape, false), &o, &data);
+	must(train_evaluate(t, &data, &before, &err));
+	steps(t, 150);
+	must(train_evaluate(t, &data, &after, &err));
+	ok(after.loss < 0.1 && before.loss > 2 && after.accuracy > 0.98, "six rows are learned: loss %.2f, then %.3f",
+	   before.loss, after.loss);
+	ok(train_step(t, &(TrainReport) {0}, &err) == FSI_INVALID, "no step past max_steps");
+	train_destroy(t);
+}
+
+static void
+test_checkpoint(void)
+{
+	Gpt2Model  *m = train_test_model(shape, false);
+	TrainData	data = {.n_row = 10, .rows = train_test_rows(60, 10, 20)};
+	TrainOptions o = train_defaults;
+	struct rlimit old,
+				tight;
+	uint64_t	straight,
+				kept;
+	Train	   *t,
+			   *again;
+	FILE	   *f;
+
+	o.max_steps = 20;
+	o.learning_rate = 1e-3;
+	t = create(m, &o, &data);
+	steps(t, 4);
+	must(train_save(t, path, &err));
+	kept = bits(t);
+	steps(t, 3);
+	straight = bits(t);
+
+	again = create(m, &o, &data);
+	must(train_load(again, path, &err));
+	ok(train_steps_done(again) == 4 && bits(again) == kept, "a checkpoint brings step and weights back");
+	steps(again, 3);
+	ok(bits(again) == straight, "resumed, the bits are an uninterrupted run's");
+
+	getrlimit(RLIMIT_FSIZE, &old);
+	tight = (struct rlimit) {1000, old.rlim_max};
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &tight);
+	ok(train_save(t, path, &err) == FSI_IO, "a full disk is an error: %s", err.message);
+	setrlimit(RLIMIT_FSIZE, &old);
+	must(train_load(again, path, &err));
+	ok(bits(again) == kept, "and leaves the old checkpoint good");
+
+	f = fopen(path, "r+b");
+	fseek(f, 5000, SEEK_SET);
+	fputc(fgetc(f) ^ 1, f);
+	fclose(f);
+	steps(again, 1);
+	kept = bits(again);
+	ok(train_load(again, path, &err) == FSI_CORRUPT && bits(again) == kept && train_steps_done(again) == 5,
+	   "a damaged one is refused and changes nothing: %s", err.message);
+	if (truncate(path, 3000) == 0)
+		ok(train_load(again, path, &err) == FSI_CORRUPT && bits(again) == kept, "so is a torn one: %s", err.message);
+	ok(train_load(again, "/nonexistent", &err) == FSI_MISSING, "a missing one is missing");
+	train_destroy(t);
+	train_destroy(again);
+	unlink(path);
+}
+
+/* ---- segments ---- */
+
+static TrainData
+segments_data(int n_intent, int each)
+{
+	TrainIntent *intents = test_alloc(&arena, (size_t) n_intent, sizeof(TrainIntent));
+	TrainText  *texts = test_alloc(&arena, (size_t) (n_intent * each), sizeof(TrainText));
+
+	for (int i = 0; i < n_intent; i++)
+	{
+		TokIds	   *names = test_alloc(&arena, 2, sizeof(TokIds)),
+				   *description = test_alloc(&arena, 1, sizeof(TokIds));
+
+		names[0] = train_test_ids(60, 2);
+		names[1] = train_test_ids(60, 3);
+		description[0] = train_test_ids(60, 5);
+		intents[i] = (TrainIntent) {2, names, 1, description};
+		for (int j = 0; j < each; j++)
+			texts[i * each + j] = (TrainText) {train_test_ids(60, 3 + test_below(6)), i};
+	}
+	return (TrainData) {.n_intent = n_intent, .intents = intents, .n_text = n_intent * each, .texts = texts};
+}
+
+static double
+segments_slope(const Gpt2Model *m, const TrainOptions *o, const TrainData *data, float *weight, int episode)
+{
+	double		loss[2];
+	float		old = *weight,
+				at[2] = {old + 2e-3f, old - 2e-3f};
+
+	for (int i = 0; i < 2; i++)
+	{
+		Train	   *t;
+
+		*weight = at[i];
+		t = create(m, o, data);
+		must(train_episode_gradients(t, episode, &loss[i], &err));
+		train_destroy(t);
+	}
+	*weight = old;
+	return (loss[0] - loss[1]) / ((double) at[0] - (double) at[1]);
+}
+
+static void
+test_segments_gradients(int pass_tokens)
+{
+	static const char *const names[] = {"wte.weight", "ln_f.weight", "fsi.readout.q", "fsi.readout.k",
+	"h.0.attn.c_attn.weight", "h.1.mlp.c_fc.bias"};
+	Gpt2Model  *m = train_test_model(shape, true);
+	TrainData	data = segments_data(5, 4);
+	TrainOptions o = train_test_options();
+	double		worst = 0,
+				loss;
+
+	o.hidden_names = o.described = o.missing = 0.5;
+	o.learn_scalars = true;
+	o.pass_tokens = pass_tokens;
+	for (int episode = 0; episode < 4; episode++)
+	{
+		Train	   *t = create(m, &o, &data);
+
+		must(train_episode_gradients(t, episode, &loss, &err));
+		for (int i = 0; i < 6; i++)
+		{
+			size_t		n = 0,
+						n_grad = 0,
+						at = 0;
+			float	   *weights = train_test_tensor(m, names[i], &n);
+			const float *grad = train_gradient(t, names[i], &n_grad);
+
+			for (size_t j = 0; j < n; j++)
+				at = fabsf(grad[j]) > fabsf(grad[at]) ? j : at;
+			worst = fmax(worst, fabs(segments_slope(m, &o, &data, weights + at, episode) / (double) grad[at] - 1));
+		}
+		train_destroy(t);
+	}
+	ok(worst < 0.02, "segments, passes of %d: gradients equal central differences of the loss (%.1e)", pass_tokens,
+	   worst);
+}
+
+static void
+test_segments_learn(bool freeze)
+{
+	Gpt2Model  *m = train_test_model(shape, true);
+	TrainData	data = segments_data(4, 4);
+	TrainOptions o = train_test_options();
+	TrainScores before,
+				after;
+	Gpt2Model	out;
+	Train	   *t;
+
+	o.learning_rate = freeze ? 2e-2 : 2e-3;
+	o.max_steps = freeze ? 250 : 60;
+	o.freeze = freeze;
+	o.missing = 0;
+	t = create(m, &o, &data);
+	must(train_evaluate(t, &data, &before, &err));
+	steps(t, (int) o.max_steps);
+	must(train_evaluate(t, &data, &after, &err));
+	ok(after.loss < 0.6 * before.loss, "segments%s: loss %.2f, then %.2f; accuracy %.2f", freeze ? ", frozen body" : "",
+	   before.loss, after.loss, after.accuracy);
+	must(train_export(t, &arena, &out, &err));
+	ok((memcmp(out.wte.w, m->wte.w, 60 * 32 * sizeof(float)) == 0) == freeze, "the body %s",
+	   freeze ? "stays" : "learns too");
+	train_destroy(t);
+}
+
+static void
+test_refusals(void)
+{
+	Gpt2Model  *m = train_test_model(shape, false);
+	TrainOptions o = train_test_options();
+	int32_t		long_ids[30] = {0};
+	TrainRow	row = {{long_ids, 30}, 0};
+	TrainData	none = {0},
+				too_long = {.n_row = 1, .rows = &row},
+				one_label = segments_data(1, 3);
+	Train	   *t;
+
+	ok(train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), m, &o, &none, &t, &err) == FSI_INVALID, "%s", err.message);
+	ok(train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), m, &o, &too_long, &t, &err) == FSI_LIMIT, "%s", err.message);
+	m = train_test_model(shape, true);
+	ok(train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), m, &o, &one_label, &t, &err) == FSI_INVALID, "%s",
+	   err.message);
+	o.adam_beta1 = 1;
+	ok(train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), m, &o, &one_label, &t, &err) == FSI_INVALID, "%s",
+	   err.message);
+}
+
+int
+main(void)
+{
+	fsi_arena_init(&arena, &fsi_host_malloc);
+	snprintf(path, sizeof(path), "/tmp/fsi-train-%ld", (long) getpid());
+	if (!have_blas())
+	{
+		skip("OpenBLAS is not installed");
+		return tap_done();
+	}
+	test_overfit();
+	test_checkpoint();
+	test_segments_gradients(2048);
+	test_segments_gradients(30);
+	test_segments_learn(false);
+	test_segments_learn(true);
+	test_refusals();
+	fsi_arena_free(&arena);
+	return tap_done();
+}
