@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compare with the real Hugging Face libraries: token ids (tokens.py) and, once it is there, logits (logits.py).
+# Compare with the real Hugging Face libraries: token ids (tokens.py), logits (logits.py), gradients (train.py).
 #
 # Uses the Python of FSI_HF_PYTHON if that is set, else a virtual environment in build/hf with what requirements.txt
 # names, made on the first run (downloads some gigabytes). Arguments are scripts to run instead of all.
