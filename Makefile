@@ -131,6 +131,9 @@ lib: $(LOWER_LIB) ## the lower floor alone, as $(BUILD)/libfsi.a (needs no Postg
 tools: $(TOOLS) ## the command line tools, in $(BUILD)/tools
 units: $(UNITS) ## the unit tests, built but not run
 
+bench: ## measure, against peers too (README, Benchmarks); BENCH picks pieces, PEERS peers
+	@test/bench/bench.sh
+
 benches: $(BENCHES) ## the lower floor's benchmarks, built but not run, in $(BUILD)/bench
 
 # ---------------------------------------------------------------- install
@@ -217,4 +220,4 @@ help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z][a-z -]*:.*## /{printf "  make %-36s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
 		| sed 's|\$$(BUILD)|$(BUILD)|g'
 
-.PHONY: all demo check check-sql check-tap check-isolation psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers benches check-clang check-hf compile help
+.PHONY: all demo check check-sql check-tap check-isolation psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help

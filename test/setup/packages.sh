@@ -4,6 +4,7 @@
 #
 #   test/setup/packages.sh          what `make demo` needs
 #   test/setup/packages.sh test     what `make check` needs
+#   test/setup/packages.sh bench    what `make bench` needs; bench-llama: what compiling its peer llama.cpp needs
 #
 # Needs root or sudo, and only when something is missing. No database cluster is created, started or restarted,
 # and nothing stays in /etc beyond the packages' own files.
@@ -15,6 +16,8 @@ cc=${CC:-cc}
 has_header() { printf '#include <%s>\n' "$1" | "$cc" -E -x c - >/dev/null 2>&1; }
 has_library() { grep -qF "$1" <<<"$(/sbin/ldconfig -p)"; }
 has_file() { [ -n "$1" ] && [ -e "$1" ]; }
+has_venv() { python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
+has_program() { command -v "$1" >/dev/null; }
 has_perl() { perl -e "use $1" >/dev/null 2>&1; }
 
 missing=()
@@ -35,6 +38,17 @@ else
     if [ "${1:-}" = test ]; then
         need perl has_perl TAP::Harness
         need libipc-run-perl has_perl IPC::Run
+    fi
+    case ${1:-} in bench*)
+        need python3 has_program python3
+        need python3-venv has_venv
+    esac
+    if [ "${1:-}" = bench-llama ]; then
+        need g++ has_program g++
+        need cmake has_program cmake
+        need ninja-build has_program ninja
+        need git has_program git
+        need npm has_program npm
     fi
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
