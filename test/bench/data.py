@@ -96,10 +96,11 @@ class Data:
             copy_in(s, "w_message", ((i + 1, han(r, W_MESSAGE - 1)) for i in range(2048)))
             s.ask("VACUUM ANALYZE w_message")
             self.base = Base(labels, options)
-            # The begin of a prompt is a token too; the token that ends it counts as the message's last.
-            lacking = W_PREFIX - 1 - self.base.prefix_tokens(s)
-            options["instructions"] = han(r, max(0, lacking))
-            self.base = Base(labels, options)
+            # As many examples as leave the prefix below its length, instructions for the rest. Its first token is the
+            # one that begins a prompt; the one that ends a prompt counts as the message's last.
+            while self.base.prefix_tokens(s) >= W_PREFIX and options["examples"]:
+                options["examples"].pop()
+            options["instructions"] = han(r, W_PREFIX - 1 - self.base.prefix_tokens(s))
             self.base.prefix = 1 + self.base.prefix_tokens(s)
             self.base.warm(s)
         return self.base
