@@ -1,6 +1,7 @@
 """What the pieces of `make bench` share: SQL sessions, peers, interleaved rounds, medians, the table, results.json."""
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -117,11 +118,11 @@ def scan(source, intents, options=None, many=False):
 
 
 def int8_peak(processes):
-    """GOP/s of this CPU's int8 multiply-add on registers alone, summed over processes that run at once; None: unknown."""
-    runs = [subprocess.Popen([f"{OUT}/bench_peak"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf8")
-            for _ in range(processes)]
-    lines = [r.communicate()[0] for r in runs]
-    return sum(float(x.split()[-1]) for x in lines) if all(lines) else None
+    """GOP/s of this level's exact multiply-adds on registers alone, summed over processes that run at once; 0: unknown."""
+    runs = [subprocess.Popen([f"{OUT}/bench_gemm", "auto", "peak"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                             encoding="utf8") for _ in range(processes)]
+    found = [re.search("registers alone: ([0-9.]+) GOP/s", r.communicate()[0]) for r in runs]
+    return sum(float(m.group(1)) for m in found) if all(found) else 0.0
 
 
 # ---------------------------------------------------------------- peers

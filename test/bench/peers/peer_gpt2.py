@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gpt2_random as g2  # noqa: E402
 from serve import fastest, serve, timed  # noqa: E402
 
-BATCHES = (4, 8, 16, 32)
+BATCHES = (8, 16, 32)
 HEAD = g2.WIDTH // g2.HEADS
 
 

@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from serve import fastest, serve, timed  # noqa: E402
 
 LAYERS, HEADS, WIDTH, EPSILON, POSITIONS = 6, 12, 384, 1e-12, 512
-BATCHES = (1, 8, 16, 32, 64, 128)
+BATCHES = (1, 8, 32, 64, 128)
 
 
 def model_folder(peers):
