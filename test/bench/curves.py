@@ -8,7 +8,7 @@ import json
 import random
 
 import harness
-from data import W_MESSAGE, han
+from data import LABEL_TOKENS, POSITIONS, W_MESSAGE, Base, han
 from harness import Session
 
 CANDIDATES, EXAMPLES = (2, 5, 10, 20, 50, 100, 150), (0, 1, 5, 10, 20, 40)
@@ -71,14 +71,20 @@ def base_shape(data, many):
     piece = harness.Piece("curves, base shape", f"time a row of workload w, {BASE_POINT} rows a point")
     r = random.Random(7)
     source = f"(SELECT id, msg FROM w_message WHERE id <= {BASE_POINT})"
-    cases = {}
-    # 150 candidates with an example each would not fit into 1,024 tokens: they are only listed.
+    asked = {}
     for n in CANDIDATES:
-        intents = [han(r, 4) for _ in range(n)]
-        cases[f"{n} candidates"] = point(BASE_POINT, source, harness.array(intents), base.options(examples=[]), many)
+        asked[f"{n} candidates"] = Base([han(r, 4) for _ in range(n)], {**base.plain, "instructions": "", "examples": []})
     for n in EXAMPLES:
-        examples = [{"text": han(r, 8), "intent": base.labels[i % len(base.labels)]} for i in range(n)]
-        cases[f"{n} examples"] = point(BASE_POINT, source, base.intents, base.options(examples=examples), many)
+        examples = [{"text": han(r, 4), "intent": base.labels[i % len(base.labels)]} for i in range(n)]
+        asked[f"{n} examples"] = Base(base.labels, {**base.plain, "instructions": "", "examples": examples})
+    cases = {}
+    with Session() as s:
+        for name, question in asked.items():
+            tokens = question.prefix_tokens(s)
+            if tokens + W_MESSAGE + LABEL_TOKENS > POSITIONS:
+                piece.missing(name, f"{tokens} tokens of prompt do not fit into the model's {POSITIONS}")
+            else:
+                cases[name] = point(BASE_POINT, source, question.intents, question.options(), many)
     with Session() as s:
         for n in LENGTHS:
             s.ask(f"CREATE TABLE w_length_{n} AS SELECT * FROM unnest("

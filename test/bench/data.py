@@ -8,8 +8,9 @@ import harness
 import messages
 from harness import INTENTS, ROUNDS, ROWS, TMP, W_ROWS, Session, quote
 
-BASE_SHAPE = ("12", "12", "768", "21128", "1024", "1")  # layers, heads, width, vocabulary, positions, seed
-W_MESSAGE, W_PREFIX, W_LABELS = 24, 200, 8
+POSITIONS = 1024
+BASE_SHAPE = ("12", "12", "768", "21128", str(POSITIONS), "1")  # layers, heads, width, vocabulary, positions, seed
+W_MESSAGE, W_PREFIX, W_LABELS, LABEL_TOKENS = 24, 200, 8, 4
 HAN = 0x4e00
 
 
@@ -17,6 +18,7 @@ def vocabulary():
     """A BERT vocabulary of the published size out of nothing but Unicode's order: every Han character is one token."""
     words = ["[PAD]", *(f"[unused{i}]" for i in range(1, 100)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words += [chr(c) for c in (*range(33, 65), *range(91, 127))]
+    words += ["text", "intent"]  # what the built-in prompts are made of
     words += ["##" + chr(c) for c in (*range(97, 123), *range(48, 58))]
     return words + [chr(HAN + i) for i in range(21128 - len(words))]
 
