@@ -15,6 +15,8 @@ here=$PWD/test/bench/peers
 peers=$PWD/${BUILD:-build}/bench/peers
 mkdir -p "$peers"
 venv=$peers/venv
+# The owner of the checkout may stand here with root's home.
+[ -w "${HOME:-/}" ] || export HOME=$peers
 
 make_venv() {
     [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"
