@@ -15,8 +15,9 @@ def pgbench(clients, got):
     """A case: statements a second; latencies are added to got[clients] as (median, 95th percentile)."""
     script, log = os.path.join(harness.TMP, "one.pgbench"), os.path.join(harness.TMP, "pgbench_log")
     with open(script, "w", encoding="utf8") as f:
-        f.write(f"\\set id random(1, {harness.ROWS})\n"
-                f"SELECT fsi_classify(msg, {harness.array(INTENTS)}) FROM message WHERE id = :id;\n")
+        # With a number behind it no message comes twice, which a connection would remember.
+        f.write(f"\\set id random(1, {harness.ROWS})\n\\set salt random(1, 1000000)\n"
+                f"SELECT fsi_classify(msg || ' ' || :salt, {harness.array(INTENTS)}) FROM message WHERE id = :id;\n")
 
     def run(_):
         out = subprocess.run([os.path.join(harness.PGBIN, "pgbench"), "-n", "-M", "prepared", "-c", str(clients), "-j",
