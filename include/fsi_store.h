@@ -80,6 +80,9 @@ extern void store_drop(const char *name);
 /* Write a model as a new Hugging Face directory of the server. */
 extern void store_export(const char *name, const char *path);
 
+/* A table or index of the extension's own, by name, wherever the extension lives. */
+extern Oid	store_relation(const char *name);
+
 /* "prompt" or "segments" */
 extern const char *store_layout_name(Gpt2Layout layout);
 

@@ -133,6 +133,104 @@ CREATE FUNCTION @extschema@.fsi_classify_many(msgs pg_catalog.text[], intents pg
 COMMENT ON FUNCTION @extschema@.fsi_classify_many(pg_catalog.text[], pg_catalog.text[], pg_catalog.jsonb)
 	IS 'the intents of many messages, as fsi_classify gives them, in batches, given options';
 
+-- ---------------------------------------------------------------- long jobs
+
+-- Unfinished jobs, for the calls that go on with them. Only the library reads and writes these two, and neither is
+-- dumped: a restored table's rows lie elsewhere.
+CREATE SEQUENCE @extschema@._fsi_job_id AS pg_catalog.int4 CYCLE;
+CREATE TABLE @extschema@._fsi_job (
+	id pg_catalog.int4 NOT NULL,
+	relid pg_catalog.oid NOT NULL,
+	target pg_catalog.int2 NOT NULL,
+	role pg_catalog.oid NOT NULL,
+	source pg_catalog.int2 NOT NULL,
+	intents pg_catalog.text[] NOT NULL,
+	options pg_catalog.jsonb,
+	condition pg_catalog.text,
+	model pg_catalog.text NOT NULL,
+	base pg_catalog.xid8 NOT NULL,
+	files pg_catalog.oid[] NOT NULL,
+	pass pg_catalog.int4 NOT NULL,
+	round pg_catalog.int4 NOT NULL,
+	rows_estimate pg_catalog.float8 NOT NULL,
+	rows_before pg_catalog.int8 NOT NULL,
+	started_at pg_catalog.timestamptz NOT NULL,
+	resumed_at pg_catalog.timestamptz NOT NULL,
+	CONSTRAINT _fsi_job_pkey PRIMARY KEY (id),
+	CONSTRAINT _fsi_job_key UNIQUE (relid, target, role)
+);
+CREATE TABLE @extschema@._fsi_job_chunk (
+	job pg_catalog.int4 NOT NULL,
+	no pg_catalog.int4 NOT NULL,
+	pass pg_catalog.int4 NOT NULL,
+	first_block pg_catalog.int8 NOT NULL,
+	end_block pg_catalog.int8 NOT NULL,
+	done pg_catalog.bool NOT NULL,
+	xid pg_catalog.xid,
+	rows pg_catalog.int8 NOT NULL,
+	skipped pg_catalog.int8 NOT NULL,
+	CONSTRAINT _fsi_job_chunk_pkey PRIMARY KEY (job, no)
+);
+COMMENT ON SEQUENCE @extschema@._fsi_job_id IS 'numbers of the jobs of fsi_classify_table';
+COMMENT ON TABLE @extschema@._fsi_job IS 'unfinished jobs of fsi_classify_table; see them through fsi_progress';
+COMMENT ON TABLE @extschema@._fsi_job_chunk IS 'chunks of unfinished jobs of fsi_classify_table';
+REVOKE ALL ON @extschema@._fsi_job, @extschema@._fsi_job_chunk FROM PUBLIC;
+
+CREATE PROCEDURE @extschema@.fsi_classify_table(
+		tbl pg_catalog.regclass,
+		text_column pg_catalog.name,
+		target_column pg_catalog.name,
+		intents pg_catalog.text[],
+		options pg_catalog.jsonb DEFAULT NULL,
+		condition pg_catalog.text DEFAULT NULL,
+		workers pg_catalog.int4 DEFAULT 1,
+		chunk_rows pg_catalog.int4 DEFAULT 1000,
+		rows_per_second pg_catalog.float8 DEFAULT NULL,
+		restart pg_catalog.bool DEFAULT false)
+	AS 'MODULE_PATHNAME', 'fsi_classify_table' LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.fsi_classify_table(pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
+		pg_catalog.text[], pg_catalog.jsonb, pg_catalog.text, pg_catalog.int4, pg_catalog.int4, pg_catalog.float8,
+		pg_catalog.bool)
+	IS 'classify a table in committed chunks, by several processes at once; the same call again goes on where it ended';
+
+-- Whoever is at work on a job holds a lock on its number, the calling session a stronger one than its workers.
+CREATE VIEW @extschema@.fsi_progress WITH (security_barrier) AS
+	SELECT j.id AS job, j.relid::pg_catalog.regclass AS tbl,
+		(SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = j.relid AND a.attnum = j.source) AS text_column,
+		(SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = j.relid AND a.attnum = j.target) AS target_column,
+		pg_catalog.pg_get_userbyid(j.role) AS role,
+		CASE WHEN l.pid IS NULL THEN 'interrupted' ELSE 'running' END AS state,
+		l.pid, l.processes, c.rows_done, t.rows_total, r.rows_per_second,
+		CASE WHEN r.rows_per_second > 0 THEN pg_catalog.clock_timestamp()
+			+ pg_catalog.make_interval(secs => (t.rows_total - c.rows_done) / r.rows_per_second) END AS eta,
+		j.started_at, j.resumed_at
+	FROM @extschema@._fsi_job j
+	CROSS JOIN LATERAL (
+		SELECT pg_catalog.max(k.pid) FILTER (WHERE k.mode = 'ShareUpdateExclusiveLock') AS pid,
+			pg_catalog.count(*)::pg_catalog.int4 AS processes
+		FROM pg_catalog.pg_locks k
+		WHERE k.locktype = 'object' AND k.granted AND k.objid = j.id::pg_catalog.oid
+			AND k.classid = '@extschema@._fsi_job'::pg_catalog.regclass
+			AND k.database = (SELECT d.oid FROM pg_catalog.pg_database d
+				WHERE d.datname = pg_catalog.current_database())) l
+	CROSS JOIN LATERAL (
+		SELECT COALESCE(pg_catalog.sum(k.rows), 0)::pg_catalog.int8 AS rows_done,
+			COALESCE(pg_catalog.sum(k.rows) FILTER (WHERE k.pass = j.pass), 0)::pg_catalog.float8 AS rows_pass,
+			pg_catalog.sum(k.end_block - k.first_block) FILTER (WHERE k.pass = j.pass)::pg_catalog.float8 AS blocks,
+			pg_catalog.sum(k.end_block - k.first_block) FILTER (WHERE k.pass = j.pass AND k.done)::pg_catalog.float8
+				AS blocks_done
+		FROM @extschema@._fsi_job_chunk k WHERE k.job = j.id) c
+	CROSS JOIN LATERAL (
+		SELECT (CASE WHEN j.round > 0 THEN c.rows_done
+			WHEN c.rows_pass > 0 THEN c.rows_done + c.rows_pass * (c.blocks / c.blocks_done - 1)
+			ELSE GREATEST(c.rows_done, j.rows_estimate) END)::pg_catalog.int8 AS rows_total) t
+	CROSS JOIN LATERAL (
+		SELECT CASE WHEN l.pid IS NOT NULL THEN (c.rows_done - j.rows_before)
+			/ extract(epoch FROM pg_catalog.clock_timestamp() - j.resumed_at)::pg_catalog.float8 END AS rows_per_second) r
+	WHERE pg_catalog.pg_has_role(j.role, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW @extschema@.fsi_progress IS 'unfinished jobs of fsi_classify_table: those at work, and those that the same call would go on with';
+GRANT SELECT ON @extschema@.fsi_progress TO PUBLIC;
+
 -- ---------------------------------------------------------------- examples from a table
 
 CREATE FUNCTION @extschema@._fsi_examples_add(pg_catalog.internal, pg_catalog.text, pg_catalog.text)

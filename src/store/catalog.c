@@ -79,8 +79,8 @@ extension_schema(void)
 	return schema;
 }
 
-static Oid
-relation_oid(const char *name)
+Oid
+store_relation(const char *name)
 {
 	Oid			relid = get_relname_relid(name, extension_schema());
 
@@ -94,7 +94,7 @@ relation_oid(const char *name)
 Oid
 store_catalog_relid(void)
 {
-	return relation_oid("_fsi_model_catalog");
+	return store_relation("_fsi_model_catalog");
 }
 
 /* Scan for key = value, through the primary key's index. */
@@ -102,7 +102,7 @@ static SysScanDesc
 scan_by_text(Relation rel, const char *index, AttrNumber attribute, const char *value, ScanKeyData *key)
 {
 	ScanKeyInit(key, attribute, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(value));
-	return systable_beginscan(rel, relation_oid(index), true, NULL, 1, key);
+	return systable_beginscan(rel, store_relation(index), true, NULL, 1, key);
 }
 
 static char *
@@ -254,7 +254,7 @@ store_mark(const char *name, bool dropped)
 void
 store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 {
-	Relation	rel = table_open(relation_oid("_fsi_model_chunk"), RowExclusiveLock);
+	Relation	rel = table_open(store_relation("_fsi_model_chunk"), RowExclusiveLock);
 	Datum		values[CHUNK_ATTRIBUTES];
 	bool		nulls[CHUNK_ATTRIBUTES] = {false};
 	bytea	   *chunk = palloc(VARHDRSZ + CHUNK_BYTES);
@@ -282,7 +282,7 @@ store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 void
 store_delete_chunks(const char *sha256)
 {
-	Relation	rel = table_open(relation_oid("_fsi_model_chunk"), RowExclusiveLock);
+	Relation	rel = table_open(store_relation("_fsi_model_chunk"), RowExclusiveLock);
 	ScanKeyData key;
 	SysScanDesc scan = scan_by_text(rel, "_fsi_model_chunk_pkey", CHUNK_SHA256, sha256, &key);
 	HeapTuple	tuple;
@@ -298,8 +298,8 @@ store_delete_chunks(const char *sha256)
 int
 store_read_chunks(const char *sha256, int fd, const char *path)
 {
-	Relation	rel = table_open(relation_oid("_fsi_model_chunk"), AccessShareLock);
-	Relation	index = index_open(relation_oid("_fsi_model_chunk_pkey"), AccessShareLock);
+	Relation	rel = table_open(store_relation("_fsi_model_chunk"), AccessShareLock);
+	Relation	index = index_open(store_relation("_fsi_model_chunk_pkey"), AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;

@@ -1,0 +1,252 @@
+/*
+ * worker.c
+ *	  Background workers of a job: started and stopped by the caller, at work like the caller.
+ *
+ * A worker connects as the session's user, takes over the session's settings and its role, in
+ * that order, and claims chunks until there are none.  An error ends it; the caller raises it
+ * in its own name and stops the others.  Messages below ERROR go to the server's log:
+ * a queue to the caller could fill while the caller waits for a lock that the worker holds.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/wait_event.h"
+
+#include "jobs.h"
+
+/* The postmaster tells of every start and end; this is for the case that it cannot. */
+#define WAIT_MS 1000
+
+/* Workers stop within a layer of the model; a caller that was cancelled waits no longer than this. */
+#define END_STEP_MS 10
+#define END_STEPS 500
+
+struct JobWorkers
+{
+	MemoryContext context;
+	dsm_segment *segment;		/* NULL: no workers */
+	JobShared  *shared;
+	int			n;				/* started in this pass */
+	bool		warned;			/* about too few */
+	BackgroundWorkerHandle **handles;
+};
+
+/* In the current memory context; the segment outlives transactions. */
+JobWorkers *
+jobs_workers_prepare(int n_workers, int32 job, double rate, JobShared **shared)
+{
+	JobWorkers *workers = palloc0(sizeof(JobWorkers));
+	StringInfoData settings;
+
+	workers->context = CurrentMemoryContext;
+	if (n_workers == 0)
+	{
+		workers->shared = palloc(jobs_shared_size(0, 0));
+		jobs_shared_init(workers->shared, job, rate, 0, NULL);
+	}
+	else
+	{
+		initStringInfo(&settings);
+		jobs_collect_settings(&settings);
+		workers->segment = dsm_create(jobs_shared_size(n_workers, settings.len), 0);
+		dsm_pin_mapping(workers->segment);
+		workers->shared = dsm_segment_address(workers->segment);
+		jobs_shared_init(workers->shared, job, rate, n_workers, &settings);
+		workers->handles = palloc0(sizeof(BackgroundWorkerHandle *) * n_workers);
+		pfree(settings.data);
+	}
+	*shared = workers->shared;
+	return workers;
+}
+
+static bool
+start_worker(JobWorkers *workers, int i)
+{
+	BackgroundWorker worker = {0};
+
+	snprintf(worker.bgw_name, BGW_MAXLEN, "fsi_intent job %d worker %d", workers->shared->job, i + 1);
+	strlcpy(worker.bgw_type, "fsi_intent worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "fsi_intent", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "fsi_jobs_worker_main", BGW_MAXLEN);
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(workers->segment));
+	memcpy(worker.bgw_extra, &i, sizeof(i));
+	worker.bgw_notify_pid = MyProcPid;
+	return RegisterDynamicBackgroundWorker(&worker, &workers->handles[i]);
+}
+
+void
+jobs_workers_start(JobWorkers *workers, int n)
+{
+	n = Min(n, workers->shared->n_workers);
+	memset(workers->shared->workers, 0, sizeof(JobWorkerState) * workers->shared->n_workers);
+	for (workers->n = 0; workers->n < n; workers->n++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(workers->context);
+		bool		started = start_worker(workers, workers->n);
+
+		MemoryContextSwitchTo(old);
+		if (!started)
+			break;
+	}
+	if (workers->n < n && !workers->warned)
+	{
+		workers->warned = true;
+		ereport(WARNING,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("only %d of %d background workers could be started", workers->n, n),
+				 errhint("The others' share is done by the rest. Consider increasing max_worker_processes.")));
+	}
+}
+
+static bool
+has_stopped(BackgroundWorkerHandle *handle)
+{
+	pid_t		pid;
+
+	return GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
+}
+
+void
+jobs_workers_check(JobWorkers *workers)
+{
+	for (int i = 0; i < workers->n; i++)
+	{
+		const JobWorkerState *state = &workers->shared->workers[i];
+
+		if (state->sqlstate != 0)
+		{
+			pg_read_barrier();
+			jobs_raise_error(state, workers->shared->job);
+		}
+	}
+}
+
+/* Until all have stopped; one that ended too early has left its chunk to the others. */
+void
+jobs_workers_wait(JobWorkers *workers)
+{
+	for (int i = 0; i < workers->n; i++)
+	{
+		while (!has_stopped(workers->handles[i]))
+		{
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, WAIT_MS, PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+			jobs_workers_check(workers);
+		}
+	}
+	jobs_workers_check(workers);
+	for (int i = 0; i < workers->n; i++)
+	{
+		if (!workers->shared->workers[i].finished)
+			ereport(WARNING,
+					(errcode(ERRCODE_OPERATOR_INTERVENTION),
+					 errmsg("a background worker of job %d ended before its work was done", workers->shared->job),
+					 errdetail("Its last chunk was not committed and is done again."),
+					 errhint("The server's log says why it ended.")));
+		pfree(workers->handles[i]);
+	}
+	workers->n = 0;
+}
+
+void
+jobs_workers_end(JobWorkers *workers, bool wait)
+{
+	for (int i = 0; i < workers->n; i++)
+		TerminateBackgroundWorker(workers->handles[i]);
+	for (int step = 0, i = 0; wait && i < workers->n && step < END_STEPS; step++)
+	{
+		while (i < workers->n && has_stopped(workers->handles[i]))
+			i++;
+		if (i == workers->n)
+			break;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, END_STEP_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+	workers->n = 0;
+	if (workers->segment != NULL)
+		dsm_detach(workers->segment);
+	workers->segment = NULL;
+}
+
+/* ---- In the worker. ---- */
+
+static void
+worker_commit(void)
+{
+	CommitTransactionCommand();
+	StartTransactionCommand();
+}
+
+static void
+worker_work(JobShared *shared, JobWorkerState *state)
+{
+	JobRun		run = {0};
+	JobHold		hold;
+	int			pid;
+
+	StartTransactionCommand();
+	run.context = AllocSetContextCreate(TopMemoryContext, "fsi_intent job", ALLOCSET_DEFAULT_SIZES);
+	run.commit = worker_commit;
+	jobs_apply_settings((char *) shared + shared->settings);
+	SetCurrentRoleId(shared->role, shared->superuser);
+	jobs_run_init(&run, shared->job, shared);
+	(void) jobs_hold(shared->job, JOBS_HOLD_WORKER, &hold, &pid);
+	worker_commit();
+	pgstat_report_activity(STATE_RUNNING, psprintf("fsi_classify_table(): job %d", shared->job));
+	(void) jobs_work(&run, NULL, NULL);
+	jobs_run_end(&run);
+	jobs_let_go(&hold);
+	CommitTransactionCommand();
+	state->finished = true;
+}
+
+void
+fsi_jobs_worker_main(Datum arg)
+{
+	dsm_segment *segment;
+	JobShared  *shared;
+	JobWorkerState *state;
+	int			no;
+
+	memcpy(&no, MyBgworkerEntry->bgw_extra, sizeof(no));
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	CurrentResourceOwner = ResourceOwnerCreate(NULL, "fsi_intent worker");
+	segment = dsm_attach(DatumGetUInt32(arg));
+	/* The caller has gone, and its job with it. */
+	if (segment == NULL)
+		return;
+	dsm_pin_mapping(segment);
+	shared = dsm_segment_address(segment);
+	state = &shared->workers[no];
+	BackgroundWorkerInitializeConnectionByOid(shared->database, shared->session_user, 0);
+	PG_TRY();
+	{
+		worker_work(shared, state);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(TopMemoryContext);
+		jobs_note_error(state, CopyErrorData());
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
