@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/catalog.h"
@@ -228,13 +229,16 @@ jobs_layout(const Job *job, LOCKMODE mode, JobLayout *layout)
 static const char *
 column_name(const Job *job, AttrNumber no)
 {
-	char	   *name = get_attname(job->relid, no, true);
+	HeapTuple	tuple = SearchSysCacheAttNum(job->relid, no);
+	char	   *name;
 
-	if (name == NULL)
+	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("a column of table \"%s\" was dropped while it was being classified",
 						get_rel_name(job->relid))));
+	name = pstrdup(NameStr(((Form_pg_attribute) GETSTRUCT(tuple))->attname));
+	ReleaseSysCache(tuple);
 	return quote_identifier(name);
 }
 

@@ -1,0 +1,260 @@
+# Long jobs meet crashes, cancelling, full houses, rewritten tables: what is finished stays and is not done again.
+use strict;
+use warnings;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('jobs');
+$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
+$node->append_conf('postgresql.conf', "jit = off\nrestart_after_crash = on\nmax_worker_processes = 8\nautovacuum = off\nfsync = on");
+$node->start;
+
+# Each UPDATE leaves a line that lives and dies with its chunk. A row named in "gate" waits for advisory lock 1, so that
+# a job stands still in the middle for as long as a session holds that lock; no clock is asked.
+my $rows = 2000;
+$node->safe_psql('postgres', qq{
+	CREATE EXTENSION fsi_intent;
+	CREATE TABLE tickets (id int, msg text, intent text);
+	INSERT INTO tickets SELECT g, CASE WHEN g % 10 = 0 THEN NULL ELSE 'message ' || g END FROM generate_series(1, $rows) g;
+	CREATE TABLE log (id int, pid int);
+	CREATE TABLE gate (id int);
+	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \$\$
+	BEGIN
+		INSERT INTO log VALUES (NEW.id, pg_backend_pid());
+		IF EXISTS (SELECT FROM gate WHERE gate.id = NEW.id) THEN
+			PERFORM pg_advisory_xact_lock_shared(1);
+		END IF;
+		RETURN NEW;
+	END \$\$;
+	CREATE TRIGGER note BEFORE UPDATE ON tickets FOR EACH ROW EXECUTE FUNCTION note();
+});
+
+my $question = q{ARRAY['refund', 'weather']};
+sub call
+{
+	my ($more) = @_;
+	return "CALL fsi_classify_table('tickets', 'msg', 'intent', $question, chunk_rows => 50" . ($more ? ", $more" : '') . ')';
+}
+
+sub fresh
+{
+	my (@gate) = @_;
+	$node->safe_psql('postgres', q{ALTER TABLE tickets DISABLE TRIGGER note; UPDATE tickets SET intent = 'old';
+		ALTER TABLE tickets ENABLE TRIGGER note; VACUUM FULL tickets; TRUNCATE log; TRUNCATE gate;}
+		. join('', map { "INSERT INTO gate VALUES ($_);" } @gate));
+}
+
+sub start
+{
+	my ($sql) = @_;
+	my %s = (in => '', out => '', err => '');
+	$s{run} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-c', $sql ],
+		'<', \undef, '>', \$s{out}, '2>', \$s{err}, IPC::Run::timeout(180));
+	return \%s;
+}
+
+sub finish
+{
+	my ($s) = @_;
+	eval { IPC::Run::finish($s->{run}) };
+	return $s->{err};
+}
+
+my $gate;
+sub close_gate
+{
+	$gate = start('SELECT pg_advisory_lock(1); SELECT pg_sleep(600)');
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted");
+}
+sub open_gate
+{
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted");
+	finish($gate);
+}
+sub at_gate
+{
+	my ($n) = @_;
+	return $node->poll_query_until('postgres', "SELECT count(*) = $n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+}
+
+sub all_right
+{
+	my ($what) = @_;
+	is($node->safe_psql('postgres', "SELECT count(*) FROM tickets WHERE intent IS DISTINCT FROM fsi_classify(msg, $question)"), 0,
+		"$what: answers");
+	is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT id) FROM log'), "$rows|$rows", "$what: each row written once");
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM _fsi_job_chunk, _fsi_job'), 0, "$what: no job is left");
+}
+
+# Several processes, and what others see of them meanwhile.
+fresh(1, 700);
+close_gate();
+my $job = start(call('workers => 3'));
+ok(at_gate(2), 'two of three wait at the gate');
+ok($node->poll_query_until('postgres', 'SELECT rows_done > 500 FROM fsi_progress'), 'the third goes on');
+is($node->safe_psql('postgres', q{SELECT tbl, state, processes, pid = (SELECT pid FROM pg_stat_activity WHERE query LIKE 'CALL%'),
+	rows_per_second > 0, eta > now(), rows_total BETWEEN 1500 AND 3000 FROM fsi_progress}), 'tickets|running|3|t|t|t|t', 'fsi_progress');
+my ($rc, $out, $err) = $node->psql('postgres', call());
+like($err, qr/table "tickets" is being classified by another call.*PID \d+/s, 'one call at a time');
+open_gate();
+like(finish($job), qr/^NOTICE:  classified $rows rows of table "tickets" in [0-9.]+ s$/, 'the end is told');
+all_right('three processes');
+is($node->safe_psql('postgres', 'SELECT count(DISTINCT pid) FROM log'), 3, 'three processes wrote');
+unlike(slurp_file($node->logfile), qr/fsi_intent worker.*(?:ERROR|FATAL)/, 'workers ended well');
+
+# Cancelled: the workers go, the session's job can be gone on with.
+sub interrupt
+{
+	my ($how) = @_;
+	fresh(900, 1400);
+	close_gate();
+	my $s = start(call('workers => 2'));
+	ok(at_gate(2), "$how: both are in the middle");
+	my $done = $node->safe_psql('postgres', 'SELECT rows_done FROM fsi_progress');
+	cmp_ok($done, '>', 0, "$how: something was done");
+	return ($s, $done);
+}
+sub go_on
+{
+	my ($how, $done, $more) = @_;
+	is($node->safe_psql('postgres', 'SELECT state, rows_done, processes FROM fsi_progress'), "interrupted|$done|0", "$how: seen");
+	($rc, $out, $err) = $node->psql('postgres', call($more));
+	like($err, qr/going on with job \d+: $done rows of table "tickets" are done/, "$how: gone on with");
+	like($err, qr/classified @{[$rows - $done]} rows/, "$how: the rest");
+	all_right($how);
+}
+my $done;
+for my $how ('cancelled', 'terminated')
+{
+	($job, $done) = interrupt($how);
+	my $function = $how eq 'cancelled' ? 'pg_cancel_backend' : 'pg_terminate_backend';
+	$node->safe_psql('postgres', "SELECT $function(pid) FROM fsi_progress");
+	like(finish($job), qr/canceling statement due to user request|terminating connection/, "$how: the call says so");
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker'"),
+		"$how: no worker stays");
+	open_gate();
+	go_on($how, $done, 'workers => 2');
+}
+
+# Crashes: of a worker, of the caller, of everything.
+for my $how ('worker killed', 'caller killed', 'server stopped')
+{
+	($job, $done) = interrupt($how);
+	if ($how eq 'server stopped')
+	{
+		$node->stop('immediate');
+		$node->start;
+	}
+	else
+	{
+		my $who = $how eq 'worker killed' ? "backend_type = 'fsi_intent worker'" : "query LIKE 'CALL%'";
+		kill 'KILL', $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $who");
+	}
+	finish($job);
+	finish($gate);
+	ok($node->poll_query_until('postgres', 'SELECT true'), "$how: the server is back");
+	go_on($how, $done, $how eq 'caller killed' ? '' : 'workers => 2');
+}
+
+# A worker that an administrator ends costs its chunk.
+($job, $done) = interrupt('worker ended');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker'");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker'"), 'it is gone');
+open_gate();
+like(finish($job), qr/WARNING:  a background worker of job \d+ ended before its work was done/, 'it is told');
+all_right('worker ended');
+
+# An error in a worker is the call's.
+fresh(900, 1400);
+close_gate();
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF (SELECT backend_type FROM pg_stat_activity WHERE pid = pg_backend_pid()) = 'fsi_intent worker' THEN
+			RAISE 'not here' USING ERRCODE = 'P0666', DETAIL = 'Some detail.', HINT = 'Some hint.';
+		END IF;
+		RETURN NEW;
+	END $$;
+	CREATE TRIGGER zz_fail BEFORE UPDATE ON tickets FOR EACH ROW WHEN (NEW.id IN (900, 1400)) EXECUTE FUNCTION fail();
+});
+$job = start(call('workers => 2'));
+ok(at_gate(2), 'both in the middle');
+open_gate();
+like(finish($job), qr/ERROR:  not here\nDETAIL:  Some detail\.\nHINT:  Some hint\.\nCONTEXT:  .*background worker of job \d+/s, 'the error of a worker');
+$node->safe_psql('postgres', 'DROP TRIGGER zz_fail ON tickets');
+($rc, $out, $err) = $node->psql('postgres', call());
+is($rc, 0, 'and on');
+all_right('error in a worker');
+
+# Rewritten, truncated, dropped and renamed in the middle.
+sub meanwhile
+{
+	my ($what, $sql) = @_;
+	fresh(1000);
+	close_gate();
+	my $s = start(call());
+	ok(at_gate(1), "$what: in the middle");
+	# It waits for the chunk to end, and the job for it.
+	my $other = start($sql);
+	ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 'tickets'::regclass AND NOT granted}), "$what: in line");
+	open_gate();
+	is(finish($other), '', "$what: done");
+	return finish($s);
+}
+like(meanwhile('rewritten', 'VACUUM FULL tickets'), qr/^NOTICE:  classified $rows rows/, 'rewritten');
+all_right('rewritten');
+like(meanwhile('rewritten in another order', 'CREATE INDEX backward ON tickets ((-id)); CLUSTER tickets USING backward'), qr/^NOTICE:  classified $rows rows/, 'clustered');
+all_right('rewritten in another order');
+$node->safe_psql('postgres', 'DROP INDEX backward');
+like(meanwhile('renamed', 'ALTER TABLE tickets RENAME msg TO message; ALTER TABLE tickets RENAME TO calls'), qr/^NOTICE:  classified $rows rows/, 'renamed');
+$node->safe_psql('postgres', 'ALTER TABLE calls RENAME TO tickets; ALTER TABLE tickets RENAME message TO msg');
+all_right('renamed');
+like(meanwhile('truncated', 'TRUNCATE tickets'), qr/^NOTICE:  classified \d+ rows/, 'truncated');
+$node->safe_psql('postgres', "INSERT INTO tickets SELECT g, 'message ' || g FROM generate_series(1, $rows) g");
+like(meanwhile('column dropped', 'ALTER TABLE tickets DROP COLUMN intent'), qr/ERROR:  a column of table "tickets" was dropped while it was being classified/, 'column dropped');
+$node->safe_psql('postgres', 'ALTER TABLE tickets ADD intent text');
+like(meanwhile('dropped', 'DROP TABLE tickets'), qr/ERROR:  the table was dropped while it was being classified/, 'dropped');
+
+# No room for workers: the caller alone.
+$node->safe_psql('postgres', qq{
+	CREATE TABLE tickets (id int, msg text, intent text);
+	INSERT INTO tickets SELECT g, 'message ' || g FROM generate_series(1, $rows) g;
+	CREATE TRIGGER note BEFORE UPDATE ON tickets FOR EACH ROW EXECUTE FUNCTION note();
+	TRUNCATE log, gate});
+$node->append_conf('postgresql.conf', 'max_worker_processes = 2');
+$node->restart;
+($rc, $out, $err) = $node->psql('postgres', call('workers => 8'));
+like($err, qr/WARNING:  only \d of 7 background workers could be started/, 'few workers');
+all_right('few workers');
+unlike($err, qr/WARNING.*WARNING/s, 'said once');
+
+# A pace: the time that rows should take at least, by the server's clock.
+fresh();
+my $seconds = $node->safe_psql('postgres', q{
+	CREATE TABLE few AS SELECT * FROM tickets WHERE id <= 400;
+	SELECT clock_timestamp() AS began \gset
+	CALL fsi_classify_table('few', 'msg', 'intent', ARRAY['x', 'y'], chunk_rows => 1, rows_per_second => 200, workers => 2);
+	SELECT extract(epoch FROM clock_timestamp() - :'began')});
+cmp_ok($seconds, '>', 1.0, 'no faster than told, less a burst of a page a process');
+
+# Wrapped around: rows of the last time round that had the numbers which the job's own transactions get now.
+$node->safe_psql('postgres', 'TRUNCATE tickets; TRUNCATE log');
+$node->safe_psql('postgres', join '', 'SELECT pg_current_xact_id();',
+	map { "INSERT INTO tickets SELECT g, 'message ' || g FROM generate_series($_ * 20 + 1, $_ * 20 + 20) g;" } 0 .. $rows / 20 - 1);
+my ($first) = split /\|/, $node->safe_psql('postgres', 'SELECT min(xmin::text::bigint), max(xmin::text::bigint) FROM tickets');
+$node->safe_psql('postgres', 'VACUUM (FREEZE)');
+$node->safe_psql($_, 'VACUUM (FREEZE)') for qw(template1);
+$node->stop;
+my $next = $first - 10;
+command_ok([ 'pg_resetwal', '-f', '-e', 1, '-x', $next, '-u', 3, $node->data_dir ], 'numbers begin again');
+$node->start;
+($rc, $out, $err) = $node->psql('postgres', call());
+is($rc, 0, 'a job in the next epoch') or diag($err);
+is($node->safe_psql('postgres', "SELECT count(*) FROM tickets WHERE intent IS DISTINCT FROM fsi_classify(msg, $question)"), 0, 'no row is taken for finished');
+my $same = $node->safe_psql('postgres', 'SELECT max(xmin::text::bigint) FROM tickets');
+cmp_ok($same, '>', $first, 'though numbers came again');
+
+$node->stop;
+done_testing();
