@@ -247,7 +247,7 @@ my ($first) = split /\|/, $node->safe_psql('postgres', 'SELECT min(xmin::text::b
 $node->safe_psql('postgres', 'VACUUM (FREEZE)');
 $node->safe_psql($_, 'VACUUM (FREEZE)') for qw(template1);
 $node->stop;
-my $next = $first - 10;
+my $next = $first + 40;
 command_ok([ 'pg_resetwal', '-f', '-e', 1, '-x', $next, '-u', 3, $node->data_dir ], 'numbers begin again');
 $node->start;
 ($rc, $out, $err) = $node->psql('postgres', call());
