@@ -54,6 +54,39 @@ for my $how ([ 'custom', '-Fc' ], [ 'plain', '-Fp' ])
 	is($new->safe_psql('app', "SELECT bool_and(aardvark.$call = intent) FROM abacus.early"), 't', "$what: and the same model");
 }
 
+# A schema that sorts first: the manual's way, as it stands there, with its database "app" and file app.dump.
+my ($manual) = slurp_file('README.md') =~ /^```sh\n(pg_restore --section.*?)^```$/ms;
+$old->safe_psql('postgres', 'CREATE DATABASE early');
+$old->safe_psql('early', qq{
+	CREATE EXTENSION fsi_intent;
+	SELECT fsi_import_model('tiny', '$dir/tiny');
+	CREATE SCHEMA aaa;
+	CREATE TABLE aaa.t (id int, msg text, intent text GENERATED ALWAYS AS ($call) STORED);
+	INSERT INTO aaa.t SELECT g, md5(g::text) FROM generate_series(1, 20) g;
+	CREATE INDEX ON aaa.t ($call);
+});
+command_ok([ 'pg_dump', '-Fc', '-f', "$dir/app.dump", '-d', $old->connstr('early') ], 'early schema: dump');
+for my $how ([ 'in one go', "pg_restore -e -d app app.dump" ], [ "the manual's way", $manual ])
+{
+	my ($what, $commands) = @$how;
+	$new->safe_psql('postgres', 'DROP DATABASE app');
+	$new->safe_psql('postgres', 'CREATE DATABASE app');
+	unlink glob $new->data_dir . '/fsi_intent/*';
+	local ($ENV{PGHOST}, $ENV{PGPORT}) = ($new->host, $new->port);
+	my $command = [ 'sh', '-e', '-c', "cd '$dir'\n$commands" ];
+	if ($commands eq $manual)
+	{
+		command_ok($command, "early schema: $what");
+	}
+	else
+	{
+		command_fails_like($command, qr/model "tiny" does not exist/, "early schema: $what is too early");
+	}
+}
+my $early = 'SELECT string_agg(intent, $$,$$ ORDER BY id), count(*) FROM aaa.t';
+is($new->safe_psql('app', $early), $old->safe_psql('early', $early), 'early schema: same labels');
+is($new->safe_psql('app', q{SELECT count(*) FROM pg_indexes WHERE schemaname = 'aaa'}), 1, 'early schema: and the index');
+
 # EUC_CN: labels, options and generated column in the database's encoding.
 sub ask
 {
