@@ -192,6 +192,25 @@ test_files(void)
 	fsi_arena_free(&arena);
 }
 
+static void
+test_json(void)
+{
+	static const char text[] = "a\"b\\c\n\t\x01\x1f é退";
+	static const char want[] = "\"a\\\"b\\\\c\\u000a\\u0009\\u0001\\u001f é退\"";
+	FsiArena	arena;
+	FsiBytes	b;
+	char		fill[600];
+
+	fsi_arena_init(&arena, &fsi_host_malloc);
+	fsi_bytes_init(&b, &arena);
+	ok(fsi_json_string(&b, text, sizeof(text) - 1) && b.len == sizeof(want) - 1 && memcmp(b.data, want, b.len) == 0,
+	   "a JSON string: quotes, backslashes and control characters are escaped");
+	memset(fill, 'x', sizeof(fill) - 1);
+	fill[sizeof(fill) - 1] = '\0';
+	ok(!fsi_json_printf(&b, "%s", fill) && b.len == sizeof(want) - 1, "what is too long to be formatted is refused whole");
+	fsi_arena_free(&arena);
+}
+
 int
 main(void)
 {
@@ -201,5 +220,6 @@ main(void)
 	test_math();
 	test_hash();
 	test_files();
+	test_json();
 	return tap_done();
 }

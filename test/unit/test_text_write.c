@@ -6,7 +6,7 @@
 
 static const char *const texts[] = {
 	"", " ", "the refund", " the  refunding", "Refund THE", "pq qp", "xyz", "退款 é E\xCC\x81 ﬁ ½", "<|bos|> a <|eos|>  <|pad|> b",
-	"  <|bos|>x<|pad|>   y", "a\tb\nc", "[CLS] re ##fund [MASK]", "naïve Àé", "un known",
+	"  <|bos|>x<|pad|>   y", "a\tb\nc", "[CLS] re ##fund [MASK]", "naïve Àé", "un known", "aQ Q",
 };
 
 /* Do both give the ids of every text, with special tokens and without? */
@@ -33,9 +33,9 @@ same_tokens(const Tokenizer *a, const Tokenizer *b)
 	return true;
 }
 
-/* Write tok and read it again. */
+/* Write tok and read it again, with tokenizer_config.json or from tokenizer.json alone. */
 static FsiStatus
-rewrite(const Tokenizer *tok, int32_t first, int32_t last, Tokenizer *again)
+rewrite(const Tokenizer *tok, int32_t first, int32_t last, bool with_config, Tokenizer *again)
 {
 	char	   *dir = temp_dir();
 	FsiBytes	json,
@@ -52,7 +52,8 @@ rewrite(const Tokenizer *tok, int32_t first, int32_t last, Tokenizer *again)
 		fsi_bytes_init(&json, &arena);
 		fsi_bytes_append(&json, "{", 1);
 		fsi_bytes_append(&json, config.data, config.len);
-		put_bytes(dir, "tokenizer_config.json", json.data, json.len);
+		if (with_config)
+			put_bytes(dir, "tokenizer_config.json", json.data, json.len);
 		status = build_open(dir, 0, again);
 	}
 	drop_dir(dir);
@@ -64,10 +65,12 @@ check(const char *what, const Tokenizer *tok)
 {
 	Tokenizer	again;
 
-	ok(rewrite(tok, TOK_NONE, TOK_NONE, &again) == FSI_OK && again.kind == tok->kind && again.n_vocab == tok->n_vocab &&
+	ok(rewrite(tok, TOK_NONE, TOK_NONE, true, &again) == FSI_OK && again.kind == tok->kind && again.n_vocab == tok->n_vocab &&
 	   again.bos == tok->bos && again.eos == tok->eos && again.pad == tok->pad && again.unk == tok->unk &&
 	   again.cls == tok->cls && again.sep == tok->sep && again.mask == tok->mask, "%s: kind, size and roles", what);
 	ok(same_tokens(tok, &again), "%s: ids", what);
+	ok(rewrite(tok, TOK_NONE, TOK_NONE, false, &again) == FSI_OK && same_tokens(tok, &again),
+	   "%s: ids by tokenizer.json alone", what);
 }
 
 static void
@@ -101,6 +104,25 @@ test_bpe(void)
 	}
 }
 
+/* A vocabulary without the byte Q: it becomes the unknown token. */
+static void
+test_missing_byte(void)
+{
+	char	   *json = strdup(bpe_json("null", BYTE_LEVEL, ", \"unk_token\": \"<|eos|>\"", false));
+	char	   *q = strstr(json, "\"Q\": ");
+	char	   *dir = temp_dir();
+	TokIds		ids;
+	Tokenizer	tok;
+
+	q[1] = '\x7f';				/* what no byte is written as */
+	put_text(dir, "tokenizer.json", json);
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok_encode(&tok, "aQ", 2, &arena, &ids, &err) == FSI_OK && ids.n == 2 &&
+	   ids.ids[1] == 1, "a byte that has no token");
+	check("a byte that has no token", &tok);
+	drop_dir(dir);
+	free(json);
+}
+
 static void
 test_wordpiece(void)
 {
@@ -120,7 +142,7 @@ test_wordpiece(void)
 		ok(build_open(dir, 0, &tok) == FSI_OK, "WordPiece with %s", configs[i]);
 		drop_dir(dir);
 		check(configs[i], &tok);
-		ok(rewrite(&tok, tok.cls, tok.sep, &again) == FSI_OK && again.cls == 2 && again.sep == 3 && same_tokens(&tok, &again),
+		ok(rewrite(&tok, tok.cls, tok.sep, true, &again) == FSI_OK && again.cls == 2 && again.sep == 3 && same_tokens(&tok, &again),
 		   "with marks round a text");
 	}
 }
@@ -130,6 +152,7 @@ main(void)
 {
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	test_bpe();
+	test_missing_byte();
 	test_wordpiece();
 	fsi_arena_free(&arena);
 	return tap_done();
