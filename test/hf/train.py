@@ -24,7 +24,7 @@ def gradients(model, rows):
         count += len(ids) - 1
     (total / count).backward()
     named = {name.removeprefix("transformer."): p.grad.contiguous() for name, p in model.named_parameters()}
-    return float(total / count), named
+    return (total / count).item(), named
 
 
 def main():
