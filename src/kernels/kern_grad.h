@@ -26,24 +26,14 @@ v_gelu_new_grad(v16 x)
 	return v_fma(tail, slope, s);
 }
 
-/* Phi(x) + x phi(x); Phi by Q of |x| as in v_gelu() */
+/* Phi(x) + x phi(x); Phi by Q of |x| */
 KERN_INLINE v16
 v_gelu_grad(v16 x)
 {
-	v16			c = v_min(v_max(x, v_set(KERN_GELU_MIN)), v_set(-KERN_GELU_MIN));
-	v16			a = v_abs(c);
-	v16			t = v_div(v_set(1.0f), v_fma(a, v_set(KERN_QT), v_set(1.0f)));
-	v16			e = v_exp(v_mul(v_mul(a, a), v_set(-0.5f)));
-	v16			p = v_set(KERN_Q7);
+	v16			c = v_min(v_max(x, v_set(KERN_GELU_MIN)), v_set(-KERN_GELU_MIN)),
+				e,
+				p = v_normal_tail(v_abs(c), &e);
 
-	p = v_fma(p, t, v_set(KERN_Q6));
-	p = v_fma(p, t, v_set(KERN_Q5));
-	p = v_fma(p, t, v_set(KERN_Q4));
-	p = v_fma(p, t, v_set(KERN_Q3));
-	p = v_fma(p, t, v_set(KERN_Q2));
-	p = v_fma(p, t, v_set(KERN_Q1));
-	p = v_fma(p, t, v_set(KERN_Q0));
-	p = v_mul(v_mul(p, t), e);	/* Q(|x|) */
 	p = v_add(p, v_keep_ge(v_fnma(p, v_set(2.0f), v_set(1.0f)), x, v_set(0.0f)));
 	return v_fma(v_mul(c, e), v_set(GRAD_INV_SQRT_2PI), p);
 }

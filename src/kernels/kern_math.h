@@ -39,15 +39,14 @@ v_gelu_new(v16 x)
 	return v_div(c, v_add(v_set(1.0f), e));
 }
 
-/* max(x, 0) - |x| Q(|x|) */
+/* Q(a), the normal distribution's upper tail, for 0 <= a <= -KERN_GELU_MIN; *e = e^(-a^2/2). */
 KERN_INLINE v16
-v_gelu(v16 x)
+v_normal_tail(v16 a, v16 *e)
 {
-	v16			a = v_min(v_abs(x), v_set(-KERN_GELU_MIN));
 	v16			t = v_div(v_set(1.0f), v_fma(a, v_set(KERN_QT), v_set(1.0f)));
-	v16			e = v_exp(v_mul(v_mul(a, a), v_set(-0.5f)));
 	v16			p = v_set(KERN_Q7);
 
+	*e = v_exp(v_mul(v_mul(a, a), v_set(-0.5f)));
 	p = v_fma(p, t, v_set(KERN_Q6));
 	p = v_fma(p, t, v_set(KERN_Q5));
 	p = v_fma(p, t, v_set(KERN_Q4));
@@ -55,8 +54,17 @@ v_gelu(v16 x)
 	p = v_fma(p, t, v_set(KERN_Q2));
 	p = v_fma(p, t, v_set(KERN_Q1));
 	p = v_fma(p, t, v_set(KERN_Q0));
-	p = v_mul(v_mul(p, t), e);
-	return v_fnma(a, p, v_max(x, v_set(0.0f)));
+	return v_mul(v_mul(p, t), *e);
+}
+
+/* max(x, 0) - |x| Q(|x|) */
+KERN_INLINE v16
+v_gelu(v16 x)
+{
+	v16			a = v_min(v_abs(x), v_set(-KERN_GELU_MIN)),
+				e;
+
+	return v_fnma(a, v_normal_tail(a, &e), v_max(x, v_set(0.0f)));
 }
 
 KERN_INLINE v16

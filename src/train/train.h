@@ -103,7 +103,7 @@ typedef struct TrainCtx
 	uint64_t	dropout_key;	/* of the step; 0 rates: not used */
 	uint64_t	first_row;		/* number of the pass's first row within the step: dropout depends on it */
 	float	   *stats;			/* (T, 2) */
-	float	   *scores;			/* attention: workers x (2, ATTEND_BLOCK, longest sequence) */
+	float	   *scores;			/* attention: workers x (3, ATTEND_BLOCK, longest sequence) */
 	size_t		scores_size;	/* floats of one worker */
 } TrainCtx;
 
@@ -312,7 +312,7 @@ struct Train
 /* Dropout off or as the options say. */
 extern TrainDrop train_drop(const Train *t, bool training);
 
-/* Gradients of a step: the sums of a batch into params.g.  Zeroes them first. */
+/* Gradients of a step's rows or episodes on top of params.g, which is zeroed before. */
 extern FsiStatus train_prompt_gradients(Train *t, int n, const int *rows, TrainReport *report, FsiError *err);
 extern FsiStatus train_segments_gradients(Train *t, uint64_t first_episode, int n_episode, TrainReport *report,
 										  FsiError *err);

@@ -89,24 +89,13 @@ put_bytes(Wire *w, int field, const void *data, size_t n)
 	w->n += n;
 }
 
+/* A double or a float; the CPU is little-endian too, as fsifile_layout.c asserts. */
 static void
-put_double(Wire *w, int field, double value)
+put_number(Wire *w, int field, const void *number, size_t bytes)
 {
-	uint64_t	bits;
-
-	memcpy(&bits, &value, sizeof(bits));
-	put_key(w, field, WIRE_64);
-	put_fixed(w, bits, 8);
-}
-
-static void
-put_float(Wire *w, int field, float value)
-{
-	uint32_t	bits;
-
-	memcpy(&bits, &value, sizeof(bits));
-	put_key(w, field, WIRE_32);
-	put_fixed(w, bits, 4);
+	put_key(w, field, bytes == 8 ? WIRE_64 : WIRE_32);
+	memcpy(w->bytes + w->n, number, bytes);
+	w->n += bytes;
 }
 
 static uint32_t
@@ -178,7 +167,7 @@ train_events_open(const FsiHost *host, const char *directory, double time, Train
 		host->release(host->ctx, ev);
 		return status;
 	}
-	put_double(&event, 1, time);
+	put_number(&event, 1, &time, sizeof(time));
 	put_bytes(&event, 3, version, sizeof(version) - 1);
 	status = write_frame(ev, &event, err);
 	if (status != FSI_OK)
@@ -203,9 +192,9 @@ train_events_scalar(TrainEvents *ev, const char *tag, int64_t step, double time,
 	if (len > MAX_TAG)
 		return fsi_fail(err, FSI_LIMIT, "a tag of %zu bytes is too long, at most %d", len, MAX_TAG);
 	put_bytes(&item, 1, tag, len);
-	put_float(&item, 2, value);
+	put_number(&item, 2, &value, sizeof(value));
 	put_bytes(&summary, 1, item.bytes, item.n);
-	put_double(&event, 1, time);
+	put_number(&event, 1, &time, sizeof(time));
 	put_key(&event, 2, WIRE_VARINT);
 	put_varint(&event, (uint64_t) step);
 	put_bytes(&event, 5, summary.bytes, summary.n);

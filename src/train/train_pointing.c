@@ -289,10 +289,26 @@ take(Pointing *p, const TrainEpisode *e, FsiError *err)
 	return FSI_OK;
 }
 
-static inline KernMatrix
-square(int E, const float *w)
+/* The episode's three products: pm = zm q, ps = zs k, sims = pm segments. */
+typedef struct Products
 {
-	return (KernMatrix) {.type = KERN_F32, .k = E, .n = E, .w = w};
+	int			M,
+				S;
+	KernMatrix	q,				/* (E, E) */
+				k,
+				segments;		/* ps^T: (E, S) */
+} Products;
+
+static Products
+products_of(const Pointing *p)
+{
+	int			E = p->r->E,
+				S = p->e->n_segment;
+
+	return (Products) {.M = p->e->n_query, .S = S,
+		.q = {.type = KERN_F32, .k = E, .n = E, .w = p->r->q},
+		.k = {.type = KERN_F32, .k = E, .n = E, .w = p->r->k},
+		.segments = {.type = KERN_F32, .k = E, .n = S, .w = p->ps, .transposed = true}};
 }
 
 /* pm, ps and sims of an episode. */
@@ -300,19 +316,13 @@ static FsiStatus
 similarities(Pointing *p, const float *zm, const float *zs)
 {
 	TrainCtx   *c = p->c;
-	int			E = p->r->E,
-				M = p->e->n_query,
-				S = p->e->n_segment;
-	KernMatrix	q = square(E, p->r->q),
-				k = square(E, p->r->k),
-				segments;
+	Products	of = products_of(p);
 
-	FSI_TRY(train_linear(c, M, zm, &q, NULL, false, p->pm));
-	FSI_TRY(train_linear(c, S, zs, &k, NULL, false, p->ps));
-	unit_rows(c->ops, M, E, p->pm, p->norm_m);
-	unit_rows(c->ops, S, E, p->ps, p->norm_s);
-	segments = (KernMatrix) {.type = KERN_F32, .k = E, .n = S, .w = p->ps, .transposed = true};
-	return train_linear(c, M, p->pm, &segments, NULL, false, p->sims);
+	FSI_TRY(train_linear(c, of.M, zm, &of.q, NULL, false, p->pm));
+	FSI_TRY(train_linear(c, of.S, zs, &of.k, NULL, false, p->ps));
+	unit_rows(c->ops, of.M, p->r->E, p->pm, p->norm_m);
+	unit_rows(c->ops, of.S, p->r->E, p->ps, p->norm_s);
+	return train_linear(c, of.M, p->pm, &of.segments, NULL, false, p->sims);
 }
 
 /* From the gradient of sims to those of z, Q and K. */
@@ -320,22 +330,18 @@ static FsiStatus
 similarities_back(Pointing *p, const float *zm, const float *zs, float *dzm, float *dzs, float *g_q, float *g_k)
 {
 	TrainCtx   *c = p->c;
-	int			E = p->r->E,
-				M = p->e->n_query,
-				S = p->e->n_segment;
-	KernMatrix	q = square(E, p->r->q),
-				k = square(E, p->r->k),
-				segments = {.type = KERN_F32, .k = E, .n = S, .w = p->ps, .transposed = true};
-	float	   *dpm = fsi_arena_array(p->arena, (size_t) M, (size_t) E * sizeof(float)),
-			   *dps = fsi_arena_zero(p->arena, (size_t) S, (size_t) E * sizeof(float));
+	Products	of = products_of(p);
+	int			E = p->r->E;
+	float	   *dpm = fsi_arena_array(p->arena, (size_t) of.M, (size_t) E * sizeof(float)),
+			   *dps = fsi_arena_zero(p->arena, (size_t) of.S, (size_t) E * sizeof(float));
 
 	if (dpm == NULL || dps == NULL)
-		return fsi_nomem(c->err, (size_t) (M + S) * (size_t) E * sizeof(float));
-	FSI_TRY(train_linear_back(c, M, p->pm, &segments, p->sims, false, dpm, dps, NULL));
-	unit_rows_back(c->ops, M, E, p->pm, p->norm_m, dpm);
-	unit_rows_back(c->ops, S, E, p->ps, p->norm_s, dps);
-	FSI_TRY(train_linear_back(c, M, zm, &q, dpm, false, dzm, g_q, NULL));
-	return train_linear_back(c, S, zs, &k, dps, false, dzs, g_k, NULL);
+		return fsi_nomem(c->err, ((size_t) of.M + (size_t) of.S) * (size_t) E * sizeof(float));
+	FSI_TRY(train_linear_back(c, of.M, p->pm, &of.segments, p->sims, false, dpm, dps, NULL));
+	unit_rows_back(c->ops, of.M, E, p->pm, p->norm_m, dpm);
+	unit_rows_back(c->ops, of.S, E, p->ps, p->norm_s, dps);
+	FSI_TRY(train_linear_back(c, of.M, zm, &of.q, dpm, false, dzm, g_q, NULL));
+	return train_linear_back(c, of.S, zs, &of.k, dps, false, dzs, g_k, NULL);
 }
 
 static FsiStatus
