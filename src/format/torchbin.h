@@ -1,6 +1,6 @@
 /*
  * torchbin.h
- *	  What the three files that read a PyTorch .bin share: the restricted pickle reader's values,
+ *	  What the files that read a PyTorch .bin share: the restricted pickle reader's values,
  *	  and the storages that either container holds.  Private to src/format.
  */
 #ifndef FORMAT_TORCHBIN_H
