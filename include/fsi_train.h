@@ -200,13 +200,14 @@ extern const float *train_gradient(const Train *train, const char *name, size_t 
 /*
  * Trained weights, moments, step and best evaluation to path: written as path.tmp-PID,
  * synced, renamed, directory synced.  After any error, a full disk or a crash path is what
- * it was before.
+ * it was before, or the new file where only the directory could not be synced.
  */
 extern FsiStatus train_save(Train *train, const char *path, FsiError *err);
 /*
  * Go on from a checkpoint of the same model and options.freeze (FSI_INVALID otherwise);
  * FSI_CORRUPT when its hash is wrong, FSI_MISSING when there is none.  On error the Train is
- * as it was, unless the file changes while it is read: then train_step() refuses to go on.
+ * as it was, unless the second reading, after the hash is checked, finds the file changed or
+ * is cancelled: then step, evaluate, export and save refuse until a train_load() succeeds.
  */
 extern FsiStatus train_load(Train *train, const char *path, FsiError *err);
 

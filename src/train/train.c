@@ -232,12 +232,17 @@ step(Train *t, TrainReport *r, FsiError *err)
 }
 
 FsiStatus
+train_check_whole(const Train *t, FsiError *err)
+{
+	return t->broken ? fsi_fail(err, FSI_INVALID, "the trainer's state was lost while a checkpoint was read") : FSI_OK;
+}
+
+FsiStatus
 train_step(Train *t, TrainReport *report, FsiError *err)
 {
 	FsiStatus	status;
 
-	if (t->broken)
-		return fsi_fail(err, FSI_INVALID, "the trainer's state was lost while a checkpoint was read");
+	FSI_TRY(train_check_whole(t, err));
 	if (t->step >= t->max_steps)
 		return fsi_fail(err, FSI_INVALID, "all %lld steps are done", (long long) t->max_steps);
 	memset(report, 0, sizeof(*report));
@@ -251,6 +256,7 @@ train_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *e
 {
 	FsiStatus	status;
 
+	FSI_TRY(train_check_whole(t, err));
 	t->ctx.err = err;
 	memset(scores, 0, sizeof(*scores));
 	if (t->params.w.cfg.layout == GPT2_SEGMENTS)
@@ -308,6 +314,7 @@ train_model(Train *t)
 FsiStatus
 train_export(Train *t, FsiArena *arena, Gpt2Model *out, FsiError *err)
 {
+	FSI_TRY(train_check_whole(t, err));
 	train_model(t);
 	return train_params_copy(&t->params, arena, out, err);
 }

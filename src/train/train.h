@@ -309,6 +309,8 @@ struct Train
 	bool		broken;			/* a checkpoint was half read */
 };
 
+/* FSI_INVALID when a checkpoint was half read. */
+extern FsiStatus train_check_whole(const Train *t, FsiError *err);
 /* Dropout off or as the options say. */
 extern TrainDrop train_drop(const Train *t, bool training);
 

@@ -156,9 +156,11 @@ train_save(Train *t, const char *path, FsiError *err)
 {
 	File		f = {.path = path, .host = &t->host, .err = err};
 	size_t		size = strlen(path) + 32;
-	char	   *temp = fsi_arena_alloc(&t->work, size);
+	char	   *temp;
 	FsiStatus	status;
 
+	FSI_TRY(train_check_whole(t, err));
+	temp = fsi_arena_alloc(&t->work, size);
 	if (temp == NULL)
 		return fsi_nomem(err, size);
 	snprintf(temp, size, "%s.tmp-%ld", path, (long) getpid());
@@ -233,6 +235,8 @@ check_header(const Train *t, const File *f, const CheckpointHeader *h)
 	if (memcmp(model, h->model, sizeof(model)) != 0)
 		return fsi_fail(f->err, FSI_INVALID, "checkpoint \"%s\" is of another model, or trains other parts of it",
 						f->path);
+	if (h->step < 0 || h->best_step < 0 || h->best_worse < 0 || h->best_worse > INT32_MAX)
+		return fsi_fail(f->err, FSI_CORRUPT, "checkpoint \"%s\" counts steps below zero", f->path);
 	return FSI_OK;
 }
 

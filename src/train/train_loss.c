@@ -44,8 +44,8 @@ static bool
 is_first_choice(int V, const float *logits, int token)
 {
 	for (int i = 0; i < V; i++)
-		if (logits[i] > logits[token] || (logits[i] == logits[token] && i < token))
-			return false;
+		if (!(logits[i] < logits[token] || (logits[i] == logits[token] && i >= token)))
+			return false;		/* NaN is nobody's choice */
 	return true;
 }
 

@@ -71,6 +71,13 @@ check_below(const char *name, double value, double low, double high, FsiError *e
 	return fsi_fail(err, FSI_INVALID, "%s must be at least %g and below %g, not %g", name, low, high, value);
 }
 
+/* The kernel divides by 1 - rate in float. */
+static FsiStatus
+check_dropout(const char *name, double rate, FsiError *err)
+{
+	return check_below(name, (double) (float) rate, 0, 1, err);
+}
+
 static FsiStatus
 check_count(const char *name, int64_t value, int64_t low, int64_t high, FsiError *err)
 {
@@ -93,6 +100,8 @@ check_optimiser(const TrainOptions *o, FsiError *err)
 	FSI_TRY(check_real("warmup_ratio", o->warmup_ratio, 0, 1, err));
 	FSI_TRY(check_count("per_device_train_batch_size", o->per_device_train_batch_size, 1, 65536, err));
 	FSI_TRY(check_count("gradient_accumulation_steps", o->gradient_accumulation_steps, 1, 65536, err));
+	FSI_TRY(check_count("per_device_train_batch_size * gradient_accumulation_steps",
+						(int64_t) o->per_device_train_batch_size * o->gradient_accumulation_steps, 1, 1 << 20, err));
 	FSI_TRY(check_real("weight_decay", o->weight_decay, 0, 1, err));
 	FSI_TRY(check_below("adam_beta1", o->adam_beta1, 0, 1, err));
 	FSI_TRY(check_below("adam_beta2", o->adam_beta2, 0, 1, err));
@@ -104,9 +113,9 @@ FsiStatus
 train_check_options(const TrainOptions *o, FsiError *err)
 {
 	FSI_TRY(check_optimiser(o, err));
-	FSI_TRY(check_below("embd_pdrop", o->embd_pdrop, 0, 1, err));
-	FSI_TRY(check_below("resid_pdrop", o->resid_pdrop, 0, 1, err));
-	FSI_TRY(check_below("attn_pdrop", o->attn_pdrop, 0, 1, err));
+	FSI_TRY(check_dropout("embd_pdrop", o->embd_pdrop, err));
+	FSI_TRY(check_dropout("resid_pdrop", o->resid_pdrop, err));
+	FSI_TRY(check_dropout("attn_pdrop", o->attn_pdrop, err));
 	FSI_TRY(check_count("threads", o->threads, 1, 256, err));
 	FSI_TRY(check_count("pass_tokens", o->pass_tokens, 1, 1 << 20, err));
 	FSI_TRY(check_count("loss", (int64_t) o->loss, TRAIN_LOSS_ALL, TRAIN_LOSS_WEIGHTED, err));

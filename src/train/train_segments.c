@@ -231,11 +231,13 @@ static FsiStatus
 episodes_z(Train *t, int n, const TrainEpisode *episodes, List *l, FsiError *err)
 {
 	size_t		E = (size_t) t->params.w.cfg.n_embd;
-	int			total = 0;
+	int64_t		total = 0;
 
 	for (int i = 0; i < n; i++)
-		total += episodes[i].n_segment + episodes[i].n_query;
-	FSI_TRY(list_take(t, total, !t->options.freeze, l, err));
+		total += (int64_t) episodes[i].n_segment + episodes[i].n_query;
+	if (total > INT32_MAX)
+		return fsi_fail(err, FSI_LIMIT, "a step of %lld texts is too large", (long long) total);
+	FSI_TRY(list_take(t, (int) total, !t->options.freeze, l, err));
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < episodes[i].n_segment + episodes[i].n_query; j++)
 		{

@@ -38,6 +38,24 @@ test_schedule(void)
 	   train_clip_factor(4, 0) == 1, "clipping");
 }
 
+/* Options that each pass their own range. */
+static void
+test_options(void)
+{
+	TrainOptions o = train_defaults;
+	FsiError	err;
+
+	ok(train_check_options(&o, &err) == FSI_OK, "the defaults are within their ranges");
+	o.per_device_train_batch_size = o.gradient_accumulation_steps = 65536;
+	ok(train_check_options(&o, &err) == FSI_INVALID, "2^32 rows are no update: %s", err.message);
+	o = train_defaults;
+	o.attn_pdrop = 1 - 1e-12;
+	ok(train_check_options(&o, &err) == FSI_INVALID, "a rate that is 1 in float: %s", err.message);
+	o = train_defaults;
+	o.learning_rate = NAN;
+	ok(train_check_options(&o, &err) == FSI_INVALID, "%s", err.message);
+}
+
 /* Two updates, in double, of odd lengths; every level alike. */
 static void
 test_adamw(const KernOps *ops)
@@ -166,6 +184,7 @@ main(void)
 	static const KernLevel levels[] = {KERN_SCALAR, KERN_AVX2, KERN_AVX512VNNI, KERN_NEON};
 
 	test_schedule();
+	test_options();
 	for (int i = 0; i < 4; i++)
 		if (kern_ops(levels[i]) != NULL)
 		{

@@ -114,6 +114,117 @@ test_checkpoint(void)
 	unlink(path);
 }
 
+static int	polls_left;
+
+static bool
+stop_soon(void *ctx)
+{
+	(void) ctx;
+	return polls_left-- <= 0;
+}
+
+/* A load that is cancelled before the weights change leaves them; later the trainer says that they are lost. */
+static void
+test_cancelled_load(void)
+{
+	TrainData	data = {.n_row = 10, .rows = train_test_rows(60, 10, 20)};
+	TrainOptions o = train_test_options();
+	FsiHost		host = fsi_host_malloc;
+	Gpt2Model	out;
+	TrainScores scores;
+	uint64_t	kept;
+	FsiStatus	status;
+	int			unchanged = 0,
+				lost = 0,
+				wrong = 0;
+	Train	   *t;
+
+	host.should_stop = stop_soon;
+	polls_left = INT32_MAX;
+	must(train_create(&host, kern_ops(KERN_AUTO), train_test_model(shape, false), &o, &data, &t, &err));
+	steps(t, 2);
+	must(train_save(t, path, &err));
+	steps(t, 1);
+	kept = bits(t);
+	for (int polls = 0;; polls++)
+	{
+		polls_left = polls;
+		status = train_load(t, path, &err);
+		polls_left = INT32_MAX;
+		if (status != FSI_CANCELLED)
+			break;
+		if (train_export(t, &arena, &out, &err) == FSI_OK)
+		{
+			unchanged++;
+			wrong += bits(t) != kept || train_steps_done(t) != 3;
+			continue;
+		}
+		lost++;
+		wrong += train_save(t, path, &err) != FSI_INVALID || train_step(t, &(TrainReport) {0}, &err) != FSI_INVALID ||
+			train_evaluate(t, &data, &scores, &err) != FSI_INVALID;
+	}
+	ok(status == FSI_OK && unchanged > 0 && lost > 0 && wrong == 0 && train_steps_done(t) == 2,
+	   "a cancelled load changes nothing (%d places) or says that the state is lost (%d), until one succeeds", unchanged, lost);
+	train_destroy(t);
+	unlink(path);
+}
+
+/* A whole checkpoint with a true hash that counts below zero, which no trainer writes. */
+static void
+test_forged_step(void)
+{
+	enum { STEP_AT = 48 };		/* train_checkpoint.c: magic, version, byte order, 32 bytes of hash */
+	TrainData	data = {.n_row = 10, .rows = train_test_rows(60, 10, 20)};
+	TrainOptions o = train_test_options();
+	Train	   *t = create(train_test_model(shape, false), &o, &data);
+	int64_t		step = 0;
+	uint8_t    *bytes;
+	long		n;
+	FsiSha256	sha;
+	FILE	   *f;
+
+	steps(t, 1);
+	must(train_save(t, path, &err));
+	f = fopen(path, "r+b");
+	fseek(f, 0, SEEK_END);
+	n = ftell(f);
+	bytes = test_alloc(&arena, (size_t) n, 1);
+	rewind(f);
+	if (fread(bytes, 1, (size_t) n, f) == (size_t) n)
+		memcpy(&step, bytes + STEP_AT, sizeof(step));
+	ok(step == 1, "(the step's place in the header)");
+	step = -1;
+	memcpy(bytes + STEP_AT, &step, sizeof(step));
+	fsi_sha256_init(&sha);
+	fsi_sha256_update(&sha, bytes, (size_t) n - FSI_SHA256_BYTES);
+	fsi_sha256_final(&sha, bytes + n - FSI_SHA256_BYTES);
+	rewind(f);
+	fwrite(bytes, 1, (size_t) n, f);
+	fclose(f);
+	ok(train_load(t, path, &err) == FSI_CORRUPT && train_steps_done(t) == 1, "a negative step is refused: %s", err.message);
+	train_destroy(t);
+	unlink(path);
+}
+
+/* No token is the first choice of a model whose logits are no numbers. */
+static void
+test_not_a_number(void)
+{
+	TrainData	data = {.n_row = 4, .rows = train_test_rows(60, 4, 20)};
+	TrainOptions o = train_test_options();
+	Gpt2Model  *m = train_test_model(shape, false);
+	TrainScores scores;
+	Train	   *t;
+
+	((float *) m->lnf_bias)[3] = NAN;
+	t = create(m, &o, &data);
+	must(train_evaluate(t, &data, &scores, &err));
+	ok(isnan(scores.loss) && scores.accuracy == 0 && scores.exact == 0, "a broken model answers nothing right");
+	ok(train_step(t, &(TrainReport) {0}, &err) == FSI_INVALID && strstr(err.message, "diverged") != NULL,
+	   "nor is it trained: %s", err.message);
+	train_destroy(t);
+}
+
 /* ---- segments ---- */
 
 static TrainData
@@ -255,6 +366,9 @@ main(void)
 	}
 	test_overfit();
 	test_checkpoint();
+	test_cancelled_load();
+	test_forged_step();
+	test_not_a_number();
 	test_segments_gradients(2048);
 	test_segments_gradients(30);
 	test_segments_learn(false);
