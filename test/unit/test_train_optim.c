@@ -137,6 +137,28 @@ test_shuffle(void)
 	ok(all, "shuffling is a permutation of every length");
 }
 
+/* Every epoch takes each row once, in an order of its own, across the steps' edges. */
+static void
+test_epochs(void)
+{
+	enum { ROWS = 30, STEPS = 15, EACH = 4 };
+	int			rows[STEPS * EACH],
+				times[2][ROWS] = {{0}},
+				same = 0;
+	bool		once = true;
+
+	for (int step = 0; step < STEPS; step++)
+		train_sample_rows(&train_defaults, ROWS, step, EACH, rows + step * EACH);
+	for (int i = 0; i < 2 * ROWS; i++)
+		times[i / ROWS][rows[i]]++;
+	for (int i = 0; i < ROWS; i++)
+	{
+		once &= times[0][i] == 1 && times[1][i] == 1;
+		same += rows[i] == rows[ROWS + i];
+	}
+	ok(once && same < ROWS / 2, "two epochs take each row once, in two orders");
+}
+
 /* One scalar's frame, byte by byte; CRCs from an independent implementation. */
 static void
 test_events(void)
@@ -192,6 +214,7 @@ main(void)
 			test_dropout(kern_ops(levels[i]));
 		}
 	test_shuffle();
+	test_epochs();
 	test_events();
 	return tap_done();
 }

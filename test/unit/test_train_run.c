@@ -314,13 +314,17 @@ test_segments_learn(bool freeze)
 	TrainScores before,
 				after;
 	Gpt2Model	out;
+	size_t		n;
 	Train	   *t;
 
 	o.learning_rate = freeze ? 2e-2 : 2e-3;
 	o.max_steps = freeze ? 250 : 60;
 	o.freeze = freeze;
+	o.weight_decay = 0.01;
 	o.missing = 0;
 	t = create(m, &o, &data);
+	ok((train_gradient(t, "wte.weight", &n) == NULL) == freeze && train_gradient(t, "fsi.readout.k", &n) != NULL,
+	   "the readout is trained, the body %s", freeze ? "is not" : "too");
 	must(train_evaluate(t, &data, &before, &err));
 	steps(t, (int) o.max_steps);
 	must(train_evaluate(t, &data, &after, &err));
@@ -329,7 +333,13 @@ test_segments_learn(bool freeze)
 	must(train_export(t, &arena, &out, &err));
 	ok((memcmp(out.wte.w, m->wte.w, 60 * 32 * sizeof(float)) == 0) == freeze, "the body %s",
 	   freeze ? "stays" : "learns too");
+	must(train_save(t, path, &err));
 	train_destroy(t);
+	o.freeze = !freeze;
+	t = create(m, &o, &data);
+	ok(train_load(t, path, &err) == FSI_INVALID, "%s", err.message);
+	train_destroy(t);
+	unlink(path);
 }
 
 static void
