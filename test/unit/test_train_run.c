@@ -305,6 +305,39 @@ test_segments_gradients(int pass_tokens)
 	   worst);
 }
 
+/* Passes that go forward a second time drop what they dropped the first time. */
+static void
+test_segments_passes(void)
+{
+	TrainData	data = segments_data(5, 4);
+	TrainOptions o = train_test_options();
+	Gpt2Model  *m = train_test_model(shape, true);
+	Train	   *t[2];
+	const float *grad[2];
+	size_t		n = 0;
+	double		loss[2],
+				largest = 0,
+				worst = 0;
+
+	o.embd_pdrop = o.resid_pdrop = o.attn_pdrop = 0.3;
+	for (int i = 0; i < 2; i++)
+	{
+		o.pass_tokens = i == 0 ? 2048 : 30;
+		t[i] = create(m, &o, &data);
+		must(train_episode_gradients(t[i], 1, &loss[i], &err));
+		grad[i] = train_gradient(t[i], "h.0.attn.c_attn.weight", &n);
+	}
+	for (size_t j = 0; j < n; j++)
+	{
+		largest = fmax(largest, fabs((double) grad[0][j]));
+		worst = fmax(worst, fabs((double) grad[0][j] - (double) grad[1][j]));
+	}
+	ok(fabs(loss[0] - loss[1]) < 1e-5 && largest > 0 && worst < 1e-3 * largest,
+	   "segments under dropout: passes of 30 give the gradients of one pass (%.1e)", worst / largest);
+	train_destroy(t[0]);
+	train_destroy(t[1]);
+}
+
 static void
 test_segments_learn(bool freeze)
 {
@@ -381,6 +414,7 @@ main(void)
 	test_not_a_number();
 	test_segments_gradients(2048);
 	test_segments_gradients(30);
+	test_segments_passes();
 	test_segments_learn(false);
 	test_segments_learn(true);
 	test_refusals();
