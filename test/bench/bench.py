@@ -8,7 +8,7 @@ import time
 import harness
 from data import Data
 
-PIECES = ("s", "w", "latency", "cold", "workers", "connections", "curves", "cancel", "examples")
+PIECES = ("s", "w", "latency", "cold", "workers", "connections", "curves", "cancel", "examples", "train")
 
 
 def main():

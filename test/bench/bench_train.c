@@ -1,0 +1,152 @@
+/*
+ * bench_train.c
+ *	  Tokens per second of the trainer's whole step: forward, backward, clipping, AdamW.
+ *
+ *	bench_train [threads] [dropout]
+ *
+ * A random model of 6 x 384 with a vocabulary of 12,000; a step is 16 rows of 256 random tokens.
+ * Speaks the peers' protocol (peers/serve.py): `steps N` on standard input runs N steps and is
+ * answered by one JSON object.  train.py lets it take turns with peers/peer_train.py.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "fsi_train.h"
+
+enum { LAYERS = 6, HEADS = 12, E = 384, VOCABULARY = 12000, POSITIONS = 512, BATCH = 16, LENGTH = 256, ROWS = 64 };
+
+static FsiArena arena;
+static FsiError err;
+static uint64_t state = 1;
+
+static uint64_t
+next_random(void)
+{
+	uint64_t	x = state += 0x9E3779B97F4A7C15u;
+
+	x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+	x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+	return x ^ (x >> 31);
+}
+
+static void
+must(FsiStatus status)
+{
+	if (status == FSI_OK)
+		return;
+	fprintf(stderr, "bench_train: %s\n", err.message);
+	exit(1);
+}
+
+static double
+now(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
+
+static float *
+floats(size_t n, float scale, float around)
+{
+	float	   *v = fsi_arena_array(&arena, n, sizeof(float));
+
+	for (size_t i = 0; i < n; i++)
+		v[i] = around + scale * (float) ((double) (next_random() >> 11) * 0x1p-52 - 1);
+	return v;
+}
+
+static KernMatrix
+matrix(int k, int n)
+{
+	return (KernMatrix) {.type = KERN_F32, .k = k, .n = n, .w = floats((size_t) k * (size_t) n, 0.02f, 0)};
+}
+
+static void
+model_create(Gpt2Model *m)
+{
+	*m = (Gpt2Model) {.cfg = {.n_layer = LAYERS, .n_head = HEADS, .n_embd = E, .n_inner = 4 * E, .n_positions = POSITIONS,
+		.n_vocab = VOCABULARY, .act = KERN_ACT_GELU_NEW, .ln_eps = 1e-5f, .tied = true, .scale_attn_weights = true,
+		.layout = GPT2_PROMPT, .begin = 0, .end_prompt = 1, .end = 1}};
+	m->wte = m->head = matrix(E, VOCABULARY);
+	m->wte.transposed = m->head.transposed = true;
+	m->wpe = floats((size_t) POSITIONS * E, 0.02f, 0);
+	m->lnf_gain = floats(E, 0, 1);
+	m->lnf_bias = floats(E, 0, 0);
+	m->layers = fsi_arena_array(&arena, LAYERS, sizeof(Gpt2Layer));
+	for (int l = 0; l < LAYERS; l++)
+		m->layers[l] = (Gpt2Layer) {
+			.ln1_gain = m->lnf_gain, .ln1_bias = m->lnf_bias, .ln2_gain = m->lnf_gain, .ln2_bias = m->lnf_bias,
+			.qkv = matrix(E, 3 * E), .qkv_bias = floats(3 * E, 0, 0),
+			.proj = matrix(E, E), .proj_bias = floats(E, 0, 0),
+			.fc = matrix(E, 4 * E), .fc_bias = floats(4 * E, 0, 0),
+			.out = matrix(4 * E, E), .out_bias = floats(E, 0, 0),
+		};
+}
+
+/* Rows of LENGTH tokens that go in; the last one of each is only a target. */
+static void
+rows_create(TrainRow *rows)
+{
+	static int32_t ids[ROWS][LENGTH + 1];
+
+	for (int r = 0; r < ROWS; r++)
+	{
+		rows[r] = (TrainRow) {.ids = {ids[r], LENGTH + 1}};
+		for (int i = 0; i <= LENGTH; i++)
+			ids[r][i] = (int32_t) (next_random() % VOCABULARY);
+	}
+}
+
+static void
+answer(Train *t, int steps)
+{
+	double		begin = now(CLOCK_MONOTONIC),
+				cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+	int64_t		tokens = 0;
+	TrainReport report = {0};
+	struct rusage used;
+
+	for (int i = 0; i < steps; i++)
+	{
+		must(train_step(t, &report, &err));
+		tokens += report.tokens;
+	}
+	begin = now(CLOCK_MONOTONIC) - begin;
+	cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	getrusage(RUSAGE_SELF, &used);
+	printf("{\"seconds\": %.4f, \"cpu\": %.4f, \"tokens\": %lld, \"loss\": %.4f, \"peak_mb\": %ld}\n", begin, cpu,
+		   (long long) tokens, report.loss, used.ru_maxrss / 1024);
+	fflush(stdout);
+}
+
+int
+main(int argc, char **argv)
+{
+	static TrainRow rows[ROWS];
+	TrainData	data = {.n_row = ROWS, .rows = rows};
+	TrainOptions o = train_defaults;
+	Gpt2Model	model;
+	Train	   *t;
+	int			steps;
+
+	fsi_arena_init(&arena, &fsi_host_malloc);
+	model_create(&model);
+	rows_create(rows);
+	o.max_steps = INT64_C(1) << 40;
+	o.per_device_train_batch_size = BATCH;
+	o.threads = argc > 1 ? atoi(argv[1]) : 1;
+	o.embd_pdrop = o.resid_pdrop = o.attn_pdrop = argc > 2 ? atof(argv[2]) : train_defaults.embd_pdrop;
+	must(train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), &model, &o, &data, &t, &err));
+	fsi_arena_free(&arena);		/* the trainer has its own copy */
+	printf("{\"level\": \"%s\"}\n", kern_ops(KERN_AUTO)->name);
+	fflush(stdout);
+	while (scanf(" steps %d", &steps) == 1)
+		answer(t, steps);
+	train_destroy(t);
+	return 0;
+}
