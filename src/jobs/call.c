@@ -389,16 +389,50 @@ run_job(JobCall *call)
 
 /* Also on the way out of an error, and of the process. */
 static void
-end_call(int code, Datum arg)
+end_call(JobCall *call)
 {
-	JobCall    *call = (JobCall *) DatumGetPointer(arg);
-
-	(void) code;
 	LockErrorCleanup();
 	if (call->workers != NULL)
 		jobs_workers_end(call->workers, !proc_exit_inprogress);
 	jobs_run_end(&call->run);
 	jobs_let_go(&call->hold);
+}
+
+/* The call that this process is in. */
+static JobCall *running = NULL;
+
+static void
+end_running(int code, Datum arg)
+{
+	(void) code;
+	(void) arg;
+	if (running != NULL)
+		end_call(running);
+}
+
+/*
+ * Run the job; end the call whatever happens.  Not with PG_ENSURE_ERROR_CLEANUP: its callback must be the latest
+ * when it goes, and a trigger's first temporary table, for one, adds another at a commit.
+ */
+static void
+run_to_the_end(JobCall *call)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(end_running, 0);
+	registered = true;
+	running = call;
+	PG_TRY();
+	{
+		run_job(call);
+	}
+	PG_FINALLY();
+	{
+		running = NULL;
+		end_call(call);
+	}
+	PG_END_TRY();
 }
 
 Datum
@@ -421,12 +455,7 @@ fsi_classify_table(PG_FUNCTION_ARGS)
 	read_question(fcinfo, &call->run.job);
 	call->run.name = get_rel_name(call->run.job.relid);
 	call->temporary = get_rel_persistence(call->run.job.relid) == RELPERSISTENCE_TEMP;
-	PG_ENSURE_ERROR_CLEANUP(end_call, PointerGetDatum(call));
-	{
-		run_job(call);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(end_call, PointerGetDatum(call));
-	end_call(0, PointerGetDatum(call));
+	run_to_the_end(call);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	SPI_finish();

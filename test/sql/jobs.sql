@@ -153,6 +153,18 @@ TRUNCATE log;
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, workers => 2, chunk_rows => 30);
 SELECT count(*), count(DISTINCT id) FROM log;
 
+-- what a trigger does at the first commits is no trouble for the last
+CREATE FUNCTION scratch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE IF NOT EXISTS scratch (id int); RETURN NEW; END $$;
+CREATE TRIGGER scratch BEFORE UPDATE ON tickets FOR EACH ROW EXECUTE FUNCTION scratch();
+UPDATE tickets SET intent = 'old' WHERE id <= 20;
+\c -
+SET client_min_messages = warning;
+CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => 'id <= 20');
+\c -
+SET client_min_messages = warning;
+DROP TRIGGER scratch ON tickets;
+DROP FUNCTION scratch;
+
 -- rights: SELECT on the table and UPDATE on the column, and no row that a policy hides
 CREATE ROLE regress_fsi_clerk;
 CREATE ROLE regress_fsi_other;
