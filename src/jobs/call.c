@@ -375,9 +375,10 @@ run_job(JobCall *call)
 
 	find_or_begin_job(call);
 	before = job->rows_before;
+	caller_commit();
+	/* Settings as they are from now on: SET LOCAL has ended. */
 	call->workers = jobs_workers_prepare(call->temporary ? 0 : call->n_workers - 1, job->id, call->rate,
 										 &call->run.shared);
-	caller_commit();
 	jobs_run_init(&call->run, job->id, call->run.shared);
 	run_passes(call);
 	jobs_totals(job, &totals);

@@ -140,7 +140,9 @@ typedef struct JobShared
 {
 	int32		job;
 	Oid			database;
+	Oid			user;			/* that connected */
 	Oid			session_user;
+	bool		session_superuser;
 	Oid			role;			/* InvalidOid: no SET ROLE */
 	bool		superuser;
 	pg_atomic_uint64 shortened; /* messages that were longer than the model reads */

@@ -33,7 +33,9 @@ jobs_shared_init(JobShared *shared, int32 job, double rate, int n_workers, const
 	memset(shared, 0, jobs_shared_size(n_workers, 0));
 	shared->job = job;
 	shared->database = MyDatabaseId;
+	shared->user = GetAuthenticatedUserId();
 	shared->session_user = GetSessionUserId();
+	shared->session_superuser = superuser_arg(GetSessionUserId());
 	shared->role = GetCurrentRoleId();
 	shared->superuser = superuser_arg(GetUserId());
 	pg_atomic_init_u64(&shared->shortened, 0);
@@ -60,7 +62,7 @@ is_personal(const char *name)
 	return false;
 }
 
-/* Settings of databases, roles and files reach a worker by themselves. */
+/* What the client asked for when it connected or since; those of databases, roles and files reach a worker by themselves. */
 void
 jobs_collect_settings(StringInfo out)
 {
@@ -71,7 +73,7 @@ jobs_collect_settings(StringInfo out)
 		const struct config_generic *setting = all[i];
 		const char *value;
 
-		if (setting->source != PGC_S_SESSION || is_personal(setting->name))
+		if ((setting->source != PGC_S_CLIENT && setting->source != PGC_S_SESSION) || is_personal(setting->name))
 			continue;
 		if (setting->context != PGC_USERSET && setting->context != PGC_SUSET)
 			continue;

@@ -2,8 +2,8 @@
  * worker.c
  *	  Background workers of a job: started and stopped by the caller, at work like the caller.
  *
- * A worker connects as the session's user, takes over the session's settings and its role, in
- * that order, and claims chunks until there are none.  An error ends it; the caller raises it
+ * A worker connects as the user that the caller connected as, takes over the session's settings,
+ * its user and its role, in that order, and claims chunks until there are none.  An error ends it; the caller raises it
  * in its own name and stops the others.  Messages below ERROR go to the server's log:
  * a queue to the caller could fill while the caller waits for a lock that the worker holds.
  */
@@ -205,6 +205,7 @@ worker_work(JobShared *shared, JobWorkerState *state)
 	run.context = AllocSetContextCreate(TopMemoryContext, "fsi_intent job", ALLOCSET_DEFAULT_SIZES);
 	run.commit = worker_commit;
 	jobs_apply_settings((char *) shared + shared->settings);
+	SetSessionAuthorization(shared->session_user, shared->session_superuser);
 	SetCurrentRoleId(shared->role, shared->superuser);
 	jobs_run_init(&run, shared->job, shared);
 	(void) jobs_hold(shared->job, JOBS_HOLD_WORKER, &hold, &pid);
@@ -237,7 +238,7 @@ fsi_jobs_worker_main(Datum arg)
 	dsm_pin_mapping(segment);
 	shared = dsm_segment_address(segment);
 	state = &shared->workers[no];
-	BackgroundWorkerInitializeConnectionByOid(shared->database, shared->session_user, 0);
+	BackgroundWorkerInitializeConnectionByOid(shared->database, shared->user, 0);
 	PG_TRY();
 	{
 		worker_work(shared, state);

@@ -199,6 +199,11 @@ SELECT role, state FROM fsi_progress;
 RESET ROLE;
 SELECT count(*) FILTER (WHERE intent = 'old') AS kept, bool_and((intent = 'old') = (id % 5 <> 1)) AS as_allowed FROM tickets WHERE msg IS NOT NULL;
 RESET my.modulus;
+-- a session's user that cannot log in has workers all the same
+SET SESSION AUTHORIZATION regress_fsi_clerk;
+SET my.modulus = 5;
+CALL fsi_classify_table('tickets', 'msg', 'intent', ARRAY['refund', 'weather'], workers => 2, chunk_rows => 10, restart => true);
+RESET SESSION AUTHORIZATION;
 
 DROP TABLE tickets, before, log, parts, by_intent, kinds CASCADE;
 DROP SERVER nowhere CASCADE;

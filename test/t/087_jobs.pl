@@ -11,6 +11,9 @@ $node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
 $node->append_conf('postgresql.conf', "jit = off\nrestart_after_crash = on\nmax_worker_processes = 8\nautovacuum = off\nfsync = on");
 $node->start;
 
+# What a client asks for when it connects holds in workers too, or note() fails there.
+$ENV{PGOPTIONS} = '-c my.client=psql';
+
 # Each UPDATE leaves a line that lives and dies with its chunk. A row named in "gate" waits for advisory lock 1, so that
 # a job stands still in the middle for as long as a session holds that lock; no clock is asked.
 my $rows = 2000;
@@ -21,6 +24,10 @@ $node->safe_psql('postgres', qq{
 	CREATE TABLE gate (id int);
 	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \$\$
 	BEGIN
+		PERFORM current_setting('my.client');
+		IF current_setting('my.local', true) = 'set' THEN
+			RAISE 'the setting of a transaction that has ended';
+		END IF;
 		INSERT INTO log VALUES (NEW.id, pg_backend_pid());
 		IF EXISTS (SELECT FROM gate WHERE gate.id = NEW.id) THEN
 			PERFORM pg_advisory_xact_lock_shared(1);
@@ -91,10 +98,10 @@ sub all_right
 # Several processes, and what others see of them meanwhile.
 fresh(1, 700);
 close_gate();
-my $job = start(call('workers => 3'));
+my $job = start(q{DO $$ BEGIN SET LOCAL my.local = 'set'; } . call('workers => 3') . '; END $$');
 ok(at_gate(2), 'two of three wait at the gate');
 ok($node->poll_query_until('postgres', 'SELECT rows_done > 500 FROM fsi_progress'), 'the third goes on');
-is($node->safe_psql('postgres', q{SELECT tbl, state, processes, pid = (SELECT pid FROM pg_stat_activity WHERE query LIKE 'CALL%'),
+is($node->safe_psql('postgres', q{SELECT tbl, state, processes, pid = (SELECT pid FROM pg_stat_activity WHERE query LIKE 'DO%'),
 	rows_per_second > 0, eta > now(), rows_total BETWEEN 1500 AND 3000 FROM fsi_progress}), 'tickets|running|3|t|t|t|t', 'fsi_progress');
 my ($rc, $out, $err) = $node->psql('postgres', call());
 like($err, qr/table "tickets" is being classified by another call.*PID \d+/s, 'one call at a time');
