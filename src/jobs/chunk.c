@@ -448,10 +448,7 @@ jobs_work(JobRun *run, void (*check) (void *), void *arg)
 		MemoryContext context;
 		MemoryContext old;
 
-		CHECK_FOR_INTERRUPTS();
-		if (check != NULL)
-			check(arg);
-		jobs_pace(run->shared);
+		jobs_pace(run->shared, check, arg);
 		/* Each statement sees what was committed before it, whatever the session's default is. */
 		XactIsoLevel = XACT_READ_COMMITTED;
 		context = AllocSetContextCreate(run->context, "fsi_intent chunk", ALLOCSET_DEFAULT_SIZES);

@@ -160,8 +160,8 @@ extern void jobs_shared_init(JobShared *shared, int32 job, double rate, int n_wo
 /* The session's settings that a worker must have too, and their use there. */
 extern void jobs_collect_settings(StringInfo out);
 extern void jobs_apply_settings(const char *settings);
-/* Wait for a turn to do a chunk; then say how many rows it was. */
-extern void jobs_pace(JobShared *shared);
+/* Wait for a turn to do a chunk, looking around with check() (or NULL); then say how many rows it was. */
+extern void jobs_pace(JobShared *shared, void (*check) (void *), void *arg);
 extern void jobs_paced(JobShared *shared, int64 rows);
 extern void jobs_note_error(JobWorkerState *worker, const ErrorData *error);
 extern void jobs_raise_error(const JobWorkerState *worker, int32 job) pg_attribute_noreturn();
@@ -196,7 +196,7 @@ typedef enum JobOutcome { JOB_CHUNK, JOB_NO_CHUNK, JOB_OTHER_FILES } JobOutcome;
 /* The last transaction up to now that had this number. */
 extern FullTransactionId jobs_full_xid(TransactionId xid);
 extern void jobs_run_init(JobRun *run, int32 id, JobShared *shared);
-/* Claim and work through chunks, each a transaction, until none is left or check() says so. */
+/* Claim and work through chunks, each a transaction, until none is left or check() raises an error. */
 extern JobOutcome jobs_work(JobRun *run, void (*check) (void *), void *arg);
 extern void jobs_run_end(JobRun *run);
 

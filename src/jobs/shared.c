@@ -104,25 +104,37 @@ jobs_apply_settings(const char *settings)
  * Turns are booked one after the other, each as long as its rows should take; whoever has
  * one sleeps until it begins.
  */
-void
-jobs_pace(JobShared *shared)
+static TimestampTz
+book_turn(JobShared *shared, TimestampTz now)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz turn;
 
 	if (shared->rate <= 0)
-		return;
+		return now;
 	SpinLockAcquire(&shared->mutex);
 	turn = Max(shared->next, now);
 	shared->next = turn + (TimestampTz) (shared->expected / shared->rate * USECS_PER_SEC);
 	SpinLockRelease(&shared->mutex);
-	while (now < turn)
+	return turn;
+}
+
+void
+jobs_pace(JobShared *shared, void (*check) (void *), void *arg)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz turn = book_turn(shared, now);
+
+	for (;;)
 	{
 		long		ms = (long) Min((turn - now) / 1000 + 1, PAUSE_MAX_MS);
 
+		CHECK_FOR_INTERRUPTS();
+		if (check != NULL)
+			check(arg);
+		if (now >= turn)
+			break;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
 		now = GetCurrentTimestamp();
 	}
 }

@@ -195,6 +195,14 @@ $node->safe_psql('postgres', 'DROP TRIGGER zz_fail ON tickets');
 is($rc, 0, 'and on');
 all_right('error in a worker');
 
+# So it is while the call waits for its turn, however long.
+fresh();
+$job = start(call('workers => 2, rows_per_second => 0.01'));
+ok($node->poll_query_until('postgres', q{SELECT (SELECT sum(rows_done) > 0 FROM fsi_progress)
+	AND count(*) = 2 FROM pg_stat_activity WHERE wait_event = 'Extension'}), 'both wait for their turns');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker'");
+like(finish($job), qr/ERROR:  canceling statement due to user request\nCONTEXT:  background worker of job \d+/, 'the worker is cancelled, and the call');
+
 # Rewritten, truncated, dropped and renamed in the middle.
 sub meanwhile
 {
