@@ -191,6 +191,8 @@ static void
 worker_commit(void)
 {
 	CommitTransactionCommand();
+	/* Dead rows that autovacuum is to hear of. */
+	pgstat_report_stat(true);
 	StartTransactionCommand();
 }
 
