@@ -379,7 +379,7 @@ run_job(JobCall *call)
 	/* Settings as they are from now on: SET LOCAL has ended. */
 	call->workers = jobs_workers_prepare(call->temporary ? 0 : call->n_workers - 1, job->id, call->rate,
 										 &call->run.shared);
-	jobs_run_init(&call->run, job->id, call->run.shared);
+	jobs_run_init(&call->run, call->run.shared);
 	run_passes(call);
 	jobs_totals(job, &totals);
 	jobs_delete(job->id);

@@ -63,12 +63,11 @@ typedef struct ChunkAnswers
 } ChunkAnswers;
 
 void
-jobs_run_init(JobRun *run, int32 id, JobShared *shared)
+jobs_run_init(JobRun *run, JobShared *shared)
 {
 	HASHCTL		ctl = {0};
 	MemoryContext old = MemoryContextSwitchTo(run->context);
 
-	jobs_load(id, &run->job);
 	run->shared = shared;
 	ctl.keysize = sizeof(TransactionId);
 	ctl.entrysize = sizeof(TransactionId);

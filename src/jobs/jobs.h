@@ -80,7 +80,6 @@ extern void jobs_table_lock(void);
 extern bool jobs_find(Oid relid, AttrNumber target, Oid role, Job *job);
 extern void jobs_load(int32 id, Job *job);
 extern void jobs_insert(Job *job);
-/* Write what changes in a job's life: files, pass, round, rows_estimate, rows_before, resumed. */
 extern void jobs_store(const Job *job);
 extern void jobs_delete(int32 id);
 /* Delete the jobs of tables that are no more. */
@@ -195,7 +194,8 @@ typedef enum JobOutcome { JOB_CHUNK, JOB_NO_CHUNK, JOB_OTHER_FILES } JobOutcome;
 
 /* The last transaction up to now that had this number. */
 extern FullTransactionId jobs_full_xid(TransactionId xid);
-extern void jobs_run_init(JobRun *run, int32 id, JobShared *shared);
+/* Of a run that has its context, job and commit. */
+extern void jobs_run_init(JobRun *run, JobShared *shared);
 /* Claim and work through chunks, each a transaction, until none is left or check() raises an error. */
 extern JobOutcome jobs_work(JobRun *run, void (*check) (void *), void *arg);
 extern void jobs_run_end(JobRun *run);

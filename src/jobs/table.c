@@ -28,10 +28,10 @@
 
 #include "jobs.h"
 
-/* Attribute numbers, in the order of sql/fsi_intent--1.0.sql. */
-enum JobAttribute
+/* Columns from 0, in the order of sql/fsi_intent--1.0.sql; a key counts them from 1. */
+enum JobColumn
 {
-	JOB_ID = 1,
+	JOB_ID,
 	JOB_RELID,
 	JOB_TARGET,
 	JOB_ROLE,
@@ -47,13 +47,13 @@ enum JobAttribute
 	JOB_ROWS_ESTIMATE,
 	JOB_ROWS_BEFORE,
 	JOB_STARTED_AT,
-	JOB_RESUMED_AT
+	JOB_RESUMED_AT,
+	JOB_COLUMNS
 };
-#define JOB_ATTRIBUTES 17
 
-enum ChunkAttribute
+enum ChunkColumn
 {
-	CHUNK_JOB = 1,
+	CHUNK_JOB,
 	CHUNK_NO,
 	CHUNK_PASS,
 	CHUNK_FIRST_BLOCK,
@@ -61,9 +61,18 @@ enum ChunkAttribute
 	CHUNK_DONE,
 	CHUNK_XID,
 	CHUNK_ROWS,
-	CHUNK_SKIPPED
+	CHUNK_SKIPPED,
+	CHUNK_COLUMNS
 };
-#define CHUNK_ATTRIBUTES 9
+
+/* An open table, and a scan of some of its rows. */
+typedef struct TableScan
+{
+	Relation	rel;
+	LOCKMODE	mode;
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+} TableScan;
 
 static Relation
 open_jobs(LOCKMODE mode)
@@ -83,115 +92,139 @@ jobs_table_lock(void)
 	table_close(open_jobs(ShareRowExclusiveLock), NoLock);
 }
 
-static Datum
-attribute(Relation rel, HeapTuple tuple, AttrNumber no)
+/* Of a scan that is about to begin: compare a column with a value. */
+static void
+add_key(TableScan *scan, int n, int column, StrategyNumber strategy, RegProcedure compare, Datum value)
 {
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, no, RelationGetDescr(rel), &isnull);
-
-	return isnull ? (Datum) 0 : value;
+	ScanKeyInit(&scan->keys[n], column + 1, strategy, compare, value);
 }
 
-/* Everything that is kept of a row is copied: the scan's buffers are not ours. */
 static void
-read_job(Relation rel, HeapTuple tuple, Job *job)
+begin_scan(TableScan *scan, Relation rel, LOCKMODE mode, const char *index, int n_keys)
 {
-	Datum		options = attribute(rel, tuple, JOB_OPTIONS);
-	Datum		condition = attribute(rel, tuple, JOB_CONDITION);
+	scan->rel = rel;
+	scan->mode = mode;
+	scan->scan = systable_beginscan(rel, index ? store_relation(index) : InvalidOid, index != NULL, NULL, n_keys, scan->keys);
+}
 
-	job->id = DatumGetInt32(attribute(rel, tuple, JOB_ID));
-	job->relid = DatumGetObjectId(attribute(rel, tuple, JOB_RELID));
-	job->target = DatumGetInt16(attribute(rel, tuple, JOB_TARGET));
-	job->role = DatumGetObjectId(attribute(rel, tuple, JOB_ROLE));
-	job->source = DatumGetInt16(attribute(rel, tuple, JOB_SOURCE));
-	job->intents = DatumGetArrayTypePCopy(attribute(rel, tuple, JOB_INTENTS));
-	job->options = options ? DatumGetJsonbPCopy(options) : NULL;
-	job->condition = condition ? TextDatumGetCString(condition) : NULL;
-	job->model = TextDatumGetCString(attribute(rel, tuple, JOB_MODEL));
-	job->base = DatumGetFullTransactionId(attribute(rel, tuple, JOB_BASE));
-	job->files = DatumGetArrayTypePCopy(attribute(rel, tuple, JOB_FILES));
-	job->pass = DatumGetInt32(attribute(rel, tuple, JOB_PASS));
-	job->round = DatumGetInt32(attribute(rel, tuple, JOB_ROUND));
-	job->rows_estimate = DatumGetFloat8(attribute(rel, tuple, JOB_ROWS_ESTIMATE));
-	job->rows_before = DatumGetInt64(attribute(rel, tuple, JOB_ROWS_BEFORE));
-	job->started = DatumGetTimestampTz(attribute(rel, tuple, JOB_STARTED_AT));
-	job->resumed = DatumGetTimestampTz(attribute(rel, tuple, JOB_RESUMED_AT));
+static void
+end_scan(TableScan *scan)
+{
+	systable_endscan(scan->scan);
+	table_close(scan->rel, scan->mode);
+}
+
+/* The next row's columns, in the scan's buffers: what is kept is copied.  NULL: there is none. */
+static HeapTuple
+next_row(TableScan *scan, Datum *values, bool *nulls)
+{
+	HeapTuple	tuple = systable_getnext(scan->scan);
+
+	if (HeapTupleIsValid(tuple))
+		heap_deform_tuple(tuple, RelationGetDescr(scan->rel), values, nulls);
+	return tuple;
+}
+
+/* The job of that number, or NULL; the scan is still open. */
+static HeapTuple
+begin_job_scan(TableScan *scan, int32 id, LOCKMODE mode, Datum *values, bool *nulls)
+{
+	add_key(scan, 0, JOB_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(id));
+	begin_scan(scan, open_jobs(mode), mode, "_fsi_job_pkey", 1);
+	return next_row(scan, values, nulls);
+}
+
+static void
+read_job(const Datum *values, const bool *nulls, Job *job)
+{
+	job->id = DatumGetInt32(values[JOB_ID]);
+	job->relid = DatumGetObjectId(values[JOB_RELID]);
+	job->target = DatumGetInt16(values[JOB_TARGET]);
+	job->role = DatumGetObjectId(values[JOB_ROLE]);
+	job->source = DatumGetInt16(values[JOB_SOURCE]);
+	job->intents = DatumGetArrayTypePCopy(values[JOB_INTENTS]);
+	job->options = nulls[JOB_OPTIONS] ? NULL : DatumGetJsonbPCopy(values[JOB_OPTIONS]);
+	job->condition = nulls[JOB_CONDITION] ? NULL : TextDatumGetCString(values[JOB_CONDITION]);
+	job->model = TextDatumGetCString(values[JOB_MODEL]);
+	job->base = DatumGetFullTransactionId(values[JOB_BASE]);
+	job->files = DatumGetArrayTypePCopy(values[JOB_FILES]);
+	job->pass = DatumGetInt32(values[JOB_PASS]);
+	job->round = DatumGetInt32(values[JOB_ROUND]);
+	job->rows_estimate = DatumGetFloat8(values[JOB_ROWS_ESTIMATE]);
+	job->rows_before = DatumGetInt64(values[JOB_ROWS_BEFORE]);
+	job->started = DatumGetTimestampTz(values[JOB_STARTED_AT]);
+	job->resumed = DatumGetTimestampTz(values[JOB_RESUMED_AT]);
+}
+
+static HeapTuple
+form_job(Relation rel, const Job *job)
+{
+	Datum		values[JOB_COLUMNS];
+	bool		nulls[JOB_COLUMNS] = {false};
+
+	values[JOB_ID] = Int32GetDatum(job->id);
+	values[JOB_RELID] = ObjectIdGetDatum(job->relid);
+	values[JOB_TARGET] = Int16GetDatum(job->target);
+	values[JOB_ROLE] = ObjectIdGetDatum(job->role);
+	values[JOB_SOURCE] = Int16GetDatum(job->source);
+	values[JOB_INTENTS] = PointerGetDatum(job->intents);
+	values[JOB_OPTIONS] = PointerGetDatum(job->options);
+	nulls[JOB_OPTIONS] = job->options == NULL;
+	values[JOB_CONDITION] = job->condition ? CStringGetTextDatum(job->condition) : (Datum) 0;
+	nulls[JOB_CONDITION] = job->condition == NULL;
+	values[JOB_MODEL] = CStringGetTextDatum(job->model);
+	values[JOB_BASE] = FullTransactionIdGetDatum(job->base);
+	values[JOB_FILES] = PointerGetDatum(job->files);
+	values[JOB_PASS] = Int32GetDatum(job->pass);
+	values[JOB_ROUND] = Int32GetDatum(job->round);
+	values[JOB_ROWS_ESTIMATE] = Float8GetDatum(job->rows_estimate);
+	values[JOB_ROWS_BEFORE] = Int64GetDatum(job->rows_before);
+	values[JOB_STARTED_AT] = TimestampTzGetDatum(job->started);
+	values[JOB_RESUMED_AT] = TimestampTzGetDatum(job->resumed);
+	return heap_form_tuple(RelationGetDescr(rel), values, nulls);
 }
 
 bool
 jobs_find(Oid relid, AttrNumber target, Oid role, Job *job)
 {
-	Relation	rel = open_jobs(AccessShareLock);
-	ScanKeyData keys[3];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	TableScan	scan;
+	Datum		values[JOB_COLUMNS];
+	bool		nulls[JOB_COLUMNS];
 	bool		found;
 
-	ScanKeyInit(&keys[0], JOB_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	ScanKeyInit(&keys[1], JOB_TARGET, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(target));
-	ScanKeyInit(&keys[2], JOB_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
-	scan = systable_beginscan(rel, store_relation("_fsi_job_key"), true, NULL, 3, keys);
-	tuple = systable_getnext(scan);
-	found = HeapTupleIsValid(tuple);
+	add_key(&scan, 0, JOB_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	add_key(&scan, 1, JOB_TARGET, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(target));
+	add_key(&scan, 2, JOB_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
+	begin_scan(&scan, open_jobs(AccessShareLock), AccessShareLock, "_fsi_job_key", 3);
+	found = next_row(&scan, values, nulls) != NULL;
 	if (found)
-		read_job(rel, tuple, job);
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+		read_job(values, nulls, job);
+	end_scan(&scan);
 	return found;
-}
-
-static SysScanDesc
-scan_job(Relation rel, int32 id, ScanKeyData *key)
-{
-	ScanKeyInit(key, JOB_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(id));
-	return systable_beginscan(rel, store_relation("_fsi_job_pkey"), true, NULL, 1, key);
 }
 
 void
 jobs_load(int32 id, Job *job)
 {
-	Relation	rel = open_jobs(AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan = scan_job(rel, id, &key);
-	HeapTuple	tuple = systable_getnext(scan);
+	TableScan	scan;
+	Datum		values[JOB_COLUMNS];
+	bool		nulls[JOB_COLUMNS];
 
-	if (!HeapTupleIsValid(tuple))
+	if (begin_job_scan(&scan, id, AccessShareLock, values, nulls) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("job %d of fsi_classify_table() is not there any more", id)));
-	read_job(rel, tuple, job);
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	read_job(values, nulls, job);
+	end_scan(&scan);
 }
 
 void
 jobs_insert(Job *job)
 {
 	Relation	rel = open_jobs(RowExclusiveLock);
-	Datum		values[JOB_ATTRIBUTES];
-	bool		nulls[JOB_ATTRIBUTES] = {false};
 
 	job->id = (int32) nextval_internal(store_relation("_fsi_job_id"), false);
-	values[JOB_ID - 1] = Int32GetDatum(job->id);
-	values[JOB_RELID - 1] = ObjectIdGetDatum(job->relid);
-	values[JOB_TARGET - 1] = Int16GetDatum(job->target);
-	values[JOB_ROLE - 1] = ObjectIdGetDatum(job->role);
-	values[JOB_SOURCE - 1] = Int16GetDatum(job->source);
-	values[JOB_INTENTS - 1] = PointerGetDatum(job->intents);
-	values[JOB_OPTIONS - 1] = PointerGetDatum(job->options);
-	nulls[JOB_OPTIONS - 1] = job->options == NULL;
-	values[JOB_CONDITION - 1] = job->condition ? CStringGetTextDatum(job->condition) : (Datum) 0;
-	nulls[JOB_CONDITION - 1] = job->condition == NULL;
-	values[JOB_MODEL - 1] = CStringGetTextDatum(job->model);
-	values[JOB_BASE - 1] = FullTransactionIdGetDatum(job->base);
-	values[JOB_FILES - 1] = PointerGetDatum(job->files);
-	values[JOB_PASS - 1] = Int32GetDatum(job->pass);
-	values[JOB_ROUND - 1] = Int32GetDatum(job->round);
-	values[JOB_ROWS_ESTIMATE - 1] = Float8GetDatum(job->rows_estimate);
-	values[JOB_ROWS_BEFORE - 1] = Int64GetDatum(job->rows_before);
-	values[JOB_STARTED_AT - 1] = TimestampTzGetDatum(job->started);
-	values[JOB_RESUMED_AT - 1] = TimestampTzGetDatum(job->resumed);
-	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	CatalogTupleInsert(rel, form_job(rel, job));
 	table_close(rel, RowExclusiveLock);
 	CommandCounterIncrement();
 }
@@ -199,74 +232,56 @@ jobs_insert(Job *job)
 void
 jobs_store(const Job *job)
 {
-	Relation	rel = open_jobs(RowExclusiveLock);
-	ScanKeyData key;
-	SysScanDesc scan = scan_job(rel, job->id, &key);
-	HeapTuple	tuple = systable_getnext(scan);
-	Datum		values[JOB_ATTRIBUTES] = {0};
-	bool		nulls[JOB_ATTRIBUTES] = {false};
-	bool		replaces[JOB_ATTRIBUTES] = {false};
+	TableScan	scan;
+	Datum		values[JOB_COLUMNS];
+	bool		nulls[JOB_COLUMNS];
+	HeapTuple	tuple = begin_job_scan(&scan, job->id, RowExclusiveLock, values, nulls);
 
-	if (!HeapTupleIsValid(tuple))
+	if (tuple == NULL)
 		elog(ERROR, "job %d vanished", job->id);
-	values[JOB_FILES - 1] = PointerGetDatum(job->files);
-	values[JOB_PASS - 1] = Int32GetDatum(job->pass);
-	values[JOB_ROUND - 1] = Int32GetDatum(job->round);
-	values[JOB_ROWS_ESTIMATE - 1] = Float8GetDatum(job->rows_estimate);
-	values[JOB_ROWS_BEFORE - 1] = Int64GetDatum(job->rows_before);
-	values[JOB_RESUMED_AT - 1] = TimestampTzGetDatum(job->resumed);
-	replaces[JOB_FILES - 1] = true;
-	replaces[JOB_PASS - 1] = true;
-	replaces[JOB_ROUND - 1] = true;
-	replaces[JOB_ROWS_ESTIMATE - 1] = true;
-	replaces[JOB_ROWS_BEFORE - 1] = true;
-	replaces[JOB_RESUMED_AT - 1] = true;
-	tuple = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls, replaces);
-	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
-	systable_endscan(scan);
-	table_close(rel, RowExclusiveLock);
+	CatalogTupleUpdate(scan.rel, &tuple->t_self, form_job(scan.rel, job));
+	end_scan(&scan);
 	CommandCounterIncrement();
 }
 
 /* Chunks of a job with numbers above after, in order. */
-static SysScanDesc
-scan_chunks(Relation rel, int32 job, int32 after, ScanKeyData keys[2])
+static void
+begin_chunk_scan(TableScan *scan, int32 job, int32 after, LOCKMODE mode)
 {
-	ScanKeyInit(&keys[0], CHUNK_JOB, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(job));
-	ScanKeyInit(&keys[1], CHUNK_NO, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(after));
-	return systable_beginscan(rel, store_relation("_fsi_job_chunk_pkey"), true, NULL, 2, keys);
+	add_key(scan, 0, CHUNK_JOB, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(job));
+	add_key(scan, 1, CHUNK_NO, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(after));
+	begin_scan(scan, open_chunks(mode), mode, "_fsi_job_chunk_pkey", 2);
 }
 
 static void
 delete_chunks(int32 job, bool done_too)
 {
-	Relation	rel = open_chunks(RowExclusiveLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan = scan_chunks(rel, job, 0, keys);
+	TableScan	scan;
+	Datum		values[CHUNK_COLUMNS];
+	bool		nulls[CHUNK_COLUMNS];
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	begin_chunk_scan(&scan, job, 0, RowExclusiveLock);
+	while ((tuple = next_row(&scan, values, nulls)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (done_too || !DatumGetBool(attribute(rel, tuple, CHUNK_DONE)))
-			CatalogTupleDelete(rel, &tuple->t_self);
+		if (done_too || !DatumGetBool(values[CHUNK_DONE]))
+			CatalogTupleDelete(scan.rel, &tuple->t_self);
 	}
-	systable_endscan(scan);
-	table_close(rel, RowExclusiveLock);
+	end_scan(&scan);
 }
 
 void
 jobs_delete(int32 id)
 {
-	Relation	rel = open_jobs(RowExclusiveLock);
-	ScanKeyData key;
-	SysScanDesc scan = scan_job(rel, id, &key);
-	HeapTuple	tuple = systable_getnext(scan);
+	TableScan	scan;
+	Datum		values[JOB_COLUMNS];
+	bool		nulls[JOB_COLUMNS];
+	HeapTuple	tuple = begin_job_scan(&scan, id, RowExclusiveLock, values, nulls);
 
-	if (HeapTupleIsValid(tuple))
-		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(rel, RowExclusiveLock);
+	if (tuple != NULL)
+		CatalogTupleDelete(scan.rel, &tuple->t_self);
+	end_scan(&scan);
 	delete_chunks(id, true);
 	CommandCounterIncrement();
 }
@@ -274,17 +289,17 @@ jobs_delete(int32 id)
 void
 jobs_purge(void)
 {
-	Relation	rel = open_jobs(AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	TableScan	scan;
+	Datum		values[JOB_COLUMNS];
+	bool		nulls[JOB_COLUMNS];
 	List	   *gone = NIL;
-	HeapTuple	tuple;
 	ListCell   *cell;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		if (!SearchSysCacheExists1(RELOID, attribute(rel, tuple, JOB_RELID)))
-			gone = lappend_int(gone, DatumGetInt32(attribute(rel, tuple, JOB_ID)));
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	begin_scan(&scan, open_jobs(AccessShareLock), AccessShareLock, NULL, 0);
+	while (next_row(&scan, values, nulls) != NULL)
+		if (!SearchSysCacheExists1(RELOID, values[JOB_RELID]))
+			gone = lappend_int(gone, DatumGetInt32(values[JOB_ID]));
+	end_scan(&scan);
 	foreach(cell, gone)
 		jobs_delete(lfirst_int(cell));
 	list_free(gone);
@@ -323,26 +338,23 @@ jobs_let_go(JobHold *hold)
 void
 jobs_totals(const Job *job, JobTotals *totals)
 {
-	Relation	rel = open_chunks(AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan = scan_chunks(rel, job->id, 0, keys);
-	HeapTuple	tuple;
+	TableScan	scan;
+	Datum		values[CHUNK_COLUMNS];
+	bool		nulls[CHUNK_COLUMNS];
 
 	memset(totals, 0, sizeof(*totals));
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	begin_chunk_scan(&scan, job->id, 0, AccessShareLock);
+	while (next_row(&scan, values, nulls) != NULL)
 	{
-		bool		current = DatumGetInt32(attribute(rel, tuple, CHUNK_PASS)) == job->pass;
-
-		totals->rows += DatumGetInt64(attribute(rel, tuple, CHUNK_ROWS));
-		totals->last = DatumGetInt32(attribute(rel, tuple, CHUNK_NO));
-		if (!current)
+		totals->rows += DatumGetInt64(values[CHUNK_ROWS]);
+		totals->last = DatumGetInt32(values[CHUNK_NO]);
+		if (DatumGetInt32(values[CHUNK_PASS]) != job->pass)
 			continue;
-		totals->skipped += DatumGetInt64(attribute(rel, tuple, CHUNK_SKIPPED));
-		if (!DatumGetBool(attribute(rel, tuple, CHUNK_DONE)))
+		totals->skipped += DatumGetInt64(values[CHUNK_SKIPPED]);
+		if (!DatumGetBool(values[CHUNK_DONE]))
 			totals->pending++;
 	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	end_scan(&scan);
 }
 
 void
@@ -350,8 +362,8 @@ jobs_cut(const Job *job, BlockNumber n_blocks, BlockNumber chunk_blocks)
 {
 	Relation	rel;
 	CatalogIndexState indexes;
-	Datum		values[CHUNK_ATTRIBUTES] = {0};
-	bool		nulls[CHUNK_ATTRIBUTES] = {false};
+	Datum		values[CHUNK_COLUMNS] = {0};
+	bool		nulls[CHUNK_COLUMNS] = {false};
 	JobTotals	totals;
 	int32		no;
 
@@ -361,18 +373,18 @@ jobs_cut(const Job *job, BlockNumber n_blocks, BlockNumber chunk_blocks)
 	no = totals.last;
 	rel = open_chunks(RowExclusiveLock);
 	indexes = CatalogOpenIndexes(rel);
-	nulls[CHUNK_XID - 1] = true;
-	values[CHUNK_JOB - 1] = Int32GetDatum(job->id);
-	values[CHUNK_PASS - 1] = Int32GetDatum(job->pass);
-	values[CHUNK_DONE - 1] = BoolGetDatum(false);
+	nulls[CHUNK_XID] = true;
+	values[CHUNK_JOB] = Int32GetDatum(job->id);
+	values[CHUNK_PASS] = Int32GetDatum(job->pass);
+	values[CHUNK_DONE] = BoolGetDatum(false);
 	for (uint64 first = 0; first < n_blocks; first += chunk_blocks)
 	{
 		HeapTuple	tuple;
 
 		CHECK_FOR_INTERRUPTS();
-		values[CHUNK_NO - 1] = Int32GetDatum(++no);
-		values[CHUNK_FIRST_BLOCK - 1] = Int64GetDatum((int64) first);
-		values[CHUNK_END_BLOCK - 1] = Int64GetDatum((int64) Min(first + chunk_blocks, n_blocks));
+		values[CHUNK_NO] = Int32GetDatum(++no);
+		values[CHUNK_FIRST_BLOCK] = Int64GetDatum((int64) first);
+		values[CHUNK_END_BLOCK] = Int64GetDatum((int64) Min(first + chunk_blocks, n_blocks));
 		tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 		CatalogTupleInsertWithInfo(rel, tuple, indexes);
 		heap_freetuple(tuple);
@@ -393,41 +405,37 @@ lock_chunk(Relation rel, TupleTableSlot *slot, ItemPointer tid)
 }
 
 static bool
-claim_above(Relation rel, TupleTableSlot *slot, const Job *job, int32 after, JobChunk *chunk)
+claim_above(const Job *job, int32 after, JobChunk *chunk)
 {
-	ScanKeyData keys[2];
-	SysScanDesc scan = scan_chunks(rel, job->id, after, keys);
+	TableScan	scan;
+	Datum		values[CHUNK_COLUMNS];
+	bool		nulls[CHUNK_COLUMNS];
 	HeapTuple	tuple;
+	TupleTableSlot *slot;
 	bool		claimed = false;
 
-	while (!claimed && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	begin_chunk_scan(&scan, job->id, after, RowExclusiveLock);
+	slot = table_slot_create(scan.rel, NULL);
+	while (!claimed && (tuple = next_row(&scan, values, nulls)) != NULL)
 	{
-		if (DatumGetBool(attribute(rel, tuple, CHUNK_DONE)) ||
-			DatumGetInt32(attribute(rel, tuple, CHUNK_PASS)) != job->pass)
+		if (DatumGetBool(values[CHUNK_DONE]) || DatumGetInt32(values[CHUNK_PASS]) != job->pass)
 			continue;
 		chunk->tid = tuple->t_self;
-		chunk->no = DatumGetInt32(attribute(rel, tuple, CHUNK_NO));
-		chunk->first = (BlockNumber) DatumGetInt64(attribute(rel, tuple, CHUNK_FIRST_BLOCK));
-		chunk->end = (BlockNumber) DatumGetInt64(attribute(rel, tuple, CHUNK_END_BLOCK));
-		claimed = lock_chunk(rel, slot, &chunk->tid);
+		chunk->no = DatumGetInt32(values[CHUNK_NO]);
+		chunk->first = (BlockNumber) DatumGetInt64(values[CHUNK_FIRST_BLOCK]);
+		chunk->end = (BlockNumber) DatumGetInt64(values[CHUNK_END_BLOCK]);
+		claimed = lock_chunk(scan.rel, slot, &chunk->tid);
 	}
-	systable_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	end_scan(&scan);
 	return claimed;
 }
 
 bool
 jobs_claim(const Job *job, int32 after, JobChunk *chunk)
 {
-	Relation	rel = open_chunks(RowExclusiveLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	bool		claimed;
-
 	/* From the last one on: those before it are done or claimed, and would be read again each time. */
-	claimed = claim_above(rel, slot, job, after, chunk) ||
-		(after > 0 && claim_above(rel, slot, job, 0, chunk));
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, RowExclusiveLock);
-	return claimed;
+	return claim_above(job, after, chunk) || (after > 0 && claim_above(job, 0, chunk));
 }
 
 void
@@ -435,9 +443,9 @@ jobs_mark_done(const JobChunk *chunk, TransactionId xid, int64 rows, int64 skipp
 {
 	Relation	rel = open_chunks(RowExclusiveLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	Datum		values[CHUNK_ATTRIBUTES] = {0};
-	bool		nulls[CHUNK_ATTRIBUTES] = {false};
-	bool		replaces[CHUNK_ATTRIBUTES] = {false};
+	Datum		values[CHUNK_COLUMNS] = {0};
+	bool		nulls[CHUNK_COLUMNS] = {false};
+	bool		replaces[CHUNK_COLUMNS] = {false};
 	ItemPointerData tid = chunk->tid;
 	HeapTuple	tuple;
 	bool		should_free;
@@ -445,14 +453,14 @@ jobs_mark_done(const JobChunk *chunk, TransactionId xid, int64 rows, int64 skipp
 	if (!table_tuple_fetch_row_version(rel, &tid, GetActiveSnapshot(), slot))
 		elog(ERROR, "chunk %d vanished", chunk->no);
 	tuple = ExecFetchSlotHeapTuple(slot, true, &should_free);
-	values[CHUNK_DONE - 1] = BoolGetDatum(true);
-	values[CHUNK_XID - 1] = TransactionIdGetDatum(xid);
-	values[CHUNK_ROWS - 1] = Int64GetDatum(rows);
-	values[CHUNK_SKIPPED - 1] = Int64GetDatum(skipped);
-	replaces[CHUNK_DONE - 1] = true;
-	replaces[CHUNK_XID - 1] = true;
-	replaces[CHUNK_ROWS - 1] = true;
-	replaces[CHUNK_SKIPPED - 1] = true;
+	values[CHUNK_DONE] = BoolGetDatum(true);
+	values[CHUNK_XID] = TransactionIdGetDatum(xid);
+	values[CHUNK_ROWS] = Int64GetDatum(rows);
+	values[CHUNK_SKIPPED] = Int64GetDatum(skipped);
+	replaces[CHUNK_DONE] = true;
+	replaces[CHUNK_XID] = true;
+	replaces[CHUNK_ROWS] = true;
+	replaces[CHUNK_SKIPPED] = true;
 	CatalogTupleUpdate(rel, &tid, heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls, replaces));
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, RowExclusiveLock);
@@ -462,20 +470,17 @@ jobs_mark_done(const JobChunk *chunk, TransactionId xid, int64 rows, int64 skipp
 void
 jobs_read_xids(int32 id, HTAB *xids)
 {
-	Relation	rel = open_chunks(AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan = scan_chunks(rel, id, 0, keys);
-	HeapTuple	tuple;
+	TableScan	scan;
+	Datum		values[CHUNK_COLUMNS];
+	bool		nulls[CHUNK_COLUMNS];
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	begin_chunk_scan(&scan, id, 0, AccessShareLock);
+	while (next_row(&scan, values, nulls) != NULL)
 	{
-		TransactionId xid;
+		TransactionId xid = DatumGetTransactionId(values[CHUNK_XID]);
 
-		if (!DatumGetBool(attribute(rel, tuple, CHUNK_DONE)))
-			continue;
-		xid = DatumGetTransactionId(attribute(rel, tuple, CHUNK_XID));
-		(void) hash_search(xids, &xid, HASH_ENTER, NULL);
+		if (DatumGetBool(values[CHUNK_DONE]))
+			(void) hash_search(xids, &xid, HASH_ENTER, NULL);
 	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	end_scan(&scan);
 }

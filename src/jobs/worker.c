@@ -202,6 +202,7 @@ worker_work(JobShared *shared, JobWorkerState *state)
 	JobRun		run = {0};
 	JobHold		hold;
 	int			pid;
+	MemoryContext old;
 
 	StartTransactionCommand();
 	run.context = AllocSetContextCreate(TopMemoryContext, "fsi_intent job", ALLOCSET_DEFAULT_SIZES);
@@ -209,7 +210,10 @@ worker_work(JobShared *shared, JobWorkerState *state)
 	jobs_apply_settings((char *) shared + shared->settings);
 	SetSessionAuthorization(shared->session_user, shared->session_superuser);
 	SetCurrentRoleId(shared->role, shared->superuser);
-	jobs_run_init(&run, shared->job, shared);
+	old = MemoryContextSwitchTo(run.context);
+	jobs_load(shared->job, &run.job);
+	MemoryContextSwitchTo(old);
+	jobs_run_init(&run, shared);
 	(void) jobs_hold(shared->job, JOBS_HOLD_WORKER, &hold, &pid);
 	worker_commit();
 	pgstat_report_activity(STATE_RUNNING, psprintf("fsi_classify_table(): job %d", shared->job));
