@@ -104,7 +104,8 @@ begin_scan(TableScan *scan, Relation rel, LOCKMODE mode, const char *index, int 
 {
 	scan->rel = rel;
 	scan->mode = mode;
-	scan->scan = systable_beginscan(rel, index ? store_relation(index) : InvalidOid, index != NULL, NULL, n_keys, scan->keys);
+	scan->scan = systable_beginscan(rel, index ? store_relation(index) : InvalidOid, index != NULL, NULL, n_keys,
+									scan->keys);
 }
 
 static void

@@ -202,12 +202,21 @@ ok($node->poll_query_until('postgres', q{SELECT (SELECT sum(rows_done) > 0 FROM 
 	AND count(*) = 2 FROM pg_stat_activity WHERE wait_event = 'Extension'}), 'both wait for their turns');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker'");
 like(finish($job), qr/ERROR:  canceling statement due to user request\nCONTEXT:  background worker of job \d+/, 'the worker is cancelled, and the call');
+($rc, $out, $err) = $node->psql('postgres', call());
+like($err, qr/going on with job/, 'its job can be gone on with');
+all_right('cancelled worker');
 
-# What a worker does is counted while it runs: autovacuum goes by it. The call stands still in its first chunk.
+# What a worker does is counted while it runs: autovacuum goes by it. It has the call's role, as a trigger sees it.
+# The call stands still in its first chunk.
 fresh();
 close_gate();
 $node->safe_psql('postgres', q{
-	CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS $$
+	CREATE ROLE clerk;
+	GRANT SELECT, UPDATE (intent) ON tickets TO clerk;
+	GRANT SELECT ON gate TO clerk;
+	GRANT INSERT ON log TO clerk;
+	CREATE TRIGGER zz_other BEFORE UPDATE ON tickets FOR EACH ROW WHEN (current_user <> 'clerk') EXECUTE FUNCTION fail();
+	CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 	BEGIN
 		IF (SELECT backend_type FROM pg_stat_activity WHERE pid = pg_backend_pid()) = 'client backend' THEN
 			PERFORM pg_advisory_xact_lock_shared(1);
@@ -217,12 +226,15 @@ $node->safe_psql('postgres', q{
 	CREATE TRIGGER zz_stay BEFORE UPDATE ON tickets FOR EACH ROW EXECUTE FUNCTION stay();
 	SELECT pg_stat_reset_single_table_counters('tickets'::regclass);
 });
-$job = start(call('workers => 2, restart => true'));
+{
+	local $ENV{PGOPTIONS} = "$ENV{PGOPTIONS} -c role=clerk";
+	$job = start(call('workers => 2'));
+}
 ok(at_gate(1), 'the call is in its first chunk');
 ok($node->poll_query_until('postgres', "SELECT n_tup_upd > 500 FROM pg_stat_user_tables WHERE relname = 'tickets'"), 'a worker tells what it did');
 open_gate();
 like(finish($job), qr/^NOTICE:  classified $rows rows/, 'and the call goes on');
-$node->safe_psql('postgres', 'DROP TRIGGER zz_stay ON tickets');
+$node->safe_psql('postgres', 'DROP TRIGGER zz_stay ON tickets; DROP TRIGGER zz_other ON tickets; DROP OWNED BY clerk; DROP ROLE clerk');
 
 # Rewritten, truncated, dropped and renamed in the middle.
 sub meanwhile
