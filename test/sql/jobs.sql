@@ -28,6 +28,7 @@ CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, rows_per_second =>
 SELECT count(*) AS moved FROM tickets t JOIN before b USING (id) WHERE t.ctid <> b.was;
 -- nothing stays behind
 SELECT (SELECT count(*) FROM _fsi_job), (SELECT count(*) FROM _fsi_job_chunk), (SELECT count(*) FROM fsi_progress);
+SELECT count(*) AS locks FROM pg_locks WHERE locktype = 'object' AND pid = pg_backend_pid();
 
 -- a condition
 UPDATE tickets SET intent = NULL;
