@@ -225,7 +225,8 @@ finish_batch(const ExecSet *set, int n, const ExecRow *rows)
 }
 
 static void
-run_batches(ExecSet *set, ExecCall *call, const Todo *todo, const HostText *messages, ExecAnswer *answers, double *scores)
+run_batches(ExecSet *set, ExecCall *call, const Todo *todo, const HostText *messages, ExecAnswer *answers,
+			double *scores)
 {
 	FsiArenaMark mark = fsi_arena_mark(&call->arena);
 	ExecRow		rows[BATCH_ROWS];

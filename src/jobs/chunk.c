@@ -40,7 +40,7 @@ enum ReadColumn
 	READ_TARGET
 };
 
-/* Rows of one fetch that are due. */
+/* Rows of one fetch that are due, as many as work_mem holds the texts of. */
 typedef struct ChunkRows
 {
 	int			n;
@@ -169,11 +169,12 @@ is_due(JobRun *run, Oid relid, ItemPointer tid, TransactionId xmin)
 	return !is_written_by_job(run, xmin) || may_be_ancient(relid, tid);
 }
 
-/* The rows of a fetch that are due. */
+/* From row *at of a fetch on; *at becomes the first that did not fit. */
 static void
-collect_rows(JobRun *run, SPITupleTable *table, ChunkRows *rows)
+collect_rows(JobRun *run, SPITupleTable *table, int *at, ChunkRows *rows)
 {
 	int			n = (int) table->numvals;
+	Size		bytes = 0;
 
 	rows->n = 0;
 	rows->tbl = palloc(sizeof(Datum) * n);
@@ -182,8 +183,9 @@ collect_rows(JobRun *run, SPITupleTable *table, ChunkRows *rows)
 	rows->message = palloc(sizeof(text *) * n);
 	rows->old = palloc(sizeof(text *) * n);
 	run->xids_fresh = false;
-	for (int i = 0; i < n; i++)
+	for (; *at < n && bytes <= (Size) work_mem * 1024; (*at)++)
 	{
+		int			i = *at;
 		bool		no_row;
 		bool		no_text;
 		bool		no_target;
@@ -200,6 +202,7 @@ collect_rows(JobRun *run, SPITupleTable *table, ChunkRows *rows)
 		rows->xmin[rows->n] = xmin;
 		rows->message[rows->n] = no_text ? NULL : DatumGetTextPP(message);
 		rows->old[rows->n] = no_target ? NULL : DatumGetTextPP(target);
+		bytes += (no_text ? 0 : VARSIZE_ANY(rows->message[rows->n])) + (no_target ? 0 : VARSIZE_ANY(rows->old[rows->n]));
 		rows->n++;
 	}
 }
@@ -307,12 +310,12 @@ write_answers(JobRun *run, const ChunkAnswers *a)
 }
 
 static void
-work_through_fetch(JobRun *run, SPITupleTable *table, int64 *n_rows, int64 *n_skipped)
+work_through_part(JobRun *run, SPITupleTable *table, int *at, int64 *n_rows, int64 *n_skipped)
 {
 	ChunkRows	rows;
 	ChunkAnswers answers;
 
-	collect_rows(run, table, &rows);
+	collect_rows(run, table, at, &rows);
 	if (rows.n == 0)
 		return;
 	collect_answers(&rows, classify_rows(run, &rows), &answers);
@@ -356,9 +359,12 @@ work_through_chunk(JobRun *run, const JobChunk *chunk)
 		if (SPI_processed == 0)
 			break;
 		old = MemoryContextSwitchTo(context);
-		work_through_fetch(run, table, &rows, &skipped);
+		for (int at = 0; at < (int) table->numvals;)
+		{
+			work_through_part(run, table, &at, &rows, &skipped);
+			MemoryContextReset(context);
+		}
 		MemoryContextSwitchTo(old);
-		MemoryContextReset(context);
 		SPI_freetuptable(table);
 	}
 	SPI_cursor_close(portal);

@@ -62,7 +62,7 @@ is_personal(const char *name)
 	return false;
 }
 
-/* What the client asked for, at its start or since; those of databases, roles and files reach a worker by themselves. */
+/* What the client asked for, at its start or since; what databases, roles and files set reaches a worker by itself. */
 void
 jobs_collect_settings(StringInfo out)
 {

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/plancat.h"
 #include "parser/parse_coerce.h"
@@ -156,12 +157,26 @@ condition_error(void *condition)
 }
 
 /* One expression and nothing else, so that putting it between parentheses cannot change what surrounds it. */
+static bool
+find_parameter(Node *node, void *context)
+{
+	ParamRef  **found = context;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, ParamRef))
+		return raw_expression_tree_walker(node, find_parameter, context);
+	*found = (ParamRef *) node;
+	return true;
+}
+
 void
 jobs_check_condition(const char *condition)
 {
 	ErrorContextCallback callback = {error_context_stack, condition_error, unconstify(char *, condition)};
 	List	   *parsed;
 	SelectStmt *select;
+	ParamRef   *parameter;
 
 	error_context_stack = &callback;
 	parsed = raw_parser(condition, RAW_PARSE_PLPGSQL_EXPR);
@@ -174,6 +189,11 @@ jobs_check_condition(const char *condition)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("condition must be one expression"),
 				 errhint("For example 'intent IS NULL'.")));
+	/* The chunk's bounds are parameters of the statement that it becomes part of. */
+	if (find_parameter(linitial_node(ResTarget, select->targetList)->val, &parameter))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_PARAMETER),
+				 errmsg("there is no parameter $%d", parameter->number)));
 	error_context_stack = callback.previous;
 }
 

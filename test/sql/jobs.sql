@@ -38,6 +38,7 @@ CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => 'true
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => 'true, false');
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => 'true FROM tickets');
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => '');
+CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => 'id IN (SELECT 1 WHERE ctid > $1)');
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => 'nothing = 1');
 SELECT count(*) AS jobs FROM fsi_progress;
 
@@ -212,3 +213,15 @@ DROP FOREIGN DATA WRAPPER nowhere;
 DROP DOMAIN label;
 DROP FUNCTION note;
 DROP ROLE regress_fsi_clerk, regress_fsi_other;
+
+-- long texts are taken in as work_mem holds them
+CREATE TABLE long_texts (id int, msg text, intent text);
+INSERT INTO long_texts SELECT g, repeat((ARRAY['where is my parcel ', 'i want my money back '])[1 + g % 2], 2000) FROM generate_series(1, 9) g;
+SET work_mem = '64kB';
+\set VERBOSITY terse
+CALL fsi_classify_table('long_texts', 'msg', 'intent', :intents);
+RESET work_mem;
+SET client_min_messages = error;
+SELECT count(*), bool_and(intent IS NOT DISTINCT FROM fsi_classify(msg, :intents)) AS same FROM long_texts;
+RESET client_min_messages;
+DROP TABLE long_texts;
