@@ -36,7 +36,8 @@
 /* fsi_classify(text, text[]) and fsi_classify(text, text[], jsonb) of this database's extension. */
 static Oid	functions[MAX_FUNCTIONS];
 static int	n_functions;
-static bool functions_known;
+static uint64 changes = 1;		/* in pg_proc */
+static uint64 known_at;			/* changes when functions were looked up */
 
 static void
 forget_functions(Datum arg, int cacheid, uint32 hashvalue)
@@ -44,7 +45,7 @@ forget_functions(Datum arg, int cacheid, uint32 hashvalue)
 	(void) arg;
 	(void) cacheid;
 	(void) hashvalue;
-	functions_known = false;
+	changes++;
 }
 
 void
@@ -83,8 +84,6 @@ look_up_functions(void)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	/* An invalidation during the look-up makes the next statement look again. */
-	functions_known = true;
 	n_functions = 0;
 	if (!OidIsValid(extension))
 		return;
@@ -108,8 +107,14 @@ look_up_functions(void)
 bool
 batch_has_functions(void)
 {
-	if (!functions_known)
+	/* A change during the look-up, and an error in it, makes the next statement look again. */
+	uint64		seen = changes;
+
+	if (known_at != seen)
+	{
 		look_up_functions();
+		known_at = seen;
+	}
 	return n_functions > 0;
 }
 
