@@ -72,11 +72,20 @@ collect_inputs(Node *node, void *context)
 	return expression_tree_walker(node, collect_inputs, context);
 }
 
+/* A Var is what its numbers say: what the node above takes for its typmod may differ. */
+static bool
+is_same(Node *a, Node *b)
+{
+	if (IsA(a, Var) && IsA(b, Var))
+		return ((Var *) a)->varno == ((Var *) b)->varno && ((Var *) a)->varattno == ((Var *) b)->varattno;
+	return equal(a, b);
+}
+
 static int
 position(List *list, Node *node)
 {
 	for (int i = 0; i < list_length(list); i++)
-		if (equal(list_nth(list, i), node))
+		if (is_same(list_nth(list, i), node))
 			return i;
 	return -1;
 }

@@ -68,6 +68,9 @@ SELECT plan_and_differ(format($$SELECT id FROM msg WHERE fsi_classify(txt, %s) =
 
 -- above and below other nodes
 SELECT plan_and_differ(format('SELECT fsi_classify(txt, %s), count(*) FROM msg GROUP BY 1', :'q'));
+-- what is left of a UNION ALL has the type of its part, not of the whole
+SELECT plan_and_differ(format($$SELECT max(fsi_classify(x, %s)) FROM
+	(SELECT 'rain'::varchar(4) AS x FROM msg UNION ALL SELECT 'sun'::varchar(3) FROM msg WHERE false) s$$, :'q'));
 SELECT plan_and_differ(format('SELECT DISTINCT fsi_classify(txt, %s) FROM msg', :'q'));
 SELECT plan_and_differ(format($$SELECT kind, count(*) FILTER (WHERE fsi_classify(txt, %s) = 'refund'), max(fsi_classify(txt, %s)) FROM msg GROUP BY kind$$, :'q', :'other'));
 SELECT plan_and_differ(format($$SELECT kind, fsi_classify(max(txt), %1$s) FROM msg GROUP BY kind HAVING fsi_classify(min(txt), %1$s) <> 'x'$$, :'q'));
