@@ -164,6 +164,8 @@ typedef struct BatchState
 	int			next;
 	int			step;
 	bool		exhausted;
+	bool		hold;			/* the batch node above has rows in hand: keep back one that may raise an error */
+	bool		held;			/* kept one back */
 	/* with the calls in place, for rows of a batch that failed */
 	bool		slow_ready;
 	ExprState  *slow_qual;

@@ -255,39 +255,45 @@ keep_row(BatchState *b, TupleTableSlot *slot)
 	MemoryContextSwitchTo(old);
 }
 
-static bool read_ahead(BatchState *b);
-
 /*
- * Whether the row that comes next from a batch node below is one that may raise an error:
- * then it is not for reading ahead.
+ * The next row from below, or NULL.  A batch node there keeps back a row that may raise an
+ * error while others wait to be handed on: *held, it is to be asked again once they are.
  */
-static bool
-error_ahead(const BatchState *b)
+static TupleTableSlot *
+row_below(BatchState *b, bool *held)
 {
-	BatchState *below = (BatchState *) outerPlanState(b);
+	PlanState  *outer = outerPlanState(b);
+	BatchState *below = batch_is_node(outer->plan) ? (BatchState *) outer : NULL;
+	TupleTableSlot *slot;
 
-	if (b->n_rows == 0 || !batch_is_node(outerPlan(b->css.ss.ps.plan)))
-		return false;
-	return (below->next < below->n_rows || read_ahead(below)) && !below->rows[below->next].answered;
+	if (below != NULL)
+	{
+		below->hold = b->hold || b->n_rows > 0;
+		below->held = false;
+	}
+	slot = ExecProcNode(outer);
+	*held = below != NULL && below->held;
+	return slot;
 }
 
-/* Fill the rows again and answer them; false: there are no more. */
+/* Fill the rows again and answer them; false: there are no more, or one that is held back. */
 static bool
 read_ahead(BatchState *b)
 {
 	int			wanted = rows_to_read(b);
 	bool		full = false;
+	bool		held = false;
 
 	ExecClearTuple(b->css.ss.ss_ScanTupleSlot);
 	MemoryContextReset(b->rows_context);
 	b->n_rows = 0;
 	b->next = 0;
-	while (!b->exhausted && !full && b->n_rows < wanted && !error_ahead(b))
+	while (!b->exhausted && !full && !held && b->n_rows < wanted)
 	{
-		TupleTableSlot *slot = ExecProcNode(outerPlanState(b));
+		TupleTableSlot *slot = row_below(b, &held);
 
 		if (TupIsNull(slot))
-			b->exhausted = true;
+			b->exhausted = !held;
 		else
 		{
 			keep_row(b, slot);
@@ -295,7 +301,10 @@ read_ahead(BatchState *b)
 		}
 	}
 	if (b->n_rows == 0)
+	{
+		b->held = held;
 		return false;
+	}
 	batch_answer(b);
 	b->step = Min(b->step * STEP_FACTOR, b->capacity);
 	batch_publish_counts(b);
@@ -385,6 +394,11 @@ next_row(CustomScanState *node)
 		CHECK_FOR_INTERRUPTS();
 		if (b->next == b->n_rows && !read_ahead(b))
 			return ExecClearTuple(node->ss.ps.ps_ResultTupleSlot);
+		if (b->hold && !b->rows[b->next].answered)
+		{
+			b->held = true;
+			return ExecClearTuple(node->ss.ps.ps_ResultTupleSlot);
+		}
 		out = put_out(b, &b->rows[b->next++]);
 	}
 	return out;

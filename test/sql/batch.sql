@@ -175,6 +175,17 @@ MOVE 48 IN c;
 FETCH 1 FROM c;
 FETCH 1 FROM c;
 ROLLBACK;
+-- also where the lower one lets the row before it go, which ended its batch
+CREATE TABLE late AS SELECT g AS id, 'message ' || g AS txt, CASE g WHEN 5 THEN ARRAY['drop'] WHEN 6 THEN ARRAY['a', NULL] ELSE ARRAY['keep'] END AS own
+FROM generate_series(1, 100) g;
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, fsi_classify(txt, :q) IS NOT NULL AS answered FROM late WHERE fsi_classify(txt, own) = 'keep';
+MOVE 3 IN c;
+FETCH 1 FROM c;
+FETCH 1 FROM c;
+ROLLBACK;
+UPDATE late SET own = '{keep}' WHERE id = 6;
+SELECT count(fsi_classify(txt, :q)) FROM late WHERE fsi_classify(txt, own) = 'keep';
 
 -- cursors
 BEGIN;
