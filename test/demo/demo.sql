@@ -59,12 +59,12 @@ FROM (SELECT count(*) AS n, extract(epoch FROM :'t1'::timestamptz - :'t0'::times
 \set ECHO queries
 SELECT team, msg AS example FROM handled WHERE team IN ('Oslo', 'Lima') ORDER BY team DESC, msg;
 CREATE TABLE routed AS
-SELECT t.id, t.msg, t.expected,
-       fsi_classify(t.msg, ARRAY['Oslo','Lima','Kyoto','Accra']) AS names_only,
-       fsi_classify(t.msg, ARRAY['Oslo','Lima','Kyoto','Accra'],
-                    jsonb_build_object('examples', e.examples)) AS with_examples
-FROM tickets t, (SELECT fsi_examples(msg, team) AS examples FROM handled) e
-WHERE t.expected <> 'other';
+SELECT id, msg, expected,
+       fsi_classify(msg, ARRAY['Oslo','Lima','Kyoto','Accra']) AS names_only,
+       fsi_classify(msg, ARRAY['Oslo','Lima','Kyoto','Accra'],
+                    (SELECT jsonb_build_object('examples', fsi_examples(msg, team)) FROM handled)) AS with_examples
+FROM tickets
+WHERE expected <> 'other';
 \set ECHO none
 \echo
 SELECT r.id, left(r.msg, 40) AS message, names_only AS "names only", with_examples AS "with examples",
