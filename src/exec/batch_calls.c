@@ -131,6 +131,21 @@ batch_is_call(const Node *node)
 	return false;
 }
 
+static bool has_case_test(Node *node, void *context);
+
+/* What a CASE's conditions test is its own. */
+static bool
+case_has_case_test(CaseExpr *c, void *context)
+{
+	ListCell   *lc;
+
+	foreach(lc, c->args)
+		if (has_case_test((Node *) lfirst_node(CaseWhen, lc)->result, context))
+			return true;
+	return has_case_test((Node *) c->arg, context) || has_case_test((Node *) c->defresult, context);
+}
+
+/* Whether an expression takes a value from the one around it. */
 static bool
 has_case_test(Node *node, void *context)
 {
@@ -138,6 +153,10 @@ has_case_test(Node *node, void *context)
 		return false;
 	if (IsA(node, CaseTestExpr) || IsA(node, CoerceToDomainValue))
 		return true;
+	if (IsA(node, CaseExpr) && ((CaseExpr *) node)->arg != NULL)
+		return case_has_case_test((CaseExpr *) node, context);
+	if (IsA(node, ArrayCoerceExpr))
+		return has_case_test((Node *) ((ArrayCoerceExpr *) node)->arg, context);
 	return expression_tree_walker(node, has_case_test, context);
 }
 

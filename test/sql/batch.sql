@@ -50,6 +50,8 @@ SELECT plan(format('SELECT id, fsi_classify(txt, %s) FROM msg WHERE kind = 1', :
 SELECT differ(format('SELECT id, fsi_classify(txt, %s) FROM msg WHERE kind = 1', :'q'));
 SELECT differ(format('SELECT id, fsi_classify(txt, %s) AS a, fsi_classify(txt, own) AS b, fsi_classify(txt, %s) AS c FROM msg', :'q', :'other'));
 SELECT differ('SELECT id, fsi_classify(txt, own, ''{"other": "none"}'') FROM msg');
+SELECT differ('SELECT id, fsi_classify(txt, own, CASE kind WHEN 1 THEN ''{"other": "none"}''::jsonb END) FROM msg');
+SELECT differ('SELECT id, fsi_classify(txt, CASE kind WHEN 0 THEN ARRAY[''x'', ''y''] WHEN 1 THEN own ELSE ARRAY[id, kind]::text[] END) FROM msg WHERE id <> kind');
 SELECT differ('SELECT id, fsi_classify(txt, ARRAY[''refund'', ''weather''], jsonb_build_object(''min_score'', kind / 2.0)) FROM msg');
 SELECT plan(format($$SELECT 'I: ' || fsi_classify(txt, %1$s)::varchar, coalesce(fsi_classify(txt, %1$s), 'none'),
 	CASE fsi_classify(txt, %1$s) WHEN 'refund' THEN 1 ELSE id END FROM msg$$, :'q'), 'VERBOSE, COSTS OFF');
