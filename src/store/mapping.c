@@ -42,17 +42,11 @@ store_layout_name(Gpt2Layout layout)
 	return layout == GPT2_SEGMENTS ? "segments" : "prompt";
 }
 
-uint64
-store_generation(void)
-{
-	return generation;
-}
-
 static void
 relcache_callback(Datum arg, Oid relid)
 {
 	(void) arg;
-	if (!OidIsValid(relid) || relid == catalog_relid)
+	if (!OidIsValid(relid) || !OidIsValid(catalog_relid) || relid == catalog_relid)
 		generation++;
 }
 
@@ -63,6 +57,14 @@ init_once(void)
 		return;
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 	context = AllocSetContextCreate(TopMemoryContext, "fsi_intent models", ALLOCSET_SMALL_SIZES);
+}
+
+/* Counted from the first time that anybody asks. */
+uint64
+store_generation(void)
+{
+	init_once();
+	return generation;
 }
 
 FsiStatus

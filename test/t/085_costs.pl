@@ -38,5 +38,11 @@ is($node->safe_psql('postgres', qq{
 	SELECT fsi_drop_model('tiny')}), "Seq Scan on msg\n", 'planned, and dropped, in one session');
 is(cost(q{'{"model": "tiny"}'}), $shipped, 'a dropped one');
 
+# A session that does nothing but plan hears of a drop, too.
+$node->safe_psql('postgres', "SELECT fsi_import_model('small', '$dir/tiny')");
+my $plan = q{EXPLAIN SELECT fsi_classify(txt, ARRAY['refund', 'weather'], '{"model": "small"}') FROM msg};
+my @costs = $node->safe_psql('postgres', "$plan; SELECT fsi_drop_model('small'); $plan") =~ /cost=[\d.]+\.\.([\d.]+)/g;
+is_deeply([ @costs[0, 1] ], [ $tiny, $shipped ], 'dropped between two plans');
+
 $node->stop;
 done_testing();
