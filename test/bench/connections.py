@@ -35,14 +35,15 @@ def pgbench(clients, got):
 
 
 def memory(session):
-    """(Pss, private) of a connection's backend in MB. Private: written by it alone (Private_Dirty), the model's file is not."""
+    """(Pss, private) of a connection's backend in MB. Private: memory of its own (Pss_Anon). Private_Dirty would count the model's
+    file, too, until the system has written a fresh one to disk."""
     pid = session.ask("SELECT pg_backend_pid()")[0]
     kb = {}
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
         for line in list(f)[1:]:
             key, value = line.split()[:2]
             kb[key.rstrip(":")] = int(value)
-    return kb["Pss"] / 1024, kb["Private_Dirty"] / 1024
+    return kb["Pss"] / 1024, kb["Pss_Anon"] / 1024
 
 
 def held(piece, name, statement, count=MANY):
