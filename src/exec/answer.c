@@ -61,6 +61,17 @@ exec_clip(HostText message, bool *clipped, FsiArena *arena)
 	return out;
 }
 
+/* Tokens that a pass reads beside those of each message. */
+static int
+marks(const ExecSet *set)
+{
+	const Gpt2Config *cfg = &set->model->file.model.cfg;
+
+	if (cfg->layout == GPT2_PROMPT)
+		return (int) set->suffix.n + set->has_last;
+	return (cfg->begin != TOK_NONE) + (cfg->end != TOK_NONE);
+}
+
 /* Tokens that the model's context leaves to a message. */
 static int
 message_room(const ExecSet *set)
@@ -69,7 +80,7 @@ message_room(const ExecSet *set)
 
 	if (cfg->layout == GPT2_PROMPT)
 		return set->room;
-	return cfg->n_positions - (cfg->begin != TOK_NONE) - (cfg->end != TOK_NONE);
+	return cfg->n_positions - marks(set);
 }
 
 /* The message as it is tokenised: after the white space that ends the prompt's first part. */
@@ -201,7 +212,7 @@ tokenise_batch(ExecSet *set, FsiArena *arena, int n, ExecRow *rows)
 		HOST_TRY(tok_encode_plain(&set->model->file.tok, whole.s, whole.len, arena, &row->ids, &err));
 		row->answer->tokens = (int) row->ids.n;
 		row->answer->shortened |= row->answer->tokens > room;
-		tokens += Min(row->answer->tokens, room);
+		tokens += Min(row->answer->tokens, room) + marks(set);
 		if (taken > 0 && tokens > BATCH_TOKENS)
 			break;
 	}
