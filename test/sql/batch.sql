@@ -220,6 +220,14 @@ SET work_mem = 64;
 SELECT differ(format('SELECT id, repeat(txt, 100), fsi_classify(repeat(txt, 100), %s) FROM msg WHERE id < 60', :'other'));
 RESET work_mem;
 
+-- as many rows as a LIMIT passes, at once; part by part, no more than it can pass; anew in each scan
+CREATE FUNCTION counts(query text) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT trim(line) FROM plan(query, 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF') line WHERE line ~ 'Messages|Batches'
+$$;
+SELECT counts(format('SELECT fsi_classify(id || txt, %s) FROM msg WHERE txt IS NOT NULL LIMIT 20 OFFSET 10', :'q'));
+SELECT counts(format('SELECT * FROM (SELECT fsi_classify(id || txt, %s) FROM msg WHERE id > 40 AND txt IS NOT NULL UNION ALL SELECT txt FROM msg) s LIMIT 8', :'q'));
+SELECT counts(format('SELECT * FROM generate_series(1, 2) g, LATERAL (SELECT fsi_classify(g || txt, %s) FROM msg WHERE txt IS NOT NULL LIMIT 10) s', :'q'));
+
 -- one warning for a statement
 SELECT count(fsi_classify(repeat('hello ', 2000) || id, :q)) FROM msg WHERE id <= 8;
 
