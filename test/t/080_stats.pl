@@ -86,6 +86,25 @@ my @asked = map { $node->safe_psql('postgres', qq{
 is($asked[1], $asked[0], 'asked many times, in any order');
 like($asked[0], qr/\|700$/, 'one label a text');
 
+# A text's vector is its model's own: another one of the same shape reads the text anew.
+$node->safe_psql('postgres', "SELECT fsi_export_model('small-1', '$dir/other')");
+open my $file, '+<:raw', "$dir/other/model.safetensors" or die $!;
+read $file, my $length, 8;
+read $file, my $header, unpack('Q<', $length);
+my ($from, $to) = $header =~ /"fsi\.readout\.q":\{[^}]*"data_offsets":\[(\d+),(\d+)\]/ or die $header;
+$from += 8 + length $header;
+seek $file, $from, 0;
+read $file, my $readout, $to - $from + 8 + length $header;
+seek $file, $from, 0;
+print $file pack('L<*', reverse unpack('L<*', $readout));
+close $file or die $!;
+$node->safe_psql('postgres', "SELECT fsi_import_model('other', '$dir/other')");
+my ($shipped, $other) = map {
+	qq{SELECT string_agg(intent || ' ' || score, ', ') FROM fsi_scores('will it rain', ARRAY['refund', 'weather'], '{"model": "$_"}')} } 'small-1', 'other';
+my @scores = map { $node->safe_psql('postgres', $_) } $shipped, $other;
+isnt($scores[0], $scores[1], 'two models');
+is($node->safe_psql('postgres', "$shipped; $other; $shipped"), join("\n", @scores[0, 1, 0]), 'in one session, about one text');
+
 # Preloaded, the memory is asked for; a backend's counts are its own all the same.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'fsi_intent'");
 $node->restart;
