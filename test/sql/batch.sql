@@ -85,6 +85,9 @@ SELECT plan_and_differ(format('SELECT id, row_number() OVER (ORDER BY id), fsi_c
 SELECT plan_and_differ(format('WITH c AS MATERIALIZED (SELECT * FROM msg) SELECT id, fsi_classify(txt, %s) FROM c', :'q'));
 SELECT plan_and_differ(format($$SELECT fsi_classify(t, %s) FROM (VALUES ('one'), ('two'), (NULL)) v (t)$$, :'q'));
 SELECT plan_and_differ(format('SELECT id, (SELECT count(*) FROM msg b WHERE b.id < a.id AND fsi_classify(b.txt, %s) = ''refund'') FROM msg a WHERE id < 9', :'q'));
+-- scanned again while rows that were read ahead are left
+SELECT plan_and_differ(format('SELECT a.id, ARRAY(SELECT s.id FROM (SELECT b.id, fsi_classify(b.txt, %s) AS i FROM msg b WHERE b.id >= a.id ORDER BY b.id OFFSET 0) s
+	WHERE i IS NOT NULL LIMIT 2) AS next FROM msg a', :'q'));
 SELECT plan_and_differ(format('SELECT id, fsi_classify((SELECT b.txt FROM msg b WHERE b.id = a.id), %s) FROM msg a', :'q'));
 SELECT plan_and_differ('SELECT id, fsi_classify(txt, (SELECT array_agg(DISTINCT ''kind '' || kind) FROM msg)) FROM msg');
 SET enable_mergejoin = on;
