@@ -23,6 +23,11 @@ def neighbours(rng, items, n, window=WINDOW):
     return rng.sample(items[start: start + window], min(n, window))
 
 
+def draw(rng, texts, n):
+    """n different texts; one that is a list of fillings (written.py) counts once."""
+    return [t if isinstance(t, str) else rng.choice(t) for t in rng.sample(texts, min(n, len(texts)))]
+
+
 def encode(tokenizer, texts, limit=SHORT_TOKENS, device="cpu"):
     """Right-padded segments `<|bos|> text <|eos|>`: ids (B, T) and lengths (B)."""
     rows = [[vocab.BOS] + e.ids[:limit] + [vocab.EOS] for e in tokenizer.encode_batch(list(texts))]
@@ -56,9 +61,12 @@ class Source:
     def __init__(self, corpus, teacher, glosses, batch=96):
         self.short, self.long = corpus["short"], corpus["long"]
         self.parallel, self.pairs, self.sets = corpus["parallel"], corpus["pairs"], corpus["sets"]
+        self.written = corpus.get("written", [])
         self.teacher, self.glosses, self.batch = teacher, glosses, batch
         self.names = {lang: [n for n, s in self.sets.items() if s["lang"] == lang] for lang in ("en", "zh")}
         self.weights = {lang: [self.weight(self.sets[n]) for n in names] for lang, names in self.names.items()}
+
+        self.own = {lang: [n for n in names if n.startswith("written_")] for lang, names in self.names.items()}
 
     @staticmethod
     def weight(s):
@@ -67,9 +75,12 @@ class Source:
         return min(20_000, size) ** 0.5 * (len(s["labels"]) - 1).bit_length()
 
     chinese = 0.55  # share of Chinese sets among episodes; set by each phase
+    own_share = 0.0  # share of sets that we wrote, likewise
 
     def intent_set(self, rng, chinese=0.5):
         lang = "zh" if rng.random() < chinese else "en"
+        if self.own[lang] and rng.random() < self.own_share:
+            return self.sets[rng.choice(self.own[lang])]
         return self.sets[rng.choices(self.names[lang], self.weights[lang])[0]]
 
     def targets(self, texts, limit=64):

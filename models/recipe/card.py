@@ -4,6 +4,7 @@ import json
 
 import sources
 import texts
+import written
 
 HEAD = """# The shipped model `small`
 
@@ -41,6 +42,10 @@ def data_table(corpus):
         labels = corpus["sets"].get(name, {"labels": {}})["labels"]
         rows.append({"name": name, "kind": "intents", "lang": lang, "licence": licence, "source": source,
                      "texts": sum(map(len, labels.values())), "intents": len(labels)})
+    for name, d in written.load().items():
+        rows.append({"name": name, "kind": "intents, translations", "lang": "en, zh", "licence": "this project's",
+                     "source": "recipe/written, our own", "texts": sum(len(i["messages"]) for i in d["intents"]),
+                     "intents": len(d["intents"])})
     rows += [{"name": n, "kind": "paraphrases", "lang": lang, "licence": lic, "source": src}
              for n, (lang, lic, src) in sources.PAIRS.items()]
     rows += [{"name": n, "kind": "translations", "lang": "en, zh", "licence": lic, "source": src}
@@ -62,7 +67,7 @@ def gather(work, scalars, figures):
         "data": data_table(corpus),
         "counts": {"short": {k: len(v) for k, v in corpus["short"].items()},
                    "long": {k: len(v) for k, v in corpus["long"].items()},
-                   "translations": len(corpus["parallel"]), "paraphrases": len(corpus["pairs"]),
+                   "translations": len(corpus["parallel"]) + len(corpus["written"]), "paraphrases": len(corpus["pairs"]),
                    "intent sets": len(corpus["sets"])},
         "validation": [{"name": n, "lang": lang, "licence": lic, "source": src}
                        for n, (lang, lic, src) in sources.VALIDATION.items()],
@@ -84,8 +89,8 @@ def markdown(c):
             f"{n['short']['en']:,} English and {n['short']['zh']:,} Chinese sentences, "
             f"{n['long']['en'] + n['long']['zh']:,} passages, {n['translations']:,} translated pairs, "
             f"{n['paraphrases']:,} paraphrase pairs, {n['intent sets']} intent sets. Licences as each source states them; "
-            "\"none stated\" means just that. Interface strings of free programs were training text; none of these texts is "
-            "in the repository.\n", "| name | use | language | texts / intents | licence as stated | source |",
+            "\"none stated\" means just that. Interface strings of free programs were training text; of these texts only "
+            "those of our own are in the repository.\n", "| name | use | language | texts / intents | licence as stated | source |",
             "|---|---|---|---:|---|---|"]
     for r in c["data"]:
         size = f"{r['texts']:,} / {r['intents']}" if "texts" in r else ""

@@ -7,6 +7,7 @@ are made of paraphrase pairs, some of translated pairs (a Chinese message, Engli
 import torch
 import torch.nn.functional as F
 
+import batches
 from readout import DESCRIPTION, EXAMPLE, NAME
 
 QUERIES = 6
@@ -43,8 +44,7 @@ def from_set(rng, s):
     described = rng.random() < 0.3
     segments, queries = [], []
     for i, label in enumerate(labels):
-        texts = s["labels"][label]
-        texts = rng.sample(texts, min(len(texts), shots + 1))
+        texts = batches.draw(rng, s["labels"][label], shots + 1)
         queries.append((texts[0], i))
         if missing and i == 0:
             continue

@@ -44,15 +44,19 @@ def distil_long(embed, source, rng):
     return c * (1.0 if lang == "en" else 0.5), 1 - c.item()
 
 
-def parallel(embed, source, rng):
-    """Both sides of translated pairs against the teacher's vector of the English side."""
-    pairs = batches.neighbours(rng, source.parallel, source.batch // 2)
+def parallel(embed, source, rng, own=False):
+    """Both sides of translated pairs (`own`: of those that we wrote) against the teacher's vector of the English side."""
+    pairs = batches.neighbours(rng, source.written if own else source.parallel, source.batch // 2)
     en, zh = [p[0] for p in pairs], [p[1] for p in pairs]
     y = source.targets(en)
     z_en, z_zh = embed(en), embed(zh)
     c = cosine(z_zh, y)
     loss = cosine(z_en, y) + c + 0.3 * F.cross_entropy(z_zh @ y.T / TAU, torch.arange(len(y), device=y.device))
     return loss, 1 - c.item()
+
+
+def written(embed, source, rng):
+    return parallel(embed, source, rng, own=True)
 
 
 def paraphrases(embed, source, rng):
@@ -68,7 +72,8 @@ def intents(embed, source, rng):
     s = source.intent_set(rng)
     labels = rng.sample(list(s["labels"]), min(24, len(s["labels"])))
     texts = [t for label in labels
-             for t in [rng.choice([label] + s["names"].get(label, []))] + rng.sample(s["labels"][label], 2)]
+             for t in [rng.choice([label] + s["names"].get(label, []))]
+             + batches.draw(rng, s["labels"][label], 2)]
     z = embed(texts).view(len(labels), 3, -1)
     loss = contrast(z[:, 1], z[:, 0], 0.07) + contrast(z[:, 1], z[:, 2], 0.07)
     return 0.15 * loss, loss.item() / 2

@@ -27,6 +27,7 @@ import spelling  # noqa: E402
 import train  # noqa: E402
 import vectors  # noqa: E402
 import vocab  # noqa: E402
+import written  # noqa: E402
 from student import SHAPE, Student  # noqa: E402
 from table import Table  # noqa: E402
 
@@ -186,6 +187,55 @@ def rounding_is_int8():
     check("round half to even, per row", quant.rounded(x).tolist() == [[127.0, 0.0, 2.0, -2.0], [0.0] * 4])
 
 
+WRITTEN = """# toy
+domain 药店 ; 用药 | pharmacy ; medicines
+
+slot drug
+布洛芬 | ibuprofen
+感冒药 | cold medicine
+
+intent 剂量 ; 怎么吃 | dosage
+describe 问怎么吃 | asks how to take it
+{drug}怎么吃 | how do I take {drug}
+一天几次 | how often a day
+
+intent 价格 | price
+多少钱 | how much is it
+{drug}贵吗 | is {drug} dear
+
+intent 退货 | return
+能退吗 | can I return it
+想退{drug} | I want to return {drug}
+"""
+
+
+def written_is_read(tmp):
+    def read(text):
+        with open(f"{tmp}/toy.txt", "w", encoding="utf8") as f:
+            f.write(text)
+        return written.load(tmp)
+
+    held = "一天几次"
+    sets, pairs = written.sets_and_pairs(read(WRITTEN), lambda t: t != held)
+    zh, en = sets["written_toy_zh"], sets["written_toy_en"]
+    check("slots are filled, held back texts dropped in both languages",
+          [sorted(t) for t in zh["labels"]["剂量"]] == [["布洛芬怎么吃", "感冒药怎么吃"]]
+          and [sorted(t) for t in en["labels"]["dosage"]] == [["how do I take cold medicine", "how do I take ibuprofen"]])
+    check("names of both languages", zh["names"]["剂量"] == ["怎么吃", "dosage"]
+          and en["names"]["dosage"] == ["剂量", "怎么吃"] and zh["descriptions"]["剂量"] == ["问怎么吃"])
+    check("every filling is a translated pair", ("is ibuprofen dear", "布洛芬贵吗") in pairs and ("price", "价格") in pairs
+          and not any(held in p for p in pairs))
+    drawn = {t for i in range(20) for t in batches.draw(random.Random(i), zh["labels"]["价格"], 2)}
+    check("a draw takes a pattern once", drawn == {"多少钱", "布洛芬贵吗", "感冒药贵吗"} and all(
+        "多少钱" in batches.draw(random.Random(i), zh["labels"]["价格"], 2) for i in range(20)))
+    for bad in ("怎么吃{food} | how do I take {food}", "怎么吃{drug} | how do I take it", "只有中文", "a | b | c"):
+        try:
+            read(WRITTEN.replace("一天几次 | how often a day", bad))
+            check(f"refused: {bad}", False)
+        except written.Malformed as e:
+            check(f"refused with its place: {bad}", "toy.txt:11" in str(e))
+
+
 def main():
     torch.set_num_threads(1)
     corpus = toy_corpus()
@@ -196,6 +246,7 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         resume_is_exact(tmp, corpus, tokenizer)
         export_reads_back(tmp, tokenizer, spell, idf)
+        written_is_read(tmp)
     spelling_is_exact(tokenizer, spell)
     readout_is_consistent(tokenizer, spell)
     rounding_is_int8()

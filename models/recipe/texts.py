@@ -5,7 +5,7 @@
     parallel             [English, Chinese] of one meaning
     pairs                [a, b] of one meaning, same language
     sets                 name -> {lang, labels: {label: [texts]}, names: {label: [other spellings]},
-                         descriptions: {label: [sentences]}}
+                         descriptions: {label: [sentences]}}; loading adds what we wrote ourselves (written.py)
     valid                name -> {lang, train: {label: [texts]}, test: {label: [texts]}, descriptions}
 
 A text of the development group or of a validation set is removed from everything that trains. Same data, same bytes.
@@ -19,6 +19,7 @@ import re
 
 import label_names
 import sources
+import written
 
 HAN = re.compile(r"[\u3400-\u9fff]")
 SHORT_EN, SHORT_ZH = 450_000, 520_000  # what a few hours can use, several times over
@@ -171,13 +172,20 @@ def gather(data, seed=1):
             "pairs": sorted(pairs, key=lambda p: (len(p[0]), p)), "sets": sets, "valid": validation_sets(data)}
 
 
-def load(work, data=None):
-    """The corpus of a work folder, made from `data` when it is not there yet."""
-    path = f"{work}/corpus.json"
+def made(path, make):
+    """The JSON file `path`, made where it is not there yet."""
     if not os.path.exists(path):
-        corpus = gather(data)
         with open(path + ".new", "w", encoding="utf8") as f:
-            json.dump(corpus, f, ensure_ascii=False)
+            json.dump(make(), f, ensure_ascii=False)
         os.replace(path + ".new", path)
     with open(path, encoding="utf8") as f:
-        return label_names.add(json.load(f))
+        return json.load(f)
+
+
+def load(work, data=None):
+    """The corpus of a work folder, made from `data` when it is not there yet, with our own texts of today."""
+    corpus = label_names.add(made(f"{work}/corpus.json", lambda: gather(data)))
+    if "written" not in corpus:  # a packed corpus has them
+        held = set(made(f"{work}/held_back.json", lambda: sorted(held_back(data))))
+        written.add(corpus, lambda text: identity(text) not in held)
+    return corpus

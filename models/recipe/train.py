@@ -29,8 +29,11 @@ MIXES = {
     "distil": [(0.28, "en"), (0.20, "zh"), (0.20, "parallel"), (0.14, "pairs"), (0.16, "intents"), (0.02, "long")],
     "episodes": [(0.48, "episodes"), (0.26, "parallel"), (0.12, "en"), (0.07, "zh"), (0.06, "pairs"), (0.01, "long")],
     "chinese": [(0.50, "episodes"), (0.28, "parallel"), (0.07, "en"), (0.02, "zh"), (0.12, "pairs"), (0.01, "long")],
+    "written": [(0.46, "episodes"), (0.12, "parallel"), (0.14, "written"), (0.06, "intents"), (0.12, "en"), (0.04, "zh"),
+                (0.05, "pairs"), (0.01, "long")],
 }
-CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75}  # share of Chinese sets among episodes, by kind
+CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6}  # share of Chinese sets among episodes, by kind
+OWN = {"written": 0.45}  # share of sets that we wrote ourselves, by kind
 
 
 def step_loss(kind, embed, head, source, rng):
@@ -45,7 +48,7 @@ def step_loss(kind, embed, head, source, rng):
     elif chosen == "episodes":
         loss, figure = episodes.loss(embed, head, source, rng, max(1, source.batch // 24))
     else:
-        loss, figure = {"parallel": losses.parallel, "pairs": losses.paraphrases, "intents": losses.intents,
+        loss, figure = {"parallel": losses.parallel, "written": losses.written, "pairs": losses.paraphrases, "intents": losses.intents,
                         "long": losses.distil_long}[chosen](embed, source, rng)
     return loss, chosen, figure
 
@@ -143,7 +146,7 @@ class Trainer:
         if self.optimiser_state:
             opt.load_state_dict(self.optimiser_state)
         parameters = [p for g in opt.param_groups for p in g["params"]]
-        self.source.chinese = CHINESE[phase["kind"]]
+        self.source.chinese, self.source.own_share = CHINESE[phase["kind"]], OWN.get(phase["kind"], 0.0)
         self.log(f"phase {phase} from step {self.step}")
         figures, saved, began, first = {}, time.time(), time.time(), self.step
         while self.step < phase["steps"]:
