@@ -212,7 +212,7 @@ typedef struct FewshotPair
 	const FewshotText *offered; /* the responses that the prompt leaves open, the announced answer last */
 } FewshotPair;
 
-/* Write what was drawn; fewer shots, then fewer candidates where there is no room.  May set d->left_out. */
+/* Write what was drawn; fewer shots, fewer candidates, shorter texts where there is no room.  May set d->left_out. */
 extern FsiStatus fewshot_render(const Fewshot *f, FewshotDraw *d, FsiArena *arena, FewshotPair *pair, FsiError *err);
 
 #endif

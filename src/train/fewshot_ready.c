@@ -283,10 +283,14 @@ check_intents(const Fewshot *f, FsiError *err)
 {
 	FewshotText only = f->label_of.keys[f->cells[0].label];
 
+	bool		same = true;
+
 	for (int g = 0; g < f->group_of.n; g++)
 		if (f->groups[g].n_cell > 1)
 			return FSI_OK;
-	if (f->cell_of.n == 1)
+	for (int c = 0; c < f->cell_of.n; c++)
+		same &= f->cells[c].label == f->cells[0].label;
+	if (same)
 		fsi_fail(err, FSI_INVALID, "all rows have the same intent \"%.*s\"", cut(only), only.s);
 	else
 		fsi_fail(err, FSI_INVALID, "no source and split has rows of two intents");

@@ -3,12 +3,15 @@
  *	  A drawn prompt and its response as text, made to fit into the model's context.
  *
  * The original's steps 10 and 11.  A prompt that leaves no room loses one shot of each
- * candidate, again and again down to one, and then candidates that are not the right one:
- * never its end, where the message stands, nor the response.
+ * candidate, again and again down to one, then candidates that are not the right one, and
+ * at last its texts lose their middle: never its end, where the message stands, nor the response.
  */
 #include <string.h>
 
+#include "../text/unicode.h"
 #include "fewshot.h"
+
+#define LEAST_TEXT 32			/* bytes that a shortened text keeps, if it had them */
 
 typedef struct Render
 {
@@ -16,6 +19,7 @@ typedef struct Render
 	FewshotDraw *d;
 	FsiArena   *arena;
 	char		symbol_buffer[2][FEWSHOT_SYMBOL_BYTES];
+	size_t		text_bytes;		/* longer texts lose their middle */
 	FsiError   *err;
 } Render;
 
@@ -23,6 +27,32 @@ static FewshotText
 bytes_text(const FsiBytes *b)
 {
 	return (FewshotText) {b->data != NULL ? (const char *) b->data : "", b->len};
+}
+
+/* Head and tail of a text that is longer than texts may be. */
+static FsiStatus
+clip(Render *r, FewshotText text, FewshotText *out)
+{
+	size_t		head,
+				tail;
+	char	   *s;
+
+	*out = text;
+	if (text.len <= r->text_bytes)
+		return FSI_OK;
+	head = r->text_bytes - r->text_bytes / 2;
+	tail = text.len - r->text_bytes / 2;
+	while (head > 0 && utf8_is_tail(text.s[head]))
+		head--;
+	while (tail < text.len && utf8_is_tail(text.s[tail]))
+		tail++;
+	s = fsi_arena_alloc(r->arena, r->text_bytes);
+	if (s == NULL)
+		return fsi_nomem(r->err, r->text_bytes);
+	memcpy(s, text.s, head);
+	memcpy(s + head, text.s + tail, text.len - tail);
+	*out = (FewshotText) {s, head + text.len - tail};
+	return FSI_OK;
 }
 
 /* The symbol of a candidate: they count those that were not dropped. */
@@ -71,7 +101,7 @@ render_examples(Render *r, FewshotText *out)
 			FSI_TRY(join(r, &b, t->example_sep));
 		first = false;
 		set_candidate(r, shot->candidate, values);
-		values[TEMPLATE_TEXT] = shot->text;
+		FSI_TRY(clip(r, shot->text, &values[TEMPLATE_TEXT]));
 		FSI_TRY(template_fill(&t->example, values, &b, r->err));
 	}
 	*out = template_strip(bytes_text(&b));
@@ -110,7 +140,7 @@ render_response(Render *r, int candidate, FewshotText *out)
 	FsiBytes	b;
 
 	set_candidate(r, candidate, values);
-	values[TEMPLATE_TEXT] = r->d->text;
+	FSI_TRY(clip(r, r->d->text, &values[TEMPLATE_TEXT]));
 	values[TEMPLATE_NOT_APPLICABLE] = r->d->answer;
 	fsi_bytes_init(&b, r->arena);
 	FSI_TRY(template_fill(&r->d->t->response, values, &b, r->err));
@@ -129,7 +159,7 @@ render_prompt(Render *r, FewshotText *out)
 		FSI_TRY(render_examples(r, &values[TEMPLATE_EXAMPLES]));
 	if (TEMPLATE_HAS(&d->t->prompt, TEMPLATE_DESCRIPTION))
 		FSI_TRY(render_descriptions(r, &values[TEMPLATE_DESCRIPTION]));
-	values[TEMPLATE_TEXT] = d->text;
+	FSI_TRY(clip(r, d->text, &values[TEMPLATE_TEXT]));
 	values[TEMPLATE_INTENT] = d->intent;
 	values[TEMPLATE_NOT_APPLICABLE] = d->answer;
 	for (int i = 0; i < d->n_candidate; i++)
@@ -179,16 +209,17 @@ count_tokens(Render *r, const FewshotPair *pair, size_t *tokens)
 	const Tokenizer *tok = r->f->o.tok;
 	size_t		n = pair->response.len;
 	char	   *response = fsi_arena_alloc(r->arena, n + 1);
+	bool		after_word = strchr(" \t\n", pair->prompt.s[pair->prompt.len - 1]) == NULL;
 	TokIds		ids;
 
 	if (response == NULL)
 		return fsi_nomem(r->err, n);
-	/* a byte-level vocabulary has one token for " refund" and others for "refund": a response follows a word */
+	/* a byte-level vocabulary has one token for " refund" and others for "refund": after a word there is the space */
 	response[0] = ' ';
 	memcpy(response + 1, pair->response.s, n);
 	FSI_TRY(tok_encode_plain(tok, pair->prompt.s, pair->prompt.len, r->arena, &ids, r->err));
 	*tokens = ids.n + (size_t) r->f->o.mark_tokens;
-	FSI_TRY(tok_encode_plain(tok, response, n + 1, r->arena, &ids, r->err));
+	FSI_TRY(tok_encode_plain(tok, response + !after_word, n + after_word, r->arena, &ids, r->err));
 	*tokens += ids.n;
 	return FSI_OK;
 }
@@ -224,24 +255,47 @@ fewer(int n, int least, size_t tokens, size_t max_tokens)
 	return share > least ? share : least;
 }
 
+/* Let all texts be shorter than the longest is now, by the share that is too much; false: they are short already. */
+static bool
+shorten_texts(Render *r, size_t tokens)
+{
+	const FewshotDraw *d = r->d;
+	size_t		longest = d->text.len,
+				share;
+
+	for (int i = 0; i < d->n_shots && d->wants_texts; i++)
+		if (d->shots[i].rank < d->n_shot && !d->candidates[d->shots[i].candidate].dropped && d->shots[i].text.len > longest)
+			longest = d->shots[i].text.len;
+	longest = longest < r->text_bytes ? longest : r->text_bytes;
+	if (longest <= LEAST_TEXT)
+		return false;
+	share = (size_t) ((double) longest * r->f->o.max_tokens / (double) tokens);
+	share = share < longest ? share : longest - 1;
+	r->text_bytes = share > LEAST_TEXT ? share : LEAST_TEXT;
+	return true;
+}
+
 /* Take something away; false: nothing is left to take. */
 static bool
-shorten(FewshotDraw *d, size_t tokens, size_t max_tokens)
+shorten(Render *r, size_t tokens)
 {
+	FewshotDraw *d = r->d;
+	size_t		max_tokens = (size_t) r->f->o.max_tokens;
+
 	if (d->n_shots > 0 && d->n_shot > 1)
 		d->n_shot = fewer(d->n_shot, 1, tokens, max_tokens);
 	else if (d->n_way > 2)
 		for (int keep = fewer(d->n_way, 2, tokens, max_tokens); d->n_way > keep;)
 			drop_candidate(d);
 	else
-		return false;
+		return shorten_texts(r, tokens);
 	return true;
 }
 
 FsiStatus
 fewshot_render(const Fewshot *f, FewshotDraw *d, FsiArena *arena, FewshotPair *pair, FsiError *err)
 {
-	Render		r = {.f = f, .d = d, .arena = arena, .err = err};
+	Render		r = {.f = f, .d = d, .arena = arena, .text_bytes = SIZE_MAX, .err = err};
 	FsiArenaMark mark = fsi_arena_mark(arena);
 	bool		fits = false;
 
@@ -255,7 +309,7 @@ fewshot_render(const Fewshot *f, FewshotDraw *d, FsiArena *arena, FewshotPair *p
 		if (fewshot_mends(f, FEWSHOT_LENGTH))
 			FSI_TRY(count_tokens(&r, pair, &tokens));
 		fits = !fewshot_mends(f, FEWSHOT_LENGTH) || tokens <= (size_t) f->o.max_tokens;
-		if (!fits && !shorten(d, tokens, (size_t) f->o.max_tokens))
+		if (!fits && !shorten(&r, tokens))
 		{
 			d->left_out = FEWSHOT_TOO_LONG;
 			return FSI_OK;

@@ -506,6 +506,36 @@ test_length(void)
 	ok(!make(0, 0, &d, &pair) && d.left_out == FEWSHOT_TOO_LONG, "what cannot fit is left out");
 }
 
+/* Texts that leave no room even alone with one of each candidate lose their middle, not half a character of it. */
+static void
+test_long_texts(void)
+{
+	FewshotDraw d;
+	FewshotPair pair;
+	bool		good = true;
+
+	for (int max_tokens = 80; max_tokens < 130; max_tokens++)
+	{
+		begin(0, 6, max_tokens, SHOTS_TEMPLATE);
+		for (int i = 0; i < 8; i++)
+			add(i % 2, text_of(i % 2 == 0 ? "card" : "refund"),
+				print("from %d 退款退款退款退款退款退款退款退款退款退款退款退款退款退款退款退款退款退款 of card %d", i, i));
+		ready();
+		for (int i = 0; i < 8; i++)
+		{
+			if (!make(i, 0, &d, &pair))
+			{
+				good = false;
+				continue;
+			}
+			good &= d.n_shot == 1 && tokens_in(pair.prompt) + tokens_in(pair.response) + 3 <= (size_t) max_tokens &&
+				text_utf8_valid(pair.prompt.s, pair.prompt.len) == pair.prompt.len && pair.prompt.len > 100 &&
+				count(pair.prompt, "text: from ") == 3 && count(pair.prompt, " of card ") == 3;
+		}
+	}
+	ok(good, "long texts lose their middle");
+}
+
 /* A prompt of a thousand shots for fifty tokens takes few steps. */
 static void
 test_much_too_long(void)
@@ -766,6 +796,7 @@ main(void)
 	test_not_applicable();
 	test_only_text();
 	test_length();
+	test_long_texts();
 	test_much_too_long();
 	test_names();
 	test_alike();
