@@ -282,7 +282,9 @@ report_left_out(const Prompts *p)
 	if (n > 0)
 		ereport(NOTICE,
 				(errmsg_plural("%llu row gave no prompt", "%llu rows gave no prompt", n, (unsigned long long) n),
-				 errdetail("%s.", detail.data)));
+				 errdetail("%s.", detail.data),
+				 p->left_out[FEWSHOT_ALIKE] > 0 ?
+				 errhint("Give names that the model's tokenizer tells apart in the option \"labels\".") : 0));
 }
 
 static Datum

@@ -80,10 +80,16 @@ draw_description(Drawing *w, int label)
 	return slot < 0 ? (FewshotText) {"", 0} : draw_spelling(w, slot, false)->text;
 }
 
+/* Has another candidate the same name?  It does not matter where descriptions tell them apart, and symbols are the answer. */
 static bool
 is_used(const Drawing *w, uint64_t tokens)
 {
+	const Template *t = &w->t->t;
+
 	if (!fewshot_mends(w->f, FEWSHOT_LABELS))
+		return false;
+	if (!TEMPLATE_HAS(&t->response, TEMPLATE_INTENT) && TEMPLATE_HAS(&t->prompt, TEMPLATE_DESCRIPTION) &&
+		TEMPLATE_HAS(&t->description, TEMPLATE_DESCRIPTION))
 		return false;
 	for (int i = 0; i < w->n_used; i++)
 		if (w->used[i] == tokens)

@@ -103,14 +103,15 @@ SKIP:
 	}
 	sql(q{CREATE VIEW row AS SELECT line->>'text' AS text, line->>'label' AS intent, line->>'split' AS split, subset AS source FROM file});
 	my $all = qq{ARRAY(SELECT pg_read_file('$shared/templates/' || f) FROM pg_ls_dir('$shared/templates') f ORDER BY f)};
-	my $options = q{jsonb_build_object('labels', l->'labels', 'descriptions', l->'descriptions', 'model', 'tiny')};
+	my $names = q{jsonb_build_object('labels', l->'labels', 'descriptions', l->'descriptions')};
+	my $options = qq{$names || '{"model": "tiny"}'};
 	for my $faithful ('false', 'true')
 	{
 		is(sql(qq{SELECT count(DISTINCT template), count(*) = 12 * 322, bool_and(prompt <> '' AND response <> ''),
 				bool_and(NOT prompt ~ '\\{(examples|text|intent|intent_symbol|not_applicable|intent_description)\\}'),
 				bool_and(intents IS NULL OR response = ANY(intents) OR ($faithful AND not_applicable))
 			FROM labels, fsi_prompts('SELECT * FROM row WHERE source = ''snips_built_in_intents''', $all,
-				$options || '{"samples": 12, "faithful": $faithful}')}), '403|t|t|t|t',
+				$names || '{"samples": 12, "faithful": $faithful}')}), '403|t|t|t|t',
 			"all 403 templates, faithful $faithful");
 	}
 	my $own = qq{(SELECT jsonb_object_agg(replace(f, '_template.txt', ''), pg_read_file('$shared/templates/' || f))

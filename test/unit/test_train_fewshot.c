@@ -15,6 +15,9 @@
 	"prompt_template:\n{intent_description}\n{text}\nid:\n\nresponse_template:\n{intent_symbol}\n\n" \
 	"kwargs:\n{\"intent_description_template\": \"{intent_symbol}) {intent}\", \"intent_description_sep\": \"\\n\", " \
 	"\"max_n_way\": " #ways ", \"min_n_way\": " #ways ", \"max_n_shot\": 1}\n" END
+#define DESCRIBED_TEMPLATE \
+	"prompt_template:\n{intent_description}\n{text}\n\nresponse_template:\n{intent_symbol}\n\nkwargs:\n" \
+	"{\"intent_description_template\": \"\\n{intent_symbol}. {intent}: {intent_description}\\n\", \"min_n_way\": 3}\n" END
 #define LIST_TEMPLATE(rate, announced) \
 	"prompt_template:\n{text}\noptions: {examples}" announced "\n\nresponse_template:\n{intent}\n\n" \
 	"kwargs:\n{\"example_template\": \"{intent}\", \"example_sep\": \"; \", \"max_n_shot\": 1, " \
@@ -633,6 +636,14 @@ test_alike(void)
 	for (int i = 0; i < 2; i++)
 		alone += !make(i, 0, &d, &pair) && d.left_out == FEWSHOT_ALIKE;
 	ok(alone == 2, "nothing else to choose from: left out");
+	begin(0, 8, 1000, DESCRIBED_TEMPLATE);
+	fine(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, text_of("MAP"), text_of("where"), &err));
+	fine(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, text_of("FLIGHT"), text_of("air"), &err));
+	add(0, text_of("MAP"), text_of("map"));
+	add(1, text_of("FLIGHT"), text_of("flight"));
+	ready();
+	ok(make(0, 0, &d, &pair) && pair.response.len == 1 && count(pair.prompt, "where") == 1 && count(pair.prompt, "air") == 1,
+	   "unless descriptions tell them apart, and the answer is a symbol");
 	begin(0, 8, 1000, LIST_TEMPLATE(0.9, "\\nor {not_applicable}"));
 	for (int i = 0; i < 20; i++)
 		for (int label = 0; label < 4; label++)
@@ -710,13 +721,10 @@ test_descriptions(void)
 {
 	FewshotDraw d;
 	FewshotPair pair;
-	static const char described[] =
-		"prompt_template:\n{intent_description}\n{text}\nresponse_template:\n{intent_symbol}\nkwargs:\n"
-		"{\"intent_description_template\": \"\\n{intent_symbol}. {intent}: {intent_description}\\n\", \"min_n_way\": 3}\n" END;
 	static const char missing[] =
 		"prompt_template:\n{intent_description}\n{text}\nresponse_template:\n{intent}\nkwargs:\n{\"max_n_way\": 3}\n" END;
 
-	begin(0, 1, 1000, described);
+	begin(0, 1, 1000, DESCRIBED_TEMPLATE);
 	for (int label = 0; label < 3; label++)
 		for (int i = 0; i < 2; i++)
 			fine(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, print("intent %c %d", 'a' + label, label),
@@ -726,7 +734,7 @@ test_descriptions(void)
 	ok(make(1, 0, &d, &pair) && d.n_way == 3 && d.n_shot == 0 && count(pair.prompt, "intent b 1: money 1\n") == 1 &&
 	   count(pair.prompt, "\n\n") == 2 && pair.prompt.s[1] == '.', "descriptions by symbol");
 
-	begin(0, 1, 1000, described);
+	begin(0, 1, 1000, DESCRIBED_TEMPLATE);
 	fine(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, text_of("intent a 0"), text_of("x"), &err));
 	add_labels(3, 3);
 	ok(fewshot_ready(generator, &err) == FSI_INVALID && strcmp(err.message, "intent \"intent b 1\" has no description") == 0,
@@ -763,6 +771,48 @@ test_errors(void)
 	fine(fewshot_add_row(generator, text_of("blue"), nothing, text_of("b"), text_of("y"), &err));
 	ok(fewshot_ready(generator, &err) == FSI_INVALID && strcmp(err.message, "no template for source \"blue\"") == 0,
 	   "%s", err.message);
+}
+
+static void *
+plain_alloc(void *ctx, size_t bytes)
+{
+	(void) ctx;
+	return malloc(bytes);
+}
+
+static void
+plain_release(void *ctx, void *ptr)
+{
+	(void) ctx;
+	free(ptr);
+}
+
+static bool
+stop_when_told(void *ctx)
+{
+	return *(bool *) ctx;
+}
+
+static void
+test_cancel(void)
+{
+	bool		stop = false;
+	FsiHost		host = {&stop, plain_alloc, plain_release, stop_when_told};
+	FsiArena	own;
+
+	fsi_arena_init(&own, &host);
+	fine(fewshot_create(&(FewshotOptions) {.flaws = FEWSHOT_ALL_FLAWS}, &own, &generator, &err));
+	fine(fewshot_add_templates(generator, nothing, "templates", text_of(SHOTS_TEMPLATE), &err));
+	for (int i = 0; i < 200000; i++)
+	{
+		char		text[32];
+
+		snprintf(text, sizeof(text), "%d", i);
+		fine(fewshot_add_row(generator, nothing, nothing, text_of(i % 2 == 0 ? "a" : "b"), text_of(text), &err));
+	}
+	stop = true;
+	ok(fewshot_ready(generator, &err) == FSI_CANCELLED, "sorting stops when it is told to");
+	fsi_arena_free(&own);
 }
 
 int
@@ -804,6 +854,7 @@ main(void)
 	test_sources();
 	test_descriptions();
 	test_errors();
+	test_cancel();
 	fsi_arena_free(&work);
 	fsi_arena_free(&arena);
 	return tap_done();
