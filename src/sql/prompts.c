@@ -67,12 +67,14 @@ add_template_array(Fewshot *f, ArrayType *array)
 	for (int i = 0; i < n; i++)
 	{
 		char	   *name = psprintf("templates[%d]", i + 1);
+		HostText	body;
 
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("%s must not be null", name)));
-		HOST_TRY(fewshot_add_templates(f, every, name, prompts_text(host_utf8_text(DatumGetTextPP(elements[i]))), &err));
+		body = host_utf8_text(DatumGetTextPP(elements[i]));
+		HOST_TRY(fewshot_add_templates(f, every, name, prompts_text(body), &err));
 	}
 }
 
@@ -81,11 +83,13 @@ add_templates(FunctionCallInfo fcinfo, Fewshot *f)
 {
 	FsiError	err = {0};
 	FewshotText every = {NULL, 0};
+	HostText	all;
 
 	switch (get_fn_expr_argtype(fcinfo->flinfo, 1))
 	{
 		case TEXTOID:
-			HOST_TRY(fewshot_add_templates(f, every, "templates", prompts_text(host_utf8_text(PG_GETARG_TEXT_PP(1))), &err));
+			all = host_utf8_text(PG_GETARG_TEXT_PP(1));
+			HOST_TRY(fewshot_add_templates(f, every, "templates", prompts_text(all), &err));
 			break;
 		case TEXTARRAYOID:
 			add_template_array(f, PG_GETARG_ARRAYTYPE_P(1));
@@ -109,6 +113,11 @@ use_model(Prompts *p, const PromptsOptions *o, FewshotOptions *few)
 
 	few->flaws = o->flaws;
 	few->seed = (uint64) o->seed;
+	if (o->max_tokens > 0 && (o->flaws & FEWSHOT_LENGTH) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"max_tokens\" contradicts option \"faithful\""),
+				 errdetail("The published generator does not look at the length.")));
 	if ((o->flaws & (FEWSHOT_SYMBOLS | FEWSHOT_LENGTH | FEWSHOT_LABELS)) ==
 		(FEWSHOT_SYMBOLS | FEWSHOT_LENGTH | FEWSHOT_LABELS) && o->model_name == NULL)
 		return;

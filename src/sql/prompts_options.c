@@ -278,8 +278,8 @@ read_integer(const char *path, JsonbValue *value, int64 low, int64 high)
 																 NumericGetDatum(int64_to_numeric(n)))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be an integer from " INT64_FORMAT " to " INT64_FORMAT ", not %s", path, low, high,
-						DatumGetCString(DirectFunctionCall1(numeric_out, number)))));
+				 errmsg("option \"%s\" must be an integer from " INT64_FORMAT " to " INT64_FORMAT ", not %s",
+						path, low, high, DatumGetCString(DirectFunctionCall1(numeric_out, number)))));
 	return n;
 }
 

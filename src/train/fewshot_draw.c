@@ -80,7 +80,7 @@ draw_description(Drawing *w, int label)
 	return slot < 0 ? (FewshotText) {"", 0} : draw_spelling(w, slot, false)->text;
 }
 
-/* Has another candidate the same name?  It does not matter where descriptions tell them apart, and symbols are the answer. */
+/* Has another candidate the same name?  No matter where descriptions tell them apart and a symbol is the answer. */
 static bool
 is_used(const Drawing *w, uint64_t tokens)
 {

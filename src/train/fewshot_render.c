@@ -177,7 +177,8 @@ render_offered(Render *r, FewshotPair *pair)
 {
 	const FewshotDraw *d = r->d;
 	FewshotText *offered = fsi_arena_array(r->arena, (size_t) d->n_candidate + 1, sizeof(FewshotText));
-	bool		open = !TEMPLATE_HAS(&d->t->prompt, TEMPLATE_EXAMPLES) && !TEMPLATE_HAS(&d->t->prompt, TEMPLATE_DESCRIPTION);
+	const TemplateText *prompt = &d->t->prompt;
+	bool		open = !TEMPLATE_HAS(prompt, TEMPLATE_EXAMPLES) && !TEMPLATE_HAS(prompt, TEMPLATE_DESCRIPTION);
 
 	if (offered == NULL)
 		return fsi_nomem(r->err, ((size_t) d->n_candidate + 1) * sizeof(FewshotText));

@@ -238,7 +238,7 @@ SELECT * FROM pg_temp.source_fails('SELECT * FROM prompts_data WHERE intent = ''
 SELECT * FROM pg_temp.source_fails('SELECT text, intent, intent AS split FROM prompts_data');
 SELECT o AS options, f.code, f.message
 FROM unnest(ARRAY['[]', '"x"', '{"sed": 1}', '{"seed": "1"}', '{"seed": 1.5}', '{"samples": 0}', '{"max_tokens": 1}',
-	'{"model": "tiny-prompts", "max_tokens": 257}', '{"model": "no such model"}', '{"model": 1}', '{"faithful": 1}', '{"faithful": ["x"]}',
+	'{"model": "tiny-prompts", "max_tokens": 257}', '{"max_tokens": 100, "faithful": ["length"]}', '{"model": "no such model"}', '{"model": 1}', '{"faithful": 1}', '{"faithful": ["x"]}',
 	'{"faithful": [1]}', '{"labels": 1}', '{"labels": {"v": {"refund": 1}}}', '{"labels": {"v": {"refund": []}}}', '{"labels": {"v": {"refund": [""]}}}',
 	'{"labels": {"v": {"refund": "x"}, "w": "x"}}', '{"labels": {"s": {"v": {"refund": {"x": 1}}}}}', '{"descriptions": []}',
 	'{"seed": null, "labels": null, "descriptions": null, "model": null, "faithful": null, "samples": null, "max_tokens": null}']::jsonb[]) o,
