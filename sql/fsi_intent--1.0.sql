@@ -315,6 +315,44 @@ CREATE FUNCTION @extschema@.fsi_version() RETURNS pg_catalog.text
 	AS 'MODULE_PATHNAME', 'fsi_version' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.fsi_version() IS 'version of the library, and the CPU level that it runs at';
 
+-- ---------------------------------------------------------------- few-shot prompts to train on
+
+-- They run a query of the caller's, which may call anything: not in parallel. The columns up to description are those of
+-- the published data set.
+
+CREATE FUNCTION @extschema@.fsi_prompts(source pg_catalog.text, templates pg_catalog.text,
+		options pg_catalog.jsonb DEFAULT NULL,
+		OUT prompt pg_catalog.text, OUT response pg_catalog.text, OUT not_applicable pg_catalog.bool,
+		OUT intent pg_catalog.text, OUT intent_version pg_catalog.text,
+		OUT n_way pg_catalog.int4, OUT n_shot pg_catalog.int4, OUT description pg_catalog.text,
+		OUT intents pg_catalog.text[], OUT template pg_catalog.int4, OUT split pg_catalog.text,
+		OUT source pg_catalog.text) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_prompts' LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 10000;
+COMMENT ON FUNCTION @extschema@.fsi_prompts(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb)
+	IS 'few-shot prompts and their responses from labelled rows and the text of a template file';
+
+CREATE FUNCTION @extschema@.fsi_prompts(source pg_catalog.text, templates pg_catalog.text[],
+		options pg_catalog.jsonb DEFAULT NULL,
+		OUT prompt pg_catalog.text, OUT response pg_catalog.text, OUT not_applicable pg_catalog.bool,
+		OUT intent pg_catalog.text, OUT intent_version pg_catalog.text,
+		OUT n_way pg_catalog.int4, OUT n_shot pg_catalog.int4, OUT description pg_catalog.text,
+		OUT intents pg_catalog.text[], OUT template pg_catalog.int4, OUT split pg_catalog.text,
+		OUT source pg_catalog.text) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_prompts' LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 10000;
+COMMENT ON FUNCTION @extschema@.fsi_prompts(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb)
+	IS 'few-shot prompts and their responses from labelled rows and the texts of template files';
+
+CREATE FUNCTION @extschema@.fsi_prompts(source pg_catalog.text, templates pg_catalog.jsonb,
+		options pg_catalog.jsonb DEFAULT NULL,
+		OUT prompt pg_catalog.text, OUT response pg_catalog.text, OUT not_applicable pg_catalog.bool,
+		OUT intent pg_catalog.text, OUT intent_version pg_catalog.text,
+		OUT n_way pg_catalog.int4, OUT n_shot pg_catalog.int4, OUT description pg_catalog.text,
+		OUT intents pg_catalog.text[], OUT template pg_catalog.int4, OUT split pg_catalog.text,
+		OUT source pg_catalog.text) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_prompts' LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 10000;
+COMMENT ON FUNCTION @extschema@.fsi_prompts(pg_catalog.text, pg_catalog.jsonb, pg_catalog.jsonb)
+	IS 'few-shot prompts and their responses from labelled rows and template files by source';
+
 -- ---------------------------------------------------------------- statistics
 
 CREATE FUNCTION @extschema@._fsi_stats(

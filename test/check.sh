@@ -34,8 +34,9 @@ if [ -d "$FSI_SHARED" ]; then
     FSI_SHARED=$(cd "$FSI_SHARED" && pwd)
     # Tests that run in the server read it as the server's user.
     if (wanted sql || wanted tap) && ! as_server test -r "$FSI_SHARED/reference"; then
-        mkdir "$FSI_TMP/shared"
+        mkdir -p "$FSI_TMP/shared/data"
         cp -r "$FSI_SHARED/reference" "$FSI_TMP/shared"
+        [ ! -d "$FSI_SHARED/data/seed" ] || cp -r "$FSI_SHARED/data/seed" "$FSI_TMP/shared/data"
         chmod -R a+rX "$FSI_TMP/shared"
         FSI_SHARED=$FSI_TMP/shared
     fi

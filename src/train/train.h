@@ -48,7 +48,7 @@ extern void train_random_sample(TrainRandom *r, int n, int k, int *out);
 /* Where number i stands after shuffling 0 .. n - 1 with key: a permutation that needs no memory. */
 extern uint32_t train_shuffled(uint32_t i, uint32_t n, uint64_t key);
 
-enum { TRAIN_PURPOSE_ROWS = 1, TRAIN_PURPOSE_EPISODE, TRAIN_PURPOSE_DROPOUT };
+enum { TRAIN_PURPOSE_ROWS = 1, TRAIN_PURPOSE_EPISODE, TRAIN_PURPOSE_DROPOUT, TRAIN_PURPOSE_FEWSHOT };
 
 /* ---- train_params.c: weights, gradients and moments in three blocks of one order. ---- */
 

@@ -1,6 +1,6 @@
 /*
  * seed_format.c
- *	  Write small good files into DIR/safetensors, DIR/torchbin and DIR/fsifile, for the fuzzers to start from.
+ *	  Write small good files into DIR/safetensors, DIR/torchbin, DIR/fsifile and DIR/template, for the fuzzers to start from.
  */
 #include "../unit/torchbin_help.h"
 
@@ -31,6 +31,13 @@ seed_bytes(const char *dir, const char *name, FsiBytes bytes)
 	write_file(path, bytes.data, bytes.len);
 }
 
+static const char template_file[] =
+	"prompt_template:\nread, or {not_applicable}\n{intent_description}\n---\n{examples}\n---\ntext: {text}\nintent:\n"
+	"response_template:\n{intent}\nid: {intent_symbol}\nkwargs:\n{\"description\": \"null\", "
+	"\"example_template\": \"{text}: {intent}\", \"example_sep\": \"; \", "
+	"\"intent_description_template\": \"{intent}: {intent_description}\", \"not_applicable_variable\": \"[\\\"a\\\"]\", "
+	"\"not_applicable_rate\": 0.1, \"max_n_way\": 7, \"max_n_shot\": 4}\n--- [define prompt template end] ---\n";
+
 int
 main(int argc, char **argv)
 {
@@ -42,6 +49,9 @@ main(int argc, char **argv)
 	mkdir(path, 0777);
 	snprintf(path, sizeof(path), "%s/fsifile", argv[1]);
 	mkdir(path, 0777);
+	snprintf(path, sizeof(path), "%s/template", argv[1]);
+	mkdir(path, 0777);
+	write_file(strcat(path, "/all"), template_file, sizeof(template_file) - 1);
 	snprintf(path, sizeof(path), "%s/torchbin", argv[1]);
 	mkdir(path, 0777);
 	help_start();

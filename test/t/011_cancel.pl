@@ -26,6 +26,8 @@ $node->safe_psql('latin', 'CREATE EXTENSION fsi_intent');
 # Each call stands between two sequences in one expression, where nothing else looks at interrupts: "started" says
 # that it has begun, "finished" would say that it ran to its end. Both survive the rollback.
 my $started = q{left(nextval('started')::text, 0)};
+my $template = q{E'prompt_template:\n{text}\n{examples}\nresponse_template:\n{intent}\nkwargs:\n{"example_template": "{text} {intent}", '
+	|| E'"max_n_shot": 1000, "min_n_shot": 1000}\n--- [define prompt template end] ---'};
 my @calls = (
 	[ 'rows of fsi_classify' => qq{
 		SELECT fsi_classify('message ' || i || $started, ARRAY['refund', 'weather']) FROM generate_series(1, 100000000) i} ],
@@ -42,6 +44,10 @@ my @calls = (
 		fsi_classify('x' || $started, ARRAY['a', 'b'], o), 0)) FROM (SELECT o || '{"other": "none"}' AS o FROM options OFFSET 0) s} ],
 	[ 'preparation of 9,000 intents' => qq{SELECT nextval('finished' || left(
 		fsi_classify('x' || $started, ARRAY(SELECT 'some name of intent number ' || i FROM generate_series(1, 9000) i)), 0))} ],
+	[ 'fsi_prompts that reads its rows' => qq{SELECT nextval('finished' || left(count(*)::text, 0)) FROM fsi_prompts(
+		'SELECT i AS text, i % 2 AS intent FROM generate_series(1, 20000000) i' || $started, $template)} ],
+	[ 'fsi_prompts that shortens a prompt of 20 MB' => qq{SELECT nextval('finished' || left(count(*)::text, 0)) FROM fsi_prompts(
+		'SELECT repeat(''word '', 2000) || i AS text, i % 2 AS intent FROM generate_series(1, 2002) i' || $started, $template)} ],
 );
 
 for my $call (@calls)

@@ -45,6 +45,25 @@ for my $encoding ('LATIN1', 'EUC_CN')
 	is((ask($encoding, "SELECT fsi_prompt($question{$encoding})"))[0], $expected, "$encoding: fsi_prompt");
 }
 
+# fsi_prompts: texts, templates, names and what comes out.
+my %rows = (
+	LATIN1 => [ 'à', q{('où', 'café'), ('là', 'café'), ('été', 'météo'), ('ça', 'météo')}, q{{"café": "crème", "météo": "grêle"}} ],
+	EUC_CN => [ '答', q{('我要', '退款'), ('钱', '退款'), ('下雨', '天气'), ('风', '天气')}, q{{"退款": "要钱", "天气": "多云"}} ]);
+for my $encoding ('LATIN1', 'EUC_CN')
+{
+	my ($word, $values, $labels) = @{ $rows{$encoding} };
+	my $sql = qq{SELECT string_agg(p::text, '|') FROM fsi_prompts(
+		\$q\$SELECT * FROM (VALUES $values) v(text, intent)\$q\$, E'prompt_template:\\n{text} $word {examples}\\nresponse_template:\\n{intent}\\n'
+		|| E'kwargs:\\n{"example_template": "{text} $word {intent}"}\\n--- [define prompt template end] ---', '{"labels": $labels}') p};
+	my ($expected) = ask('UTF8', $sql);
+	like($expected, qr/\Q@{[ encode('UTF-8', $word) ]}\E/, "$encoding: there are prompts in UTF8");
+	for my $other ($encoding, 'SQL_ASCII')
+	{
+		my ($out, $err) = ask($other, $sql);
+		is($out, $expected, "$other gives the same prompts") or diag($err);
+	}
+}
+
 # Errors name intents in the database's encoding.
 my ($out, $err) = ask('LATIN1', "SELECT fsi_classify('x', ARRAY['CAFÉ', 'café'])");
 like($err, qr/intents "CAF\xc3\x89" and "caf\xc3\xa9" are the same/, 'LATIN1: an error names the intents');
@@ -62,6 +81,13 @@ for my $call ("fsi_classify(E'abc\\xff', ARRAY['a', 'b'])", "fsi_classify_many(A
 }
 ($out, $err) = ask('SQL_ASCII', "SELECT fsi_classify(E'abc\\xe4\\xb8', ARRAY['a', 'b'])");
 like($err, qr/at byte 3: 0xe4/, 'SQL_ASCII: a character that is cut off');
+my $template = q{E'prompt_template:\\n{text}\\nresponse_template:\\n{intent}\\nkwargs:\\n{}\\n--- [define prompt template end] ---'};
+for my $arguments (qq{\$q\$SELECT E'abc\\xff' AS text, 'a' AS intent\$q\$, $template}, q{'x', E'abc\\xff'},
+	qq{'x', $template, jsonb_build_object('labels', jsonb_build_object('a', E'abc\\xff'))})
+{
+	($out, $err) = ask('SQL_ASCII', "\\set VERBOSITY verbose\nSELECT fsi_prompts($arguments)");
+	like($err, qr/ERROR:  22021: .* at byte 3: 0xff/, "SQL_ASCII: fsi_prompts($arguments)");
+}
 
 # Text that the model makes may lack a place in the database's encoding.
 ask('LATIN1', "SELECT fsi_import_model('tiny', '$dir/tiny')");

@@ -20,6 +20,12 @@ for my $name ($readme =~ m{fsi_import_model\('[^']+', '/srv/models/([^']+)'\)}g)
 	system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$models/$name", $seed);
 }
 
+# Template files: the manual's own.
+my $data = PostgreSQL::Test::Utils::tempdir;
+mkdir "$data/templates";
+my ($template) = $readme =~ /^(prompt_template:.*?^--- \[define prompt template end\] ---\n)/ms;
+append_to_file("$data/templates/shop_template.txt", $template);
+
 $node->safe_psql('postgres', 'CREATE DATABASE manual');
 $node->safe_psql('manual', q{
 	CREATE EXTENSION fsi_intent;
@@ -37,6 +43,7 @@ while ($readme =~ /^```sql\n(.*?)^```$/msg)
 	my ($first) = $sql =~ /^(.*)$/m;
 	my $database = 'manual';
 	$sql =~ s{/srv/models}{$models}g;
+	$sql =~ s{/srv/data}{$data}g;
 	$sql =~ s/DATABASE tickets/DATABASE manual/;
 	$n++;
 	if ($sql =~ /CREATE EXTENSION/)
@@ -48,6 +55,8 @@ while ($readme =~ /^```sql\n(.*?)^```$/msg)
 	ok($rc == 0 && $err !~ /ERROR|WARNING/, "block $n: $first") or diag($err);
 }
 cmp_ok($n, '>', 10, 'the manual has SQL');
+my @pairs = map { scalar(() = slurp_file("$data/$_.jsonl") =~ /^\{"prompt":"intent recognition.*\}$/mg) } 'train', 'valid';
+is("@pairs", '36 18', 'three prompts a row in train.jsonl and valid.jsonl');
 
 # Functions, options and settings: all of ours are in the manual, and it names no others.
 my $ours = $node->safe_psql('manual', q{
