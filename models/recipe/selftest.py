@@ -223,7 +223,8 @@ def written_is_read(tmp):
           and [sorted(t) for t in en["labels"]["dosage"]] == [["how do I take cold medicine", "how do I take ibuprofen"]])
     check("names of both languages", zh["names"]["剂量"] == ["怎么吃", "dosage"]
           and en["names"]["dosage"] == ["剂量", "怎么吃"] and zh["descriptions"]["剂量"] == ["问怎么吃"])
-    check("every filling is a translated pair", ("is ibuprofen dear", "布洛芬贵吗") in pairs and ("price", "价格") in pairs
+    check("every filling and every value of a slot is a translated pair",
+          all(p in pairs for p in (("is ibuprofen dear", "布洛芬贵吗"), ("ibuprofen", "布洛芬"), ("price", "价格")))
           and not any(held in p for p in pairs))
     drawn = {t for i in range(20) for t in batches.draw(random.Random(i), zh["labels"]["价格"], 2)}
     check("a draw takes a pattern once", drawn == {"多少钱", "布洛芬贵吗", "感冒药贵吗"} and all(

@@ -109,6 +109,9 @@ def sets_and_pairs(files, keep=lambda text: True):
         for i in d["intents"]:
             for zh, en in filter(None, (i["describe"], [i["names"][0][0], i["names"][1][0]])):
                 pairs[en, zh] = 1
+        for zh, en in (value for values in d["slots"].values() for value in values):
+            if keep(zh) and keep(en):
+                pairs[en, zh] = 1
     # the domains themselves: a coarse set of every file's messages
     for k, lang in enumerate(LANGUAGES):
         s = {"lang": lang, "labels": {}, "names": {}, "descriptions": {}}
