@@ -84,6 +84,8 @@ read_store(Reader *r, char **values)
 		return false;
 	values[COLUMN_TEXT] = TextDatumGetCString(slot_getattr(r->slot, 1, &isnull));
 	values[COLUMN_INTENT] = TextDatumGetCString(slot_getattr(r->slot, 2, &isnull));
+	/* A tuple that came from disk lies in the current context, which may end before the next one is asked for. */
+	ExecClearTuple(r->slot);
 	return true;
 }
 

@@ -178,6 +178,30 @@ BEGIN
 	ASSERT (SELECT rows FROM fsi_evaluate('known')) = 23;
 END $$;
 
+-- Memory does not grow with the rows: what the backend holds in all, now and then while the source is read.
+CREATE TABLE held (at int, bytes int8);
+CREATE FUNCTION note(at int) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO held SELECT at, sum(total_bytes) FROM pg_backend_memory_contexts WHERE name <> 'CacheMemoryContext';
+	RETURN at;
+END $$;
+CREATE VIEW growth AS
+SELECT count(*) AS notes, (SELECT bytes FROM held ORDER BY at DESC LIMIT 1) - (SELECT bytes FROM held WHERE at > 12000 ORDER BY at LIMIT 1) < 1000000 AS flat
+FROM held;
+SET work_mem = '256kB';
+SELECT rows, skipped FROM fsi_evaluate('SELECT ''hello '' || i % 10 AS text, i % 2 AS intent, CASE WHEN i % 6000 = 500 THEN note(i) END
+	FROM (SELECT generate_series(1, 60000) AS i) s', ARRAY['0', '1', 'none'], '{"other": "none of them"}');
+TABLE growth;
+TRUNCATE held;
+SELECT rows, skipped FROM fsi_evaluate('SELECT repeat(''hello '', 20) || i % 10 AS text, i % 2 AS intent, CASE WHEN i % 6000 = 500 THEN note(i) END
+	FROM (SELECT generate_series(1, 60000) AS i) s');
+TABLE growth;
+-- what was read for its labels first, beyond work_mem, is answered like the rest
+SELECT stored = direct AS same
+FROM (SELECT 'SELECT repeat(''hello '', 20) || i % 10 AS text, i % 2 AS intent FROM (SELECT generate_series(1, 20000) AS i) s' AS source) s,
+	fsi_evaluate(source) stored, fsi_evaluate(source, ARRAY['0', '1']) direct;
+RESET work_mem;
+
 -- ---------------------------------------------------------------- mistakes
 
 SELECT call, f.* FROM unnest(ARRAY[

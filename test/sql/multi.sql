@@ -49,9 +49,14 @@ SET fsi_intent.enable_batch = off;
 CREATE TEMP TABLE single AS SELECT id, fsi_classify_multi(txt, :intents) AS a, fsi_classify(txt, :intents) AS b,
 	fsi_classify_multi(txt, ARRAY['refund', 'weather'], jsonb_build_object('min_score', id % 3 / 2.0)) AS c FROM multi_msg;
 RESET fsi_intent.enable_batch;
-SELECT count(*), count(a), count(b), count(c), bool_and(a @> ARRAY[b]) AS best_holds FROM batched WHERE a <> '{}' OR a IS NULL;
+SELECT count(*), count(a), count(b), count(c), count(*) FILTER (WHERE cardinality(a) > 1) > 10 AS several, count(*) FILTER (WHERE a = '{}') > 0 AS none,
+	bool_and(a @> ARRAY[b]) FILTER (WHERE a <> '{}') AS best_holds FROM batched;
 SELECT count(*) AS differ FROM (TABLE batched EXCEPT TABLE single) d;
-SELECT count(*) FROM multi_msg WHERE fsi_classify_multi(txt, :intents) && ARRAY['refund', 'weather'];
+SELECT count(*) > 10 AS some, count(*) = (SELECT count(*) FROM single WHERE a && ARRAY['refund', 'weather']) AS same
+FROM multi_msg WHERE fsi_classify_multi(txt, :intents) && ARRAY['refund', 'weather'];
+-- without min_score an intent holds from 0.6 on
+SELECT bool_and(fsi_classify_multi(txt, :intents) = fsi_classify_multi(txt, :intents, '{"min_score": 0.6}')) AS same,
+	bool_or(fsi_classify_multi(txt, :intents) <> fsi_classify_multi(txt, :intents, '{"min_score": 0.5}')) AS other_than_half FROM multi_msg;
 -- what it remembers is no answer of fsi_classify's, nor the other way round
 SELECT bool_and(fsi_classify(txt, :intents) = (SELECT b FROM single s WHERE s.id = m.id)) AS same FROM multi_msg m WHERE txt IS NOT NULL;
 
