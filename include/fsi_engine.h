@@ -154,6 +154,13 @@ typedef struct SampleOptions
 extern FsiStatus gpt2_generate(const Gpt2Model *model, Gpt2Work *work, const int32_t *prompt, int n_prompt,
 							   const SampleOptions *opt, FsiArena *arena, TokIds *out, FsiError *err);
 
+/*
+ * Greedy continuations of n_row prompts side by side, each as gpt2_generate() would write it (temperature 0, no
+ * penalty).  rows[i].own has room for its tokens and limit - 1 more; out[n_row] as above.
+ */
+extern FsiStatus gpt2_generate_rows(const Gpt2Model *model, Gpt2Work *work, int n_row, const Gpt2Seq *rows, int limit,
+									FsiArena *arena, TokIds *out, FsiError *err);
+
 /* ---- Label trie (prompt layout). ---- */
 
 typedef struct Trie Trie;		/* nodes over labels' tokens, each label ended by cfg.end */
@@ -249,5 +256,7 @@ extern FsiStatus pointing_index_build(int n, const SegmentVec *const *examples, 
 extern FsiStatus pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *message,
 								int n, const PointingCandidate *candidates, const PointingIndex *index, bool with_other,
 								double *logit, double *prob, FsiArena *arena, FsiError *err);
+/* Each candidate's probability against "other" alone, whatever stands beside it: score[n] from logit[n]. */
+extern void pointing_alone(const Gpt2Model *model, int n, const double *logit, double *score);
 
 #endif

@@ -53,6 +53,7 @@ typedef struct ExecQuestion
 	bool		scoring_given;
 	ExecScoring scoring;
 	double		min_score;		/* 0: none */
+	bool		min_score_given;
 } ExecQuestion;
 
 /* What identifies a question: the arguments' own bytes. */
@@ -128,6 +129,8 @@ extern ExecSet *exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuest
 /* Labels in canonical order (ascending bytes), "other" last. */
 extern int	exec_n_labels(const ExecSet *set);
 extern const text *exec_label(const ExecSet *set, int label);
+/* text[] of n labels, in the current memory context. */
+extern ArrayType *exec_label_array(const ExecSet *set, int n, const int *labels);
 extern const char *exec_model_name(const ExecSet *set);
 
 /*
@@ -137,6 +140,15 @@ extern const char *exec_model_name(const ExecSet *set);
  */
 extern void exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages,
 						  ExecAnswer *answers, double *scores);
+
+/*
+ * Every label that holds on its own: message i has n_held[i] of them, best first (equal ones in
+ * the labels' order), from held[i * exec_n_labels()] on; "other" alone where no candidate holds.
+ */
+extern void exec_classify_multi(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, int *held, int *n_held);
+
+/* As exec_classify(), but with what the model writes freely: a label's text, or EXEC_NO_ANSWER for any other. */
+extern void exec_generate_answers(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, ExecAnswer *answers);
 
 /* ---- Single texts. ---- */
 

@@ -105,6 +105,20 @@ CREATE FUNCTION @extschema@.fsi_classify(msg pg_catalog.text, intents pg_catalog
 COMMENT ON FUNCTION @extschema@.fsi_classify(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb)
 	IS 'the intent that a message has, given examples, descriptions and other options';
 
+CREATE FUNCTION @extschema@.fsi_classify_multi(msg pg_catalog.text, intents pg_catalog.text[])
+	RETURNS pg_catalog.text[]
+	AS 'MODULE_PATHNAME', 'fsi_classify_multi' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000
+	SUPPORT @extschema@._fsi_plan_support;
+COMMENT ON FUNCTION @extschema@.fsi_classify_multi(pg_catalog.text, pg_catalog.text[])
+	IS 'every intent that a message has, best first';
+
+CREATE FUNCTION @extschema@.fsi_classify_multi(msg pg_catalog.text, intents pg_catalog.text[], options pg_catalog.jsonb)
+	RETURNS pg_catalog.text[]
+	AS 'MODULE_PATHNAME', 'fsi_classify_multi' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000
+	SUPPORT @extschema@._fsi_plan_support;
+COMMENT ON FUNCTION @extschema@.fsi_classify_multi(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb)
+	IS 'every intent that a message has, best first, given examples, descriptions and other options';
+
 CREATE FUNCTION @extschema@.fsi_scores(msg pg_catalog.text, intents pg_catalog.text[],
 		OUT intent pg_catalog.text, OUT score pg_catalog.float8) RETURNS SETOF pg_catalog.record
 	AS 'MODULE_PATHNAME', 'fsi_scores' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000 ROWS 5
@@ -132,6 +146,116 @@ CREATE FUNCTION @extschema@.fsi_classify_many(msgs pg_catalog.text[], intents pg
 	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_classify_many(pg_catalog.text[], pg_catalog.text[], pg_catalog.jsonb)
 	IS 'the intents of many messages, as fsi_classify gives them, in batches, given options';
+
+-- ---------------------------------------------------------------- evaluation
+
+-- They run a query of the caller's, which may call anything: not in parallel.
+
+CREATE FUNCTION @extschema@.fsi_evaluate(
+		source pg_catalog.text,
+		intents pg_catalog.text[] DEFAULT NULL,
+		options pg_catalog.jsonb DEFAULT NULL,
+		split pg_catalog.text DEFAULT NULL,
+		OUT rows pg_catalog.int8,
+		OUT skipped pg_catalog.int8,
+		OUT correct pg_catalog.int8,
+		OUT accuracy pg_catalog.float8,
+		OUT accuracy_low pg_catalog.float8,
+		OUT accuracy_high pg_catalog.float8,
+		OUT macro_f1 pg_catalog.float8,
+		OUT log_loss pg_catalog.float8,
+		OUT brier pg_catalog.float8,
+		OUT calibration_error pg_catalog.float8,
+		OUT coverage pg_catalog.float8,
+		OUT out_of_scope pg_catalog.int8,
+		OUT auroc pg_catalog.float8)
+	AS 'MODULE_PATHNAME', 'fsi_evaluate' LANGUAGE C STABLE PARALLEL UNSAFE COST 10000000;
+COMMENT ON FUNCTION @extschema@.fsi_evaluate(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb, pg_catalog.text)
+	IS 'what the answers on labelled rows are worth: accuracy, F1, calibration, out-of-scope detection';
+
+CREATE FUNCTION @extschema@.fsi_evaluate_intents(
+		source pg_catalog.text,
+		intents pg_catalog.text[] DEFAULT NULL,
+		options pg_catalog.jsonb DEFAULT NULL,
+		split pg_catalog.text DEFAULT NULL,
+		OUT intent pg_catalog.text,
+		OUT rows pg_catalog.int8,
+		OUT answered pg_catalog.int8,
+		OUT correct pg_catalog.int8,
+		OUT "precision" pg_catalog.float8,
+		OUT recall pg_catalog.float8,
+		OUT f1 pg_catalog.float8) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_evaluate_intents' LANGUAGE C STABLE PARALLEL UNSAFE COST 10000000 ROWS 20;
+COMMENT ON FUNCTION @extschema@.fsi_evaluate_intents(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb,
+		pg_catalog.text)
+	IS 'precision, recall and F1 of each intent on labelled rows';
+
+CREATE FUNCTION @extschema@.fsi_evaluate_confusion(
+		source pg_catalog.text,
+		intents pg_catalog.text[] DEFAULT NULL,
+		options pg_catalog.jsonb DEFAULT NULL,
+		split pg_catalog.text DEFAULT NULL,
+		OUT intent pg_catalog.text,
+		OUT answer pg_catalog.text,
+		OUT rows pg_catalog.int8) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_evaluate_confusion' LANGUAGE C STABLE PARALLEL UNSAFE COST 10000000 ROWS 50;
+COMMENT ON FUNCTION @extschema@.fsi_evaluate_confusion(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb,
+		pg_catalog.text)
+	IS 'how often each intent of labelled rows gets which answer';
+
+CREATE FUNCTION @extschema@.fsi_evaluate_calibration(
+		source pg_catalog.text,
+		intents pg_catalog.text[] DEFAULT NULL,
+		options pg_catalog.jsonb DEFAULT NULL,
+		split pg_catalog.text DEFAULT NULL,
+		bins pg_catalog.int4 DEFAULT 10,
+		OUT low pg_catalog.float8,
+		OUT high pg_catalog.float8,
+		OUT rows pg_catalog.int8,
+		OUT score pg_catalog.float8,
+		OUT accuracy pg_catalog.float8) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_evaluate_calibration' LANGUAGE C STABLE PARALLEL UNSAFE COST 10000000 ROWS 10;
+COMMENT ON FUNCTION @extschema@.fsi_evaluate_calibration(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb,
+		pg_catalog.text, pg_catalog.int4)
+	IS 'how often a best score is right on labelled rows, in bins of the score';
+
+CREATE FUNCTION @extschema@.fsi_evaluate_thresholds(
+		source pg_catalog.text,
+		intents pg_catalog.text[] DEFAULT NULL,
+		options pg_catalog.jsonb DEFAULT NULL,
+		split pg_catalog.text DEFAULT NULL,
+		thresholds pg_catalog.float8[] DEFAULT NULL,
+		OUT min_score pg_catalog.float8,
+		OUT answered pg_catalog.int8,
+		OUT coverage pg_catalog.float8,
+		OUT "precision" pg_catalog.float8,
+		OUT accuracy pg_catalog.float8,
+		OUT macro_f1 pg_catalog.float8,
+		OUT out_of_scope_recall pg_catalog.float8) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_evaluate_thresholds' LANGUAGE C STABLE PARALLEL UNSAFE COST 10000000 ROWS 21;
+COMMENT ON FUNCTION @extschema@.fsi_evaluate_thresholds(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb,
+		pg_catalog.text, pg_catalog.float8[])
+	IS 'what the option min_score would do on labelled rows';
+
+CREATE FUNCTION @extschema@.fsi_evaluate_generation(
+		source pg_catalog.text,
+		intents pg_catalog.text[] DEFAULT NULL,
+		options pg_catalog.jsonb DEFAULT NULL,
+		split pg_catalog.text DEFAULT NULL,
+		OUT rows pg_catalog.int8,
+		OUT skipped pg_catalog.int8,
+		OUT correct pg_catalog.int8,
+		OUT accuracy pg_catalog.float8,
+		OUT accuracy_low pg_catalog.float8,
+		OUT accuracy_high pg_catalog.float8,
+		OUT outside pg_catalog.int8,
+		OUT outside_rate pg_catalog.float8,
+		OUT wrong pg_catalog.int8,
+		OUT wrong_rate pg_catalog.float8)
+	AS 'MODULE_PATHNAME', 'fsi_evaluate_generation' LANGUAGE C STABLE PARALLEL UNSAFE COST 100000000;
+COMMENT ON FUNCTION @extschema@.fsi_evaluate_generation(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb,
+		pg_catalog.text)
+	IS 'what a prompt model writes freely on labelled rows: right, another of the intents, or none of them';
 
 -- ---------------------------------------------------------------- long jobs
 

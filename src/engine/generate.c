@@ -14,6 +14,9 @@
 
 #include "fsi_engine.h"
 
+/* Full-vocabulary logits at a time: 1.4 MB for 21,128 tokens; the head's weights are read once for all of them. */
+#define LOGIT_ROWS 16
+
 /* ---------------------------------------------------------------- random numbers */
 
 typedef struct Random
@@ -106,12 +109,12 @@ penalise_repetition(Chooser *c)
 }
 
 static int32_t
-choose_greedy(const Chooser *c)
+choose_greedy(const float *logits, int n_vocab)
 {
 	int32_t		best = 0;
 
-	for (int32_t t = 1; t < c->n_vocab; t++)
-		if (before(c->logits, t, best))
+	for (int32_t t = 1; t < n_vocab; t++)
+		if (before(logits, t, best))
 			best = t;
 	return best;
 }
@@ -179,17 +182,24 @@ choose_sampled(Chooser *c)
 	return chosen;
 }
 
+/* Hostile weights may overflow. */
+static void
+clean_logits(float *logits, int n_vocab)
+{
+	for (int t = 0; t < n_vocab; t++)
+	{
+		float		x = logits[t];
+
+		logits[t] = x > FLT_MAX ? FLT_MAX : x < -FLT_MAX || x != x ? -FLT_MAX : x;
+	}
+}
+
 static int32_t
 choose(Chooser *c)
 {
 	penalise_repetition(c);
-	for (int t = 0; t < c->n_vocab; t++)	/* hostile weights may overflow */
-	{
-		float		x = c->logits[t];
-
-		c->logits[t] = x > FLT_MAX ? FLT_MAX : x < -FLT_MAX || x != x ? -FLT_MAX : x;
-	}
-	return c->opt->temperature == 0 ? choose_greedy(c) : choose_sampled(c);
+	clean_logits(c->logits, c->n_vocab);
+	return c->opt->temperature == 0 ? choose_greedy(c->logits, c->n_vocab) : choose_sampled(c);
 }
 
 /* ---------------------------------------------------------------- the loop */
@@ -272,5 +282,75 @@ gpt2_generate(const Gpt2Model *model, Gpt2Work *work, const int32_t *prompt, int
 		seq.n_token = 1;
 	}
 	fsi_arena_release(arena, mark);
+	return FSI_OK;
+}
+
+/* ---------------------------------------------------------------- many rows, greedy */
+
+/* The best next token of n rows from their hidden states. */
+static FsiStatus
+next_tokens(const Gpt2Model *model, Gpt2Work *work, int n, const float *hidden, float *logits, int32_t *tokens,
+			FsiError *err)
+{
+	int			E = model->cfg.n_embd,
+				V = model->cfg.n_vocab;
+
+	for (int at = 0; at < n; at += LOGIT_ROWS)
+	{
+		int			m = n - at < LOGIT_ROWS ? n - at : LOGIT_ROWS;
+
+		FSI_TRY(gpt2_logits(model, work, m, hidden + (size_t) at * E, logits, err));
+		for (int i = 0; i < m; i++)
+		{
+			clean_logits(logits + (size_t) i * V, V);
+			tokens[at + i] = choose_greedy(logits + (size_t) i * V, V);
+		}
+	}
+	return FSI_OK;
+}
+
+FsiStatus
+gpt2_generate_rows(const Gpt2Model *model, Gpt2Work *work, int n_row, const Gpt2Seq *rows, int limit,
+				   FsiArena *arena, TokIds *out, FsiError *err)
+{
+	size_t		n = n_row;
+	Gpt2Seq    *seqs = fsi_arena_array(arena, n, sizeof(Gpt2Seq));
+	int		   *writing = fsi_arena_array(arena, n, sizeof(int));	/* rows of seqs */
+	int32_t    *tokens = fsi_arena_array(arena, n, sizeof(int32_t));
+	float	   *hidden = fsi_arena_array(arena, n * model->cfg.n_embd, sizeof(float));
+	float	   *logits = fsi_arena_array(arena, (size_t) LOGIT_ROWS * model->cfg.n_vocab, sizeof(float));
+	int			active = n_row;
+
+	if (seqs == NULL || writing == NULL || tokens == NULL || hidden == NULL || logits == NULL)
+		return fsi_nomem(err, n * model->cfg.n_embd * sizeof(float));
+	for (int i = 0; i < n_row; i++)
+	{
+		seqs[i] = rows[i];
+		writing[i] = i;
+		out[i].n = 0;
+		out[i].ids = fsi_arena_array(arena, (size_t) limit + 1, sizeof(int32_t));
+		if (out[i].ids == NULL)
+			return fsi_nomem(err, (size_t) limit * sizeof(int32_t));
+	}
+	for (int step = 0; step < limit && active > 0; step++)
+	{
+		int			left = 0;
+
+		FSI_TRY(gpt2_forward(model, work, active, seqs, GPT2_LAST, hidden, err));
+		FSI_TRY(next_tokens(model, work, active, hidden, logits, tokens, err));
+		for (int i = 0; i < active; i++)
+		{
+			TokIds	   *text = &out[writing[i]];
+
+			if (tokens[i] == model->cfg.end)
+				continue;
+			text->ids[text->n] = tokens[i];
+			seqs[left] = seqs[i];
+			seqs[left].tokens = &text->ids[text->n++];
+			seqs[left].n_token = 1;
+			writing[left++] = writing[i];
+		}
+		active = left;
+	}
 	return FSI_OK;
 }

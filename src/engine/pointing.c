@@ -225,3 +225,10 @@ pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *mes
 	fsi_arena_release(arena, mark);
 	return FSI_OK;
 }
+
+void
+pointing_alone(const Gpt2Model *model, int n, const double *logit, double *score)
+{
+	for (int i = 0; i < n; i++)
+		score[i] = 1 / (1 + fsi_exp(model->pointing.other_logit - logit[i]));
+}

@@ -180,7 +180,8 @@ sort_out(ExecSet *set, ExecCall *call, int n, const HostText *messages, ExecAnsw
 		todo->same[i] = table != NULL ? find_equal(table, slots - 1, todo->hash, messages, i) : -1;
 		if (todo->same[i] >= 0)
 			continue;
-		if (scores == NULL && recall_answer(set, todo->hash[i], messages[i], &answers[i]))
+		if (call->mode == EXEC_CHOOSE && scores == NULL &&
+			recall_answer(set, todo->hash[i], messages[i], &answers[i]))
 			continue;
 		if (set->candidates != NULL &&
 			segments_recall(set, call, messages[i], todo->hash[i], &answers[i],
@@ -219,9 +220,9 @@ tokenise_batch(ExecSet *set, FsiArena *arena, int n, ExecRow *rows)
 	return taken;
 }
 
-/* Count a batch that is done, and keep its answers. */
+/* Count a batch that is done, and keep its answers, unless the model was free to write them. */
 static void
-finish_batch(const ExecSet *set, int n, const ExecRow *rows)
+finish_batch(const ExecSet *set, ExecMode mode, int n, const ExecRow *rows)
 {
 	int			room = message_room(set);
 
@@ -231,7 +232,8 @@ finish_batch(const ExecSet *set, int n, const ExecRow *rows)
 	{
 		exec_count.tokens += Min(rows[i].answer->tokens, room);
 		exec_count.shortened += rows[i].answer->shortened;
-		keep_answer(set, rows[i].hash, rows[i].message, rows[i].answer);
+		if (mode != EXEC_WRITE)
+			keep_answer(set, rows[i].hash, rows[i].message, rows[i].answer);
 	}
 }
 
@@ -260,9 +262,11 @@ run_batches(ExecSet *set, ExecCall *call, const Todo *todo, const HostText *mess
 		store_check_unchanged(set->model);
 		if (set->candidates != NULL)
 			segments_classify(set, call, n, rows);
+		else if (call->mode == EXEC_WRITE)
+			write_answers(set, call, n, rows);
 		else
 			prompt_classify(set, call, n, rows);
-		finish_batch(set, n, rows);
+		finish_batch(set, call->mode, n, rows);
 		fsi_arena_release(&call->arena, mark);
 		done += n;
 	}
@@ -289,12 +293,27 @@ copy_same(const ExecSet *set, int n, const Todo *todo, ExecAnswer *answers, doub
 }
 
 void
-exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, ExecAnswer *answers, double *scores)
+exec_answer(ExecSet *set, ExecSlot *slot, ExecMode mode, int n, const HostText *messages, ExecAnswer *answers,
+			double *scores)
 {
 	ExecCall	call;
 	Todo		todo;
 	instr_time	start;
 
+	INSTR_TIME_SET_CURRENT(start);
+	exec_call_begin(&call, set->model);
+	call.mode = mode;
+	sort_out(set, &call, n, messages, answers, scores, &todo);
+	run_batches(set, &call, &todo, messages, answers, scores);
+	copy_same(set, n, &todo, answers, scores);
+	exec_call_end(&call);
+	exec_count_time(start);
+	warn_shortened(set, slot, n, answers);
+}
+
+void
+exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, ExecAnswer *answers, double *scores)
+{
 	if (set->n_labels == 1)
 	{
 		exec_count.rows += n;
@@ -314,12 +333,5 @@ exec_classify(ExecSet *set, ExecSlot *slot, int n, const HostText *messages, Exe
 		warn_shortened(set, slot, n, answers);
 		return;
 	}
-	INSTR_TIME_SET_CURRENT(start);
-	exec_call_begin(&call, set->model);
-	sort_out(set, &call, n, messages, answers, scores, &todo);
-	run_batches(set, &call, &todo, messages, answers, scores);
-	copy_same(set, n, &todo, answers, scores);
-	exec_call_end(&call);
-	exec_count_time(start);
-	warn_shortened(set, slot, n, answers);
+	exec_answer(set, slot, EXEC_CHOOSE, n, messages, answers, scores);
 }

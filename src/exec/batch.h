@@ -3,7 +3,7 @@
  *	  Between the files of the batch node: calls, plans, execution.
  *
  * The planner hook (batch_hook.c) looks at a finished plan.  Where a node computes
- * fsi_classify() for every row (batch_calls.c), it puts a custom scan node above it
+ * fsi_classify() or fsi_classify_multi() for every row (batch_calls.c), it puts a custom scan node above it
  * (batch_plan.c): the node below yields what the calls and the other columns are made of,
  * the custom node reads rows ahead, answers them together (batch_node.c, batch_answer.c)
  * and computes the columns with the answers in the calls' place.
@@ -117,6 +117,7 @@ typedef struct BatchCounts
 
 typedef struct BatchCall
 {
+	bool		multi;			/* fsi_classify_multi(): an array of labels */
 	int			n_args;
 	ExprState  *args[BATCH_MAX_ARGS];
 	ExecSlot	slot;

@@ -141,31 +141,64 @@ label_value(BatchState *b, const ExecSet *set, int label, Datum *copies)
 	return copies[label];
 }
 
+/* One label for each message. */
+static void
+answer_with_label(BatchState *b, ExecSet *set, ExecSlot *slot, int n, const HostText *messages, Datum *values)
+{
+	ExecAnswer *answers = palloc(sizeof(ExecAnswer) * n);
+	Datum	   *copies = palloc0(sizeof(Datum) * exec_n_labels(set));
+
+	exec_classify(set, slot, n, messages, answers, NULL);
+	for (int i = 0; i < n; i++)
+		values[i] = label_value(b, set, answers[i].label, copies);
+	pfree(copies);
+	pfree(answers);
+}
+
+/* An array of labels for each message, in the rows' memory. */
+static void
+answer_with_labels(BatchState *b, ExecSet *set, ExecSlot *slot, int n, const HostText *messages, Datum *values)
+{
+	int			n_labels = exec_n_labels(set);
+	int		   *held = palloc(sizeof(int) * n * n_labels);
+	int		   *n_held = palloc(sizeof(int) * n);
+	MemoryContext old;
+
+	exec_classify_multi(set, slot, n, messages, held, n_held);
+	old = MemoryContextSwitchTo(b->rows_context);
+	for (int i = 0; i < n; i++)
+		values[i] = PointerGetDatum(exec_label_array(set, n_held[i], held + (size_t) i * n_labels));
+	MemoryContextSwitchTo(old);
+	pfree(n_held);
+	pfree(held);
+}
+
 /* One question, many messages. */
 static void
 answer_group(const Part *part, int c, int group, int first)
 {
 	BatchState *b = part->b;
 	const Question *asked = question_at(part, c, first);
-	ExecSlot   *slot = &b->calls[c].slot;
+	BatchCall  *call = &b->calls[c];
 	HostText   *messages = palloc(sizeof(HostText) * part->n);
-	ExecAnswer *answers = palloc(sizeof(ExecAnswer) * part->n);
-	ExecSet    *set = args_set(slot, asked->intents, asked->options);
-	Datum	   *copies = palloc0(sizeof(Datum) * exec_n_labels(set));
+	Datum	   *values = palloc(sizeof(Datum) * part->n);
+	ExecSet    *set = args_set(&call->slot, asked->intents, asked->options);
 	int			n = 0;
 
 	for (int i = first; i < part->n; i++)
 		if (question_at(part, c, i)->group == group)
 			messages[n++] = question_at(part, c, i)->message;
-	slot->warned = b->statement->warned;
-	exec_classify(set, slot, n, messages, answers, NULL);
-	b->statement->warned = slot->warned;
+	call->slot.warned = b->statement->warned;
+	if (call->multi)
+		answer_with_labels(b, set, &call->slot, n, messages, values);
+	else
+		answer_with_label(b, set, &call->slot, n, messages, values);
+	b->statement->warned = call->slot.warned;
 	n = 0;
 	for (int i = first; i < part->n; i++)
 		if (question_at(part, c, i)->group == group)
-			set_answer(b, &b->rows[part->first + i], c, label_value(b, set, answers[n++].label, copies));
-	pfree(copies);
-	pfree(answers);
+			set_answer(b, &b->rows[part->first + i], c, values[n++]);
+	pfree(values);
 	pfree(messages);
 }
 

@@ -31,9 +31,9 @@
 
 #include "batch.h"
 
-#define MAX_FUNCTIONS 4
+#define MAX_FUNCTIONS 8
 
-/* fsi_classify(text, text[]) and fsi_classify(text, text[], jsonb) of this database's extension. */
+/* fsi_classify and fsi_classify_multi, (text, text[]) and (text, text[], jsonb), of this database's extension. */
 static Oid	functions[MAX_FUNCTIONS];
 static int	n_functions;
 static uint64 changes = 1;		/* in pg_proc */
@@ -61,15 +61,18 @@ is_classify(Oid function)
 	Form_pg_proc proc;
 	bool		isnull;
 	Datum		source;
+	char	   *symbol;
 	bool		found;
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
 	source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
-	found = !isnull && proc->prolang == ClanguageId && proc->proisstrict && !proc->proretset &&
-		proc->prorettype == TEXTOID && (proc->pronargs == 2 || proc->pronargs == BATCH_MAX_ARGS) &&
-		strcmp(TextDatumGetCString(source), "fsi_classify") == 0;
+	symbol = isnull ? "" : TextDatumGetCString(source);
+	found = proc->prolang == ClanguageId && proc->proisstrict && !proc->proretset &&
+		(proc->pronargs == 2 || proc->pronargs == BATCH_MAX_ARGS) &&
+		((proc->prorettype == TEXTOID && strcmp(symbol, "fsi_classify") == 0) ||
+		 (proc->prorettype == TEXTARRAYOID && strcmp(symbol, "fsi_classify_multi") == 0));
 	ReleaseSysCache(tuple);
 	return found;
 }

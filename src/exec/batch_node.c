@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "catalog/objectaccess.h"
+#include "catalog/pg_type.h"
 #include "common/int.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -96,6 +97,7 @@ init_calls(BatchState *b)
 		ListCell   *arg;
 
 		check_right(f->funcid);
+		call->multi = f->funcresulttype == TEXTARRAYOID;
 		foreach(arg, f->args)
 			call->args[call->n_args++] = ExecInitExpr(lfirst(arg), &b->css.ss.ps);
 		call++;

@@ -13,15 +13,24 @@
 #include "fsi_compat.h"
 #include "fsi_exec.h"
 
+/* What a call asks of each message. */
+typedef enum ExecMode
+{
+	EXEC_CHOOSE = 0,			/* one label; scores: of all, summing to 1 */
+	EXEC_ALONE,					/* scores: of each candidate against "other" alone */
+	EXEC_WRITE					/* the label that the model writes freely, if it writes one */
+} ExecMode;
+
 /* A call's own scratch: a memory context under the current one, gone at exec_call_end() or at an error. */
 typedef struct ExecCall
 {
+	ExecMode	mode;
 	MemoryContext context;
 	FsiHost		host;
 	FsiArena	arena;
 } ExecCall;
 
-/* Also looks whether the model's file is still whole. */
+/* Also looks whether the model's file is still whole.  The mode is EXEC_CHOOSE. */
 extern void exec_call_begin(ExecCall *call, const StoreModel *model);
 extern void exec_call_end(ExecCall *call);
 
@@ -116,6 +125,7 @@ struct ExecSet
 	bool		with_other;
 	text	  **labels;
 	double		min_score;
+	bool		min_score_given;
 	ExecScoring scoring;
 	/* segments layout */
 	PointingCandidate *candidates;
@@ -152,6 +162,8 @@ extern text *segments_prompt_text(const ExecQuestion *question, HostText message
 
 extern void prompt_prepare(ExecSet *set, const ExecQuestion *question, ExecCall *call);
 extern void prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows);
+/* Greedy continuations; written: [n], in the call's arena. */
+extern void prompt_write(ExecSet *set, ExecCall *call, int n, const ExecRow *rows, TokIds *written);
 extern text *prompt_prompt_text(const ExecQuestion *question, HostText message, ExecCall *call);
 
 extern void set_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena);
@@ -161,5 +173,16 @@ extern HostText exec_clip(HostText message, bool *clipped, FsiArena *arena);
 
 /* The set's answer from one row of scores (all labels): the best, lowest label first, or by min_score. */
 extern int	set_choose(const ExecSet *set, const double *scores);
+
+/* Answer n messages in a mode; scores: NULL, or [n][n_labels]. */
+extern void exec_answer(ExecSet *set, ExecSlot *slot, ExecMode mode, int n, const HostText *messages,
+						ExecAnswer *answers, double *scores);
+
+/* --- write.c --- */
+
+/* 0A000 unless the model continues a text. */
+extern void write_check_model(const StoreModel *model, const char *name);
+/* Let the model write, and find what it wrote among the labels. */
+extern void write_answers(ExecSet *set, ExecCall *call, int n, const ExecRow *rows);
 
 #endif

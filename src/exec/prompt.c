@@ -224,31 +224,66 @@ row_tokens(const ExecSet *set, TokIds message, FsiArena *arena)
 	return out;
 }
 
-void
-prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
+/* Sequences of the rows after the prefix; their own runs have room for more tokens.  context[1] leads to the own run. */
+static Gpt2Seq *
+row_sequences(const ExecSet *set, int n, const ExecRow *rows, int more, FsiArena *arena)
 {
 	FsiError	err = {0};
-	const Gpt2Model *model = &set->model->file.model;
-	FsiArena   *arena = &call->arena;
-	const KvRun *prefix = &set->prefix;
-	int			n_prefix = prefix->count > 0 ? 1 : 0;
+	const Gpt2Config *cfg = &set->model->file.model.cfg;
+	int			n_prefix = set->prefix.count > 0 ? 1 : 0;
 	Gpt2Seq    *seqs = host_array(arena, n, sizeof(Gpt2Seq));
 	KvRun	   *own = host_array(arena, n, sizeof(KvRun));
-	TrieRow    *trie_rows = host_array(arena, n, sizeof(TrieRow));
-	float	   *hidden = host_array(arena, (size_t) n * model->cfg.n_embd, sizeof(float));
-	bool		best_alone = rows[0].scores == NULL && set->min_score == 0 && set->scoring == EXEC_TRIE;
 
 	for (int i = 0; i < n; i++)
 	{
 		TokIds		tokens = row_tokens(set, rows[i].ids, arena);
 		const KvRun **context = host_array(arena, 2, sizeof(KvRun *));
 
-		HOST_TRY(kv_alloc(&model->cfg, KERN_ROUND_UP((int) tokens.n, KERN_LANES), arena, &own[i], &err));
-		context[0] = prefix;
+		HOST_TRY(kv_alloc(cfg, (int) tokens.n + more, arena, &own[i], &err));
+		context[0] = &set->prefix;
 		context[n_prefix] = &own[i];
 		seqs[i] = (Gpt2Seq) {.n_context = n_prefix, .context = context, .own = &own[i],
 			.n_token = (int) tokens.n, .tokens = tokens.ids};
-		trie_rows[i] = (TrieRow) {.n_context = n_prefix + 1, .context = context,
+	}
+	return seqs;
+}
+
+/* p(label) to p(label) / (p(label) + p(other)): "other" is the last one. */
+static void
+weigh_alone(const ExecSet *set, double *scores)
+{
+	double		other = scores[set->n_labels - 1];
+
+	for (int i = 0; i < set->n_labels; i++)
+		if (scores[i] > 0)
+			scores[i] /= scores[i] + other;
+}
+
+void
+prompt_write(ExecSet *set, ExecCall *call, int n, const ExecRow *rows, TokIds *written)
+{
+	FsiError	err = {0};
+	/* One more than the longest label has is no label. */
+	int			limit = trie_max_tokens(set->trie) + 1;
+	Gpt2Seq    *seqs = row_sequences(set, n, rows, limit - 1, &call->arena);
+
+	HOST_TRY(gpt2_generate_rows(&set->model->file.model, exec_work(), n, seqs, limit, &call->arena, written, &err));
+}
+
+void
+prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
+{
+	FsiError	err = {0};
+	const Gpt2Model *model = &set->model->file.model;
+	FsiArena   *arena = &call->arena;
+	Gpt2Seq    *seqs = row_sequences(set, n, rows, 0, arena);
+	TrieRow    *trie_rows = host_array(arena, n, sizeof(TrieRow));
+	float	   *hidden = host_array(arena, (size_t) n * model->cfg.n_embd, sizeof(float));
+	bool		best_alone = rows[0].scores == NULL && set->min_score == 0 && set->scoring == EXEC_TRIE;
+
+	for (int i = 0; i < n; i++)
+	{
+		trie_rows[i] = (TrieRow) {.n_context = seqs[i].n_context + 1, .context = seqs[i].context,
 			.hidden = hidden + (size_t) i * model->cfg.n_embd};
 		if (!best_alone)
 			trie_rows[i].score = host_array(arena, set->n_labels, sizeof(double));
@@ -263,6 +298,8 @@ prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 		rows[i].answer->label = best_alone ? trie_rows[i].best : set_choose(set, trie_rows[i].score);
 		if (rows[i].scores != NULL)
 			memcpy(rows[i].scores, trie_rows[i].score, sizeof(double) * set->n_labels);
+		if (call->mode == EXEC_ALONE)
+			weigh_alone(set, rows[i].scores);
 	}
 }
 

@@ -289,9 +289,10 @@ keep_vector(const ExecSet *set, const ExecRow *row, const SegmentVec *vec)
 
 /* Compare one message with the candidates. */
 static void
-point(ExecSet *set, FsiArena *arena, const SegmentVec *message, ExecAnswer *answer, double *scores)
+point(ExecSet *set, ExecCall *call, const SegmentVec *message, ExecAnswer *answer, double *scores)
 {
 	FsiError	err = {0};
+	FsiArena   *arena = &call->arena;
 	FsiArenaMark mark = fsi_arena_mark(arena);
 	double	   *logit = host_array(arena, set->n_candidates, sizeof(double));
 	double	   *prob = host_array(arena, (size_t) set->n_candidates + 1, sizeof(double));
@@ -299,7 +300,9 @@ point(ExecSet *set, FsiArena *arena, const SegmentVec *message, ExecAnswer *answ
 	HOST_TRY(pointing_score(&set->model->file.model, gpt2_work_ops(exec_work()), message, set->n_candidates,
 							set->candidates, set->index, set->with_other, logit, prob, arena, &err));
 	answer->label = set_choose(set, prob);
-	if (scores != NULL)
+	if (call->mode == EXEC_ALONE)
+		pointing_alone(&set->model->file.model, set->n_candidates, logit, scores);
+	else if (scores != NULL)
 		memcpy(scores, prob, sizeof(double) * set->n_labels);
 	fsi_arena_release(arena, mark);
 }
@@ -318,7 +321,7 @@ segments_recall(ExecSet *set, ExecCall *call, HostText message, uint64 hash, Exe
 	vec.spell.weight = (float *) (vec.spell.bucket + vec.spell.n);
 	answer->tokens = kept->tokens;
 	answer->shortened = kept->shortened;
-	point(set, &call->arena, &vec, answer, scores);
+	point(set, call, &vec, answer, scores);
 	exec_count.vector_hits++;
 	exec_count.rows++;
 	exec_count.shortened += answer->shortened;
@@ -347,7 +350,7 @@ segments_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 		CHECK_FOR_INTERRUPTS();
 		segment_project(model, gpt2_work_ops(exec_work()), z + (size_t) i * n_embd, true, proj);
 		spell_text(set->model, rows[i].clipped, arena, &message.spell);
-		point(set, arena, &message, rows[i].answer, rows[i].scores);
+		point(set, call, &message, rows[i].answer, rows[i].scores);
 		keep_vector(set, &rows[i], &message);
 		fsi_arena_release(arena, mark);
 	}

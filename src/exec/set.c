@@ -116,6 +116,7 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 	set->generation = q->generation;
 	set->model_name = q->model_name ? MemoryContextStrdup(context, q->model_name) : NULL;
 	set->min_score = q->min_score;
+	set->min_score_given = q->min_score_given;
 	set->scoring = q->scoring;
 	host_init(&set->host, context);
 	fsi_arena_init(&set->arena, &set->host);

@@ -115,12 +115,7 @@ exec_generate(const StoreModel *model, const char *name, HostText prompt, const 
 	size_t		len;
 	text	   *result;
 
-	if (cfg->layout != GPT2_PROMPT)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("model \"%s\" does not generate text", name),
-				 errdetail("It compares segments and was not trained to continue a text."),
-				 errhint("Import a GPT-2 with fsi_import_model() and give its name as the second argument.")));
+	write_check_model(model, name);
 	exec_call_begin(&call, model);
 	/* The prompt is the caller's own: special tokens in it are meant. */
 	HOST_TRY(tok_encode(&model->file.tok, prompt.s, prompt.len, &call.arena, &ids, &err));

@@ -100,6 +100,7 @@ exec_call_begin(ExecCall *call, const StoreModel *model)
 {
 	counters_attach();
 	store_check_unchanged(model);
+	call->mode = EXEC_CHOOSE;
 	call->context = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent call", ALLOCSET_DEFAULT_SIZES);
 	host_init(&call->host, call->context);
 	fsi_arena_init(&call->arena, &call->host);

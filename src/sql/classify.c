@@ -1,6 +1,6 @@
 /*
  * classify.c
- *	  fsi_classify, fsi_scores, fsi_classify_many.
+ *	  fsi_classify, fsi_classify_multi, fsi_scores, fsi_classify_many.
  *
  * All are STRICT: a NULL argument gives NULL and never arrives here.
  */
@@ -17,6 +17,7 @@
 #include "fsi_sql.h"
 
 PG_FUNCTION_INFO_V1(fsi_classify);
+PG_FUNCTION_INFO_V1(fsi_classify_multi);
 PG_FUNCTION_INFO_V1(fsi_scores);
 PG_FUNCTION_INFO_V1(fsi_classify_many);
 
@@ -63,6 +64,20 @@ fsi_classify(PG_FUNCTION_ARGS)
 	if (answer.label == EXEC_NO_ANSWER)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(copy_label(set, answer.label));
+}
+
+/* Every intent that holds on its own, best first. */
+Datum
+fsi_classify_multi(PG_FUNCTION_ARGS)
+{
+	ExecSlot   *slot = call_slot(fcinfo);
+	ExecSet    *set = call_set(fcinfo, slot);
+	HostText	message = host_utf8_text(PG_GETARG_TEXT_PP(0));
+	int		   *held = palloc(sizeof(int) * exec_n_labels(set));
+	int			n_held;
+
+	exec_classify_multi(set, slot, 1, &message, held, &n_held);
+	PG_RETURN_ARRAYTYPE_P(exec_label_array(set, n_held, held));
 }
 
 static int

@@ -190,6 +190,7 @@ read_min_score(ExecQuestion *q, const char *path, JsonbValue *value)
 {
 	if (value->type != jbvNumeric)
 		wrong_type(path, "a number", value);
+	q->min_score_given = true;
 	q->min_score = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
 													  NumericGetDatum(value->val.numeric)));
 	if (!(q->min_score >= 0 && q->min_score <= 1))

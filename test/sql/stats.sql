@@ -73,7 +73,7 @@ SELECT fsi_classify('a text of its own', ARRAY['refund', 'weather']), 1 / (rando
 SELECT rows, computed FROM pg_temp.news();
 
 -- all backends: at least this one's
-SELECT scope, rows > 0 AS rows, tokens > rows AS tokens, batches > 0 AS batches, set_misses > 0 AS sets, segment_misses > 0 AS segments,
+SELECT scope, rows > 0 AS rows, tokens > 0 AS tokens, batches > 0 AS batches, set_misses > 0 AS sets, segment_misses > 0 AS segments,
 	time_ms > 0 AS time, since <= now() AS since FROM fsi_stats ORDER BY scope;
 SELECT t.rows >= b.rows AND t.tokens >= b.tokens AND t.time_ms >= b.time_ms AS all_of_it FROM fsi_stats t, fsi_stats b WHERE t.scope = 'total' AND b.scope = 'backend';
 -- anybody may look, the superuser lets reset

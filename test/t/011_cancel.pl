@@ -28,6 +28,16 @@ $node->safe_psql('latin', 'CREATE EXTENSION fsi_intent');
 my $started = q{left(nextval('started')::text, 0)};
 my $template = q{E'prompt_template:\n{text}\n{examples}\nresponse_template:\n{intent}\nkwargs:\n{"example_template": "{text} {intent}", '
 	|| E'"max_n_shot": 1000, "min_n_shot": 1000}\n--- [define prompt template end] ---'};
+
+# A source without an end; in its rows, what says that the call has begun.
+sub evaluate
+{
+	my ($function, $arguments) = @_;
+	return qq{SELECT nextval('finished' || left(rows::text, 0)) FROM $function(\$\$
+		SELECT 'message ' || i || $started AS text, i % 2 AS intent FROM (SELECT generate_series(1, 100000000) AS i) s\$\$,
+		$arguments)};
+}
+
 my @calls = (
 	[ 'rows of fsi_classify' => qq{
 		SELECT fsi_classify('message ' || i || $started, ARRAY['refund', 'weather']) FROM generate_series(1, 100000000) i} ],
@@ -48,6 +58,9 @@ my @calls = (
 		'SELECT i AS text, i % 2 AS intent FROM generate_series(1, 20000000) i' || $started, $template)} ],
 	[ 'fsi_prompts that shortens a prompt of 20 MB' => qq{SELECT nextval('finished' || left(count(*)::text, 0)) FROM fsi_prompts(
 		'SELECT repeat(''word '', 2000) || i AS text, i % 2 AS intent FROM generate_series(1, 2002) i' || $started, $template)} ],
+	[ 'fsi_evaluate' => evaluate('fsi_evaluate', q{ARRAY['0', '1']}) ],
+	[ 'fsi_evaluate while it reads the labels' => evaluate('fsi_evaluate', 'NULL') ],
+	[ 'fsi_evaluate_generation' => evaluate('fsi_evaluate_generation', q{ARRAY['0', '1'], '{"model": "tiny"}'}) ],
 );
 
 for my $call (@calls)

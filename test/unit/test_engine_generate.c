@@ -206,6 +206,56 @@ test_refused(void)
 	ok(gpt2_generate(&model.i8, work, full, 0, &greedy, &arena, &out, &err) == FSI_INVALID, "%s", err.message);
 }
 
+/* Rows side by side, with and without a shared run before them, are what each is alone; the end is token end. */
+static int32_t
+test_rows(int32_t end)
+{
+	enum { ROWS = 37, LIMIT = 12 };
+	int32_t		tokens[ROWS][16];
+	int			n_token[ROWS];
+	KvRun		prefix,
+				own[ROWS];
+	const KvRun *context[1] = {&prefix};
+	Gpt2Seq		seqs[ROWS],
+				first = {.own = &prefix, .n_token = PROMPT, .tokens = prompt};
+	TokIds		out[ROWS];
+	float		hidden[32];
+	int			same = 0,
+				ended = 0;
+	int32_t		usual = model.i8.cfg.end;
+
+	model.i8.cfg.end = end;
+	must(kv_alloc(&model.i8.cfg, PROMPT, &arena, &prefix, &err));
+	must(gpt2_forward(&model.i8, work, 1, &first, GPT2_LAST, hidden, &err));
+	for (int i = 0; i < ROWS; i++)
+	{
+		n_token[i] = 1 + test_below(10);
+		test_tokens(VOCAB, n_token[i], tokens[i]);
+		must(kv_alloc(&model.i8.cfg, n_token[i] + LIMIT - 1, &arena, &own[i], &err));
+		seqs[i] = (Gpt2Seq) {.n_context = i % 2, .context = context, .own = &own[i], .n_token = n_token[i],
+			.tokens = tokens[i]};
+	}
+	must(gpt2_generate_rows(&model.i8, work, ROWS, seqs, LIMIT, &arena, out, &err));
+	for (int i = 0; i < ROWS; i++)
+	{
+		SampleOptions opt = greedy;
+		int32_t		whole[32];
+		int			before = i % 2 ? PROMPT : 0;
+		TokIds		alone;
+
+		opt.max_new_tokens = LIMIT;
+		memcpy(whole, prompt, sizeof(int32_t) * before);
+		memcpy(whole + before, tokens[i], sizeof(int32_t) * n_token[i]);
+		must(gpt2_generate(&model.i8, work, whole, before + n_token[i], &opt, &arena, &alone, &err));
+		same += alone.n == out[i].n && memcmp(alone.ids, out[i].ids, sizeof(int32_t) * alone.n) == 0;
+		ended += alone.n < LIMIT;
+	}
+	ok(same == ROWS, "%d of %d rows are what they are alone", same, ROWS);
+	ok(end == usual || (ended > 0 && ended < ROWS), "%d of them ended before the others", ended);
+	model.i8.cfg.end = usual;
+	return out[0].ids[LIMIT / 2];
+}
+
 /* Logits that overflow end in a token, not in a crash. */
 static void
 test_hostile(void)
@@ -237,6 +287,7 @@ main(void)
 	test_distribution(1.5, 12, 0.8);
 	test_seed();
 	test_refused();
+	test_rows(test_rows(model.i8.cfg.end));
 	test_hostile();
 	gpt2_work_destroy(work);
 	fsi_arena_free(&arena);

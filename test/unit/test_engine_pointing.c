@@ -307,6 +307,12 @@ test_scores(int n, int most_examples, double sharpness)
 	ok(worst < 1e-5 && fabs(sum - 1) < 1e-12, "%d candidates, up to %d examples, sharpness %g: the formula (%.0e)",
 	   n, most_examples, sharpness, worst);
 
+	pointing_alone(&model.i8, n, logit, logit2);
+	worst = 0;
+	for (int i = 0; i < n; i++)
+		worst = fmax(worst, fabs(logit2[i] - prob[i] / (prob[i] + prob[n])));
+	ok(worst < 1e-12, "... each against \"other\" alone (%.0e)", worst);
+
 	index_examples(n, c, &index);
 	must(pointing_score(&model.i8, ops, message, n, c, &index, true, logit2, prob2, &arena, &err));
 	ok(memcmp(logit, logit2, n * sizeof(double)) == 0 && memcmp(prob, prob2, (n + 1) * sizeof(double)) == 0,
