@@ -292,6 +292,8 @@ source_open(const char *function, const char *source, const SourceColumn *column
 {
 	Source	   *s = create_source(function, source, n_columns);
 	ErrorContextCallback callback = {error_context_stack, source_error, s};
+	/* SPI's calls leave its own as the current one. */
+	MemoryContext old = CurrentMemoryContext;
 	List	   *names;
 	SPIPlanPtr	plan;
 	Portal		portal;
@@ -313,6 +315,7 @@ source_open(const char *function, const char *source, const SourceColumn *column
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
 	s->portal = MemoryContextStrdup(s->context, portal->name);
 	SPI_freeplan(plan);
+	MemoryContextSwitchTo(old);
 	error_context_stack = callback.previous;
 	return s;
 }
@@ -323,7 +326,7 @@ fetch(Source *s)
 {
 	Portal		portal = SPI_cursor_find(s->portal);
 	SPITupleTable *table;
-	MemoryContext old;
+	MemoryContext old = CurrentMemoryContext;
 
 	if (portal == NULL)
 		ereport(ERROR,
@@ -334,19 +337,14 @@ fetch(Source *s)
 	table = SPI_tuptable;
 	s->n_rows = (int) SPI_processed;
 	s->next = 0;
+	/* SPI's own memory may end before the rows are asked for. */
+	MemoryContextSwitchTo(s->rows_context);
 	for (int i = 0; i < s->n_rows; i++)
 		for (int k = 0; k < s->n_columns; k++)
-		{
-			char	   *value = s->column[k] == 0 ? NULL : SPI_getvalue(table->vals[i], table->tupdesc, s->column[k]);
-
-			/* SPI's own memory may end before the row is asked for. */
-			old = MemoryContextSwitchTo(s->rows_context);
-			s->values[i * s->n_columns + k] = value ? pstrdup(value) : NULL;
-			MemoryContextSwitchTo(old);
-			if (value != NULL)
-				pfree(value);
-		}
+			s->values[i * s->n_columns + k] = s->column[k] == 0 ? NULL :
+				SPI_getvalue(table->vals[i], table->tupdesc, s->column[k]);
 	SPI_freetuptable(table);
+	MemoryContextSwitchTo(old);
 	return s->n_rows;
 }
 
