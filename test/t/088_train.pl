@@ -165,6 +165,38 @@ is($standby->safe_psql('postgres', $ask), $node->safe_psql('postgres', $ask), 't
 like($err, qr/cannot execute fsi_train\(\) in a read-only transaction/, 'a standby trains nothing');
 $standby->stop;
 
+# In the background: what is wrong with the call is raised by it; the worker has the caller's role and no more; its end is
+# told by the view and the log; it can be cancelled and is gone on with.
+sub ended
+{
+	my ($name) = @_;
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM fsi_training WHERE model = '$name' AND pid IS NULL");
+	return $node->safe_psql('postgres', "SELECT state, message FROM fsi_training WHERE model = '$name'");
+}
+for my $case ([ q{CALL fsi_train('bad', 'no_such', '{"background": true}')}, qr/relation "no_such" does not exist.*background worker of fsi_train/s ],
+	[ q{CALL fsi_train('bad', 'rows', '{"background": true, "no such": 1}')}, qr/unknown option "no such"/ ],
+	[ q{CALL fsi_train('reference', 'rows', '{"background": true, "model": "tiny"}')}, qr/model "reference" already exists/ ])
+{
+	(undef, undef, $err) = $node->psql('postgres', $case->[0]);
+	like($err, $case->[1], 'background: an error of the call');
+}
+$node->safe_psql('postgres', 'CREATE TABLE secret AS SELECT * FROM rows');
+(undef, undef, $err) = $node->psql('postgres', q{SET ROLE other; CALL fsi_train('stolen', 'secret', '{"model": "tiny", "background": true}')});
+like($err, qr/permission denied for table secret/, 'background: the rights of the caller');
+$node->safe_psql('postgres', 'SET ROLE other; ' . call('behind', $steps, '"background": true'));
+$pid = pid_past('behind', 100);
+is($node->safe_psql('postgres', "SELECT backend_type, usename FROM pg_stat_activity WHERE pid = $pid"), 'fsi_intent training|'
+	. $node->safe_psql('postgres', 'SELECT current_user'), 'background: a worker');
+(undef, undef, $err) = $node->psql('postgres', 'SET ROLE other; ' . call('behind', $steps));
+like($err, qr/is being trained by another call/, 'background: the name is held');
+is($node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)"), 't', 'background: canceled');
+like(ended('behind'), qr/^canceled\|canceling statement/, 'background: canceled, says the view');
+$node->safe_psql('postgres', 'SET ROLE other; ' . call('behind', $steps, '"background": true'));
+like(ended('behind'), qr/^finished\|trained model "behind": $steps steps/, 'background: gone on with to the end');
+same_weights('behind', $reference, 'background');
+is($node->safe_psql('postgres', q{SELECT imported_by, source FROM fsi_models WHERE name = 'behind'}), 'other|trained', "background: the caller's model");
+like(slurp_file($node->logfile), qr/LOG:  trained model "behind"/, 'background: the log tells the end');
+
 # A disk that fills while a checkpoint is written: the old one stays good. The limit of a file's size stands for it.
 SKIP:
 {
