@@ -238,7 +238,10 @@ make_row(const StoreModel *model, const TuneOptions *options, const TuneRow *row
 	return false;
 }
 
-/* Column "intents": the options of a row's prompt, as the text of a text[]. */
+/*
+ * Column "intents": the options of a row's prompt, as the text of a text[].  A prompt that wants a symbol
+ * for an answer, or "none of these", has other options than it names: then they are not taken for those.
+ */
 static void
 read_intents(const StoreModel *model, const TuneRow *row, FsiArena *arena, TuneQuestion *question)
 {
@@ -247,14 +250,23 @@ read_intents(const StoreModel *model, const TuneRow *row, FsiArena *arena, TuneQ
 	Datum	   *values;
 	bool	   *nulls;
 	int			n;
+	bool		has_response = false;
 
 	array = DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, text_to_cstring(server), TEXTOID, -1));
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
 	question->intents = host_array(arena, n, sizeof(TokIds));
 	for (int i = 0; i < n; i++)
-		if (!nulls[i])
-			question->intents[question->n_intents++] =
-				response_ids(model, row->text, host_utf8_text(DatumGetTextPP(values[i])), arena);
+	{
+		HostText	intent;
+
+		if (nulls[i])
+			continue;
+		intent = host_utf8_text(DatumGetTextPP(values[i]));
+		has_response |= args_compare(intent, row->answer) == 0;
+		question->intents[question->n_intents++] = response_ids(model, row->text, intent, arena);
+	}
+	if (!has_response)
+		question->n_intents = 0;
 }
 
 /* Distinct responses, of which a prompt's options are taken where the source does not name them. */
