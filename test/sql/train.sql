@@ -156,7 +156,7 @@ CALL fsi_train('z', $$SELECT 'only one' AS prompt, 'alpha' AS response$$, '{"mod
 -- intents that are one to the model
 CALL fsi_train('z2', $$SELECT 'a' AS text, 'alpha' AS intent UNION ALL SELECT 'b', 'ALPHA'$$);
 SET fsi_intent.train_memory = '100MB';
-CALL fsi_train('z2', 'labelled');
+CALL fsi_train('z2', 'labelled', '{"freeze": false}');
 RESET fsi_intent.train_memory;
 
 -- where it may be called, and by whom
