@@ -14,7 +14,7 @@ PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_con
 
 # The lower floor is plain C and never sees postgres.h; the upper floor is the extension.
 LOWER_DIRS = src/base src/kernels src/text src/format src/engine src/train
-UPPER_DIRS = src/store src/exec src/sql src/jobs
+UPPER_DIRS = src/store src/exec src/sql src/session src/jobs src/tune
 
 MACHINE := $(shell uname -m)
 X86_FILES = $(wildcard src/kernels/*_sse*.c src/kernels/*_avx2.c src/kernels/*_avx512.c src/kernels/*_avxvnni.c)

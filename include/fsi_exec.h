@@ -131,7 +131,16 @@ extern int	exec_n_labels(const ExecSet *set);
 extern const text *exec_label(const ExecSet *set, int label);
 /* text[] of n labels, in the current memory context. */
 extern ArrayType *exec_label_array(const ExecSet *set, int n, const int *labels);
+extern const StoreModel *exec_model(const ExecSet *set);
 extern const char *exec_model_name(const ExecSet *set);
+/* Errors for labels that the model cannot tell apart, or cannot see. */
+extern void exec_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena);
+/* The message without its middle if it is longer than any context could need; *clipped says so. */
+extern HostText exec_clip(HostText message, bool *clipped, FsiArena *arena);
+/* A label as it is read after what stands before it. */
+extern HostText exec_label_text(const Tokenizer *tok, HostText label, HostText before, FsiArena *arena);
+/* The backend's scratch for forward passes, at the CPU level of fsi_intent.simd. */
+extern Gpt2Work *exec_work(void);
 
 /*
  * Answer n messages; equal ones, and those asked about a moment ago, cost no pass of the

@@ -28,6 +28,14 @@ extern ExecSet *args_set(ExecSlot *slot, ArrayType *intents, Jsonb *options);
 
 extern void plan_init(void);	/* statistics of indexes on intents */
 
+/* The option's value is of another type than the one wanted ("a number"). */
+extern void args_wrong_type(const char *path, const char *wanted, const JsonbValue *v) pg_attribute_noreturn();
+extern bool args_key_is(const JsonbValue *key, const char *name);
+/* Without white space at both ends. */
+extern HostText args_trim(HostText t);
+/* Byte order. */
+extern int	args_compare(HostText a, HostText b);
+
 /* 2202E unless the array has at most one dimension. */
 extern void args_check_one_dimension(ArrayType *array, const char *what);
 

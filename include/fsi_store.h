@@ -3,9 +3,13 @@
  *	  Which models there are, whose weights they hold, and one mapping of each per backend.
  *
  * A model has a name and an identity, the SHA-256 of its packed file.  The table
- * _fsi_model_catalog ties the two together for ever: the shipped model's row is written by
- * CREATE EXTENSION, an imported one's by fsi_import_model(), and a dropped name never
- * comes back with other weights.  So an answer that rests on a name rests on one file.
+ * _fsi_model_catalog ties the two together: the shipped model's row is written by CREATE
+ * EXTENSION, an imported one's by fsi_import_model(), a trained one's by fsi_train(), and a
+ * dropped name does not come back with other weights.  The one exception is fsi_train() with
+ * the option "replace", which gives a name to new weights in one transaction, but not where
+ * an index, a generated column or a constraint rests on the name.  So an answer that is kept
+ * under a name rests on one file, and a statement, whose snapshot sees one row of the catalog,
+ * has all its answers from one file too.
  *
  * store_model() maps the file (read-only, shared: the page cache is the one copy) and keeps
  * the mapping for the backend's life.  The shipped file lies in the extension's folder of
@@ -53,10 +57,12 @@ typedef struct StoreRow
 	char		sha256[STORE_HEX_LEN + 1];
 	Gpt2Layout	layout;
 	int64		size;			/* bytes of the packed file */
+	char	   *source;			/* "shipped", "imported" or "trained" */
 	bool		shipped;
 	bool		is_default;
 	bool		dropped;
 	char	   *imported_by;	/* role name, or NULL */
+	TransactionId xmin;			/* of the row: whose it is */
 	Jsonb	   *card;			/* or NULL */
 } StoreRow;
 
@@ -77,8 +83,18 @@ extern void store_pin_shipped(void);
 /* Read a Hugging Face directory or a packed file of the server; the identity in hex. */
 extern const char *store_import(const char *name, const char *path);
 extern void store_drop(const char *name);
+/* 42602, 42939: for what cannot be a model's name. */
+extern void store_check_name(const char *name);
+/* Before the work of training: may the current role have the name stand for new weights? */
+extern void store_check_register(const char *name, bool replace);
+/* Pack an f32 model and give it the name; the identity in hex. */
+extern const char *store_register(const char *name, const HfModel *model, bool replace);
 /* Write a model as a new Hugging Face directory of the server. */
 extern void store_export(const char *name, const char *path);
+
+/* A file of PGDATA/fsi_intent, and that folder itself. */
+extern char *store_cache_path(const char *file);
+extern void store_make_cache_dir(void);
 
 /* A table or index of the extension's own, by name, wherever the extension lives. */
 extern Oid	store_relation(const char *name);

@@ -3,8 +3,8 @@
 
 -- ---------------------------------------------------------------- models
 
--- A name means one identity for ever: a dropped name keeps its row, so that no index or generated column
--- can meet other weights under the name that it was built with. pg_dump writes the tables of a schema in the order of
+-- A name means one identity: a dropped name keeps its row, so that no index or generated column can meet other weights
+-- under the name that it was built with; fsi_train's option "replace" looks for those first. pg_dump writes the tables of a schema in the order of
 -- their names: the underscore puts these before the tables whose generated columns ask an imported model.
 CREATE TABLE @extschema@._fsi_model_catalog (
 	name pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE @extschema@._fsi_model_catalog (
 	imported_by pg_catalog.text,
 	dropped_at pg_catalog.timestamptz,
 	CONSTRAINT _fsi_model_catalog_pkey PRIMARY KEY (name),
-	CONSTRAINT _fsi_model_catalog_source CHECK (source IN ('shipped', 'imported'))
+	CONSTRAINT _fsi_model_catalog_source CHECK (source IN ('shipped', 'imported', 'trained'))
 );
 
 CREATE TABLE @extschema@._fsi_model_chunk (
@@ -31,11 +31,11 @@ CREATE TABLE @extschema@._fsi_model_chunk (
 ALTER TABLE @extschema@._fsi_model_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
 
 COMMENT ON TABLE @extschema@._fsi_model_catalog IS 'models by name and identity; read it through fsi_models';
-COMMENT ON TABLE @extschema@._fsi_model_chunk IS 'imported models'' packed files in chunks, so that dumps and replicas carry them';
+COMMENT ON TABLE @extschema@._fsi_model_chunk IS 'imported and trained models'' packed files in chunks, so that dumps and replicas carry them';
 
 REVOKE ALL ON @extschema@._fsi_model_catalog, @extschema@._fsi_model_chunk FROM PUBLIC;
 
-SELECT pg_catalog.pg_extension_config_dump('@extschema@._fsi_model_catalog', $$WHERE source = 'imported'$$);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@._fsi_model_catalog', $$WHERE source <> 'shipped'$$);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@._fsi_model_chunk', '');
 
 -- Backends remember which identity a name has; any change of the catalog, a restored dump too, makes them look again.
@@ -80,7 +80,7 @@ GRANT EXECUTE ON FUNCTION @extschema@.fsi_export_model(pg_catalog.text, pg_catal
 
 CREATE FUNCTION @extschema@.fsi_drop_model(name pg_catalog.text) RETURNS pg_catalog.void
 	AS 'MODULE_PATHNAME', 'fsi_drop_model' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.fsi_drop_model(pg_catalog.text) IS 'drop an imported model';
+COMMENT ON FUNCTION @extschema@.fsi_drop_model(pg_catalog.text) IS 'drop an imported or trained model';
 REVOKE ALL ON FUNCTION @extschema@.fsi_drop_model(pg_catalog.text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.fsi_drop_model(pg_catalog.text) TO pg_read_server_files;
 
@@ -354,6 +354,36 @@ CREATE VIEW @extschema@.fsi_progress WITH (security_barrier) AS
 	WHERE pg_catalog.pg_has_role(j.role, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW @extschema@.fsi_progress IS 'unfinished jobs of fsi_classify_table: those at work, and those that the same call would go on with';
 GRANT SELECT ON @extschema@.fsi_progress TO PUBLIC;
+
+-- ---------------------------------------------------------------- fine-tuning
+
+CREATE PROCEDURE @extschema@.fsi_train(name pg_catalog.text, source pg_catalog.text,
+		options pg_catalog.jsonb DEFAULT NULL)
+	AS 'MODULE_PATHNAME', 'fsi_train' LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.fsi_train(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb)
+	IS 'train a model on labelled rows and give it a name; the same call again goes on where it ended';
+-- It takes processors, memory and disk for long, and what it makes is seen by all.
+REVOKE ALL ON PROCEDURE @extschema@.fsi_train(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@._fsi_training(
+		OUT pid pg_catalog.int4, OUT model pg_catalog.text, OUT base pg_catalog.text, OUT role pg_catalog.oid,
+		OUT state pg_catalog.text, OUT step pg_catalog.int8, OUT max_steps pg_catalog.int8, OUT epoch pg_catalog.float8,
+		OUT tokens_per_second pg_catalog.float8, OUT loss pg_catalog.float8, OUT learning_rate pg_catalog.float8,
+		OUT eval_loss pg_catalog.float8, OUT eval_accuracy pg_catalog.float8,
+		OUT outside_options pg_catalog.float8, OUT wrong_option pg_catalog.float8, OUT best_step pg_catalog.int8,
+		OUT started_at pg_catalog.timestamptz, OUT ended_at pg_catalog.timestamptz, OUT eta pg_catalog.timestamptz,
+		OUT message pg_catalog.text)
+	RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_training' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 100 ROWS 2;
+COMMENT ON FUNCTION @extschema@._fsi_training() IS 'internal: read it through fsi_training';
+
+CREATE VIEW @extschema@.fsi_training AS
+	SELECT pid, model, base, pg_catalog.pg_get_userbyid(role) AS role, state, step, max_steps, epoch, tokens_per_second,
+		loss, learning_rate, eval_loss, eval_accuracy, outside_options, wrong_option, best_step, started_at, ended_at, eta,
+		message
+	FROM @extschema@._fsi_training();
+COMMENT ON VIEW @extschema@.fsi_training IS 'trainings of this database: those at work, and how the last ones ended';
+GRANT SELECT ON @extschema@.fsi_training TO PUBLIC;
 
 -- ---------------------------------------------------------------- examples from a table
 

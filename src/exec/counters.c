@@ -2,24 +2,20 @@
  * counters.c
  *	  What this backend has done, and what all have.
  *
- * The totals are a few hundred bytes of shared memory.  Without preloading they come out of
- * what the server keeps spare for such (some 100 kB; a great many locks may use it up, and
- * then this backend works without totals); with shared_preload_libraries they are asked for.
- * A backend adds to them at the end of each transaction, however it ends, and once a second
- * meanwhile, so that neither an error nor the backend's own end loses a count.  They start
- * anew with the server, also after a crash, since shared memory does.
+ * The totals are a few hundred bytes of shared memory; where there is no room for them this
+ * backend works without totals.  A backend adds to them at the end of each transaction,
+ * however it ends, and once a second meanwhile, so that neither an error nor the backend's
+ * own end loses a count.  They start anew with the server, also after a crash.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "storage/ipc.h"
-#include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "exec.h"
+#include "fsi_session.h"
 
 /* Another layout, another name: two versions of the library may meet in one server. */
 #define TOTALS_NAME "fsi_intent totals 1"
@@ -40,7 +36,6 @@ static bool attached;			/* or found that there is no room */
 static ExecCounters flushed;	/* what the totals have of exec_count */
 static ExecCounters shown_from; /* exec_count at the last reset */
 static TimestampTz shown_since; /* 0: never reset */
-static shmem_request_hook_type previous_request_hook;
 
 /* Kept in the clock's own unit: a call may take less than a microsecond. */
 static instr_time spent;
@@ -53,43 +48,21 @@ exec_counters(void)
 }
 
 static void
-create_totals(void)
+init_totals(void *memory)
 {
-	bool		found;
+	Totals	   *t = memory;
 
-	totals = ShmemInitStruct(TOTALS_NAME, sizeof(Totals), &found);
-	if (found)
-		return;
-	pg_atomic_init_u64(&totals->since, (uint64) GetCurrentTimestamp());
+	pg_atomic_init_u64(&t->since, (uint64) GetCurrentTimestamp());
 	for (size_t i = 0; i < N_COUNTERS; i++)
-		pg_atomic_init_u64(&totals->counters[i], 0);
+		pg_atomic_init_u64(&t->counters[i], 0);
 }
 
 void
 counters_attach(void)
 {
-	MemoryContext context = CurrentMemoryContext;
-	uint32		holdoff = InterruptHoldoffCount;
-
-	if (attached)
-		return;
+	if (!attached)
+		totals = session_shared_memory(TOTALS_NAME, sizeof(Totals), init_totals);
 	attached = true;
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	PG_TRY();
-	{
-		create_totals();
-	}
-	PG_CATCH();
-	{
-		/* No room.  An answer is worth more than a count of it. */
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		totals = NULL;
-		/* The error has forgotten that the lock holds interrupts off. */
-		InterruptHoldoffCount = holdoff + 1;
-	}
-	PG_END_TRY();
-	LWLockRelease(AddinShmemInitLock);
 }
 
 static void
@@ -134,25 +107,13 @@ at_transaction_end(XactEvent event, void *arg)
 	flush();
 }
 
-static void
-request_totals(void)
-{
-	if (previous_request_hook != NULL)
-		previous_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(Totals)));
-}
-
 void
 counters_init(void)
 {
 	StaticAssertStmt(sizeof(ExecCounters) % sizeof(uint64) == 0, "ExecCounters holds nothing but uint64");
 
 	RegisterXactCallback(at_transaction_end, NULL);
-	if (process_shared_preload_libraries_in_progress)
-	{
-		previous_request_hook = shmem_request_hook;
-		shmem_request_hook = request_totals;
-	}
+	session_request_memory(sizeof(Totals));
 }
 
 TimestampTz

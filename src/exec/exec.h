@@ -34,9 +34,6 @@ typedef struct ExecCall
 extern void exec_call_begin(ExecCall *call, const StoreModel *model);
 extern void exec_call_end(ExecCall *call);
 
-/* The backend's scratch for forward passes, at the CPU level of fsi_intent.simd. */
-extern Gpt2Work *exec_work(void);
-
 /* --- counters.c --- */
 
 /* Counted where things happen. */
@@ -165,11 +162,6 @@ extern void prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *
 /* Greedy continuations; written: [n], in the call's arena. */
 extern void prompt_write(ExecSet *set, ExecCall *call, int n, const ExecRow *rows, TokIds *written);
 extern text *prompt_prompt_text(const ExecQuestion *question, HostText message, ExecCall *call);
-
-extern void set_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena);
-
-/* The message without its middle if it is longer than any context could need; *clipped says so. */
-extern HostText exec_clip(HostText message, bool *clipped, FsiArena *arena);
 
 /* The set's answer from one row of scores (all labels): the best, lowest label first, or by min_score. */
 extern int	set_choose(const ExecSet *set, const double *scores);

@@ -93,8 +93,8 @@ tokens_between(const Tokenizer *tok, int32_t first, HostText t, int32_t last, Fs
 }
 
 /* A byte-level vocabulary has one token for " refund" and others for "refund": a label follows a word, so it has the space. */
-static HostText
-label_text(const Tokenizer *tok, HostText label, HostText suffix, FsiArena *arena)
+HostText
+exec_label_text(const Tokenizer *tok, HostText label, HostText suffix, FsiArena *arena)
 {
 	char	   *s;
 
@@ -118,10 +118,10 @@ build_trie(ExecSet *set, const ExecQuestion *q, HostText suffix)
 	for (int i = 0; i < set->n_labels; i++)
 	{
 		labels[i] = i < q->n_intents ? q->intents[q->canonical[i]] : q->other;
-		ids[i] = tokens_between(tok, TOK_NONE, label_text(tok, labels[i], suffix, &set->arena), TOK_NONE, &set->arena);
+		ids[i] = tokens_between(tok, TOK_NONE, exec_label_text(tok, labels[i], suffix, &set->arena), TOK_NONE, &set->arena);
 		names[i] = "";
 	}
-	set_check_labels(set->n_labels, ids, labels, &set->arena);
+	exec_check_labels(set->n_labels, ids, labels, &set->arena);
 	HOST_TRY(trie_build(&set->model->file.model.cfg, set->n_labels, ids, names, &set->arena, &set->trie, &err));
 }
 

@@ -183,7 +183,7 @@ check_names(int n, const Wanted *names, FsiArena *arena)
 		ids[i] = names[i].entry->ids;
 		texts[i] = names[i].text;
 	}
-	set_check_labels(n, ids, texts, arena);
+	exec_check_labels(n, ids, texts, arena);
 }
 
 /* Names in canonical order, then descriptions, then examples; how many. */

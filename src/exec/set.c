@@ -153,6 +153,12 @@ exec_label(const ExecSet *set, int label)
 	return set->labels[label];
 }
 
+const StoreModel *
+exec_model(const ExecSet *set)
+{
+	return set->model;
+}
+
 const char *
 exec_model_name(const ExecSet *set)
 {
@@ -161,7 +167,7 @@ exec_model_name(const ExecSet *set)
 
 /* Labels that the model cannot tell apart, or one that it cannot see, are the caller's mistake. */
 void
-set_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena)
+exec_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena)
 {
 	FsiError	err = {0};
 	FsiStatus	status;

@@ -52,7 +52,7 @@ enum CallArgument
 typedef struct JobCall
 {
 	JobRun		run;
-	JobHold		hold;
+	SessionHold hold;
 	JobWorkers *workers;
 	int			n_workers;		/* the caller among them */
 	int			chunk_rows;
@@ -64,20 +64,6 @@ typedef struct JobCall
 PG_FUNCTION_INFO_V1(fsi_classify_table);
 
 /* ---- Arguments. ---- */
-
-static void
-check_not_atomic(FunctionCallInfo fcinfo)
-{
-	bool		may_commit = fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
-		!castNode(CallContext, fcinfo->context)->atomic;
-
-	if (!may_commit || IsSubTransaction())
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("fsi_classify_table() cannot run inside a transaction block"),
-				 errdetail("It commits after each chunk."),
-				 errhint("Call it outside of BEGIN ... COMMIT, functions and EXCEPTION blocks.")));
-}
 
 static void
 check_not_null(FunctionCallInfo fcinfo, int i, const char *name)
@@ -246,7 +232,7 @@ replace_job(JobCall *call, int32 id)
 {
 	hold_job(call, id);
 	jobs_delete(id);
-	jobs_let_go(&call->hold);
+	session_let_go(&call->hold);
 	begin_job(call);
 }
 
@@ -366,8 +352,9 @@ report_end(JobCall *call, int64 rows)
 }
 
 static void
-run_job(JobCall *call)
+run_job(void *arg)
 {
+	JobCall    *call = arg;
 	Job		   *job = &call->run.job;
 	JobTotals	totals;
 	int64		before;
@@ -390,50 +377,15 @@ run_job(JobCall *call)
 
 /* Also on the way out of an error, and of the process. */
 static void
-end_call(JobCall *call)
+end_call(void *arg)
 {
+	JobCall    *call = arg;
+
 	LockErrorCleanup();
 	if (call->workers != NULL)
 		jobs_workers_end(call->workers, !proc_exit_inprogress);
 	jobs_run_end(&call->run);
-	jobs_let_go(&call->hold);
-}
-
-/* The call that this process is in. */
-static JobCall *running = NULL;
-
-static void
-end_running(int code, Datum arg)
-{
-	(void) code;
-	(void) arg;
-	if (running != NULL)
-		end_call(running);
-}
-
-/*
- * Run the job; end the call whatever happens.  Not with PG_ENSURE_ERROR_CLEANUP: its callback must be the latest
- * when it goes, and a trigger's first temporary table, for one, adds another at a commit.
- */
-static void
-run_to_the_end(JobCall *call)
-{
-	static bool registered = false;
-
-	if (!registered)
-		before_shmem_exit(end_running, 0);
-	registered = true;
-	running = call;
-	PG_TRY();
-	{
-		run_job(call);
-	}
-	PG_FINALLY();
-	{
-		running = NULL;
-		end_call(call);
-	}
-	PG_END_TRY();
+	session_let_go(&call->hold);
 }
 
 Datum
@@ -443,7 +395,7 @@ fsi_classify_table(PG_FUNCTION_ARGS)
 	MemoryContext context;
 	MemoryContext old;
 
-	check_not_atomic(fcinfo);
+	session_check_not_atomic(fcinfo, "fsi_classify_table", "It commits after each chunk.");
 	PreventCommandIfReadOnly("fsi_classify_table()");
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	/* Commits leave it alone; an error takes it away with the portal. */
@@ -456,7 +408,7 @@ fsi_classify_table(PG_FUNCTION_ARGS)
 	read_question(fcinfo, &call->run.job);
 	call->run.name = get_rel_name(call->run.job.relid);
 	call->temporary = get_rel_persistence(call->run.job.relid) == RELPERSISTENCE_TEMP;
-	run_to_the_end(call);
+	session_guard(run_job, end_call, call);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	SPI_finish();

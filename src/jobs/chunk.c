@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/rel.h"
@@ -220,6 +221,13 @@ classify_rows(JobRun *run, const ChunkRows *rows)
 	for (int i = 0; i < rows->n; i++)
 		if (rows->message[i] != NULL)
 			messages[n++] = host_utf8_text(rows->message[i]);
+	/* A name may come to stand for other weights (fsi_train's option "replace"). */
+	if (strcmp(exec_model(set)->sha256, run->job.model) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" was replaced while table \"%s\" was classified",
+						exec_model_name(set), get_rel_name(run->job.relid)),
+				 errhint("Begin anew with restart => true.")));
 	exec_classify(set, &run->slot, n, messages, answers, NULL);
 	n = 0;
 	for (int i = 0; i < rows->n; i++)

@@ -23,6 +23,7 @@
 #include "fsi_compat.h"
 #include "fsi_exec.h"
 #include "fsi_jobs.h"
+#include "fsi_session.h"
 #include "fsi_store.h"
 
 /* A row of _fsi_job.  relid, target and role find it; source to model must be the same to go on with it. */
@@ -67,13 +68,6 @@ typedef struct JobTotals
 #define JOBS_HOLD_CALLER ShareUpdateExclusiveLock
 #define JOBS_HOLD_WORKER AccessShareLock
 
-/* A session's lock on a job's number. */
-typedef struct JobHold
-{
-	LOCKTAG		tag;
-	LOCKMODE	mode;			/* NoLock: not held */
-} JobHold;
-
 /* --- table.c: the job's own tables, below SQL --- */
 
 extern void jobs_table_lock(void);
@@ -88,9 +82,7 @@ extern void jobs_purge(void);
  * Hold the job until it is let go or the process ends: the caller in a way that keeps other
  * callers off, workers beside it.  False: another caller does, whose process is *pid (0: unknown).
  */
-extern bool jobs_hold(int32 id, LOCKMODE mode, JobHold *hold, int *pid);
-/* Safe in an error's cleanup. */
-extern void jobs_let_go(JobHold *hold);
+extern bool jobs_hold(int32 id, LOCKMODE mode, SessionHold *hold, int *pid);
 
 extern void jobs_totals(const Job *job, JobTotals *totals);
 /* Forget what is not done, and cut blocks [0, n_blocks) into chunks of the job's pass. */
@@ -123,27 +115,16 @@ extern char *jobs_write_sql(const Job *job);
 
 /* --- shared.c: what the processes of a run share --- */
 
-#define JOBS_MESSAGE_BYTES 1024
-
 typedef struct JobWorkerState
 {
 	bool		finished;		/* ended as it should */
-	int			sqlstate;		/* of the error that it ended with */
-	char		message[JOBS_MESSAGE_BYTES];
-	char		detail[JOBS_MESSAGE_BYTES];
-	char		hint[JOBS_MESSAGE_BYTES];
-	char		context[JOBS_MESSAGE_BYTES];
+	SessionError error;			/* that it ended with */
 } JobWorkerState;
 
 typedef struct JobShared
 {
 	int32		job;
-	Oid			database;
-	Oid			user;			/* that connected */
-	Oid			session_user;
-	bool		session_superuser;
-	Oid			role;			/* InvalidOid: no SET ROLE */
-	bool		superuser;
+	SessionIdentity identity;
 	pg_atomic_uint64 shortened; /* messages that were longer than the model reads */
 	double		rate;			/* rows per second; 0: as fast as it goes */
 	double		expected;		/* rows of a chunk of this pass */
@@ -156,14 +137,9 @@ typedef struct JobShared
 
 extern Size jobs_shared_size(int n_workers, Size settings_len);
 extern void jobs_shared_init(JobShared *shared, int32 job, double rate, int n_workers, const StringInfoData *settings);
-/* The session's settings that a worker must have too, and their use there. */
-extern void jobs_collect_settings(StringInfo out);
-extern void jobs_apply_settings(const char *settings);
 /* Wait for a turn to do a chunk, looking around with check() (or NULL); then say how many rows it was. */
 extern void jobs_pace(JobShared *shared, void (*check) (void *), void *arg);
 extern void jobs_paced(JobShared *shared, int64 rows);
-extern void jobs_note_error(JobWorkerState *worker, const ErrorData *error);
-extern void jobs_raise_error(const JobWorkerState *worker, int32 job) pg_attribute_noreturn();
 
 /* --- chunk.c: a process at work --- */
 

@@ -17,8 +17,6 @@
 #include "commands/sequence.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "storage/proc.h"
-#include "storage/sinvaladt.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -308,32 +306,9 @@ jobs_purge(void)
 
 /* pg_locks shows the lock to fsi_progress. */
 bool
-jobs_hold(int32 id, LOCKMODE mode, JobHold *hold, int *pid)
+jobs_hold(int32 id, LOCKMODE mode, SessionHold *hold, int *pid)
 {
-	VirtualTransactionId *holders;
-	PGPROC	   *proc;
-
-	SET_LOCKTAG_OBJECT(hold->tag, MyDatabaseId, store_relation("_fsi_job"), (Oid) id, 0);
-	hold->mode = NoLock;
-	if (LockAcquire(&hold->tag, mode, true, true) != LOCKACQUIRE_NOT_AVAIL)
-	{
-		hold->mode = mode;
-		return true;
-	}
-	holders = GetLockConflicts(&hold->tag, mode, NULL);
-	proc = VirtualTransactionIdIsValid(holders[0]) ? BackendIdGetProc(holders[0].backendId) : NULL;
-	*pid = proc ? proc->pid : 0;
-	return false;
-}
-
-void
-jobs_let_go(JobHold *hold)
-{
-	LOCKMODE	mode = hold->mode;
-
-	hold->mode = NoLock;
-	if (mode != NoLock)
-		LockRelease(&hold->tag, mode, true);
+	return session_hold(store_relation("_fsi_job"), (Oid) id, mode, hold, pid);
 }
 
 void

@@ -20,7 +20,6 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/wait_event.h"
@@ -60,7 +59,7 @@ jobs_workers_prepare(int n_workers, int32 job, double rate, JobShared **shared)
 	else
 	{
 		initStringInfo(&settings);
-		jobs_collect_settings(&settings);
+		session_collect_settings(&settings);
 		workers->segment = dsm_create(jobs_shared_size(n_workers, settings.len), 0);
 		dsm_pin_mapping(workers->segment);
 		workers->shared = dsm_segment_address(workers->segment);
@@ -129,10 +128,10 @@ jobs_workers_check(JobWorkers *workers)
 	{
 		const JobWorkerState *state = &workers->shared->workers[i];
 
-		if (state->sqlstate != 0)
+		if (state->error.sqlstate != 0)
 		{
 			pg_read_barrier();
-			jobs_raise_error(state, workers->shared->job);
+			session_raise_error(&state->error, psprintf("background worker of job %d", workers->shared->job));
 		}
 	}
 }
@@ -200,16 +199,14 @@ static void
 worker_work(JobShared *shared, JobWorkerState *state)
 {
 	JobRun		run = {0};
-	JobHold		hold;
+	SessionHold hold;
 	int			pid;
 	MemoryContext old;
 
 	StartTransactionCommand();
 	run.context = AllocSetContextCreate(TopMemoryContext, "fsi_intent job", ALLOCSET_DEFAULT_SIZES);
 	run.commit = worker_commit;
-	jobs_apply_settings((char *) shared + shared->settings);
-	SetSessionAuthorization(shared->session_user, shared->session_superuser);
-	SetCurrentRoleId(shared->role, shared->superuser);
+	session_assume(&shared->identity, (char *) shared + shared->settings);
 	old = MemoryContextSwitchTo(run.context);
 	jobs_load(shared->job, &run.job);
 	MemoryContextSwitchTo(old);
@@ -219,7 +216,7 @@ worker_work(JobShared *shared, JobWorkerState *state)
 	pgstat_report_activity(STATE_RUNNING, psprintf("fsi_classify_table(): job %d", shared->job));
 	(void) jobs_work(&run, NULL, NULL);
 	jobs_run_end(&run);
-	jobs_let_go(&hold);
+	session_let_go(&hold);
 	CommitTransactionCommand();
 	state->finished = true;
 }
@@ -244,7 +241,7 @@ fsi_jobs_worker_main(Datum arg)
 	dsm_pin_mapping(segment);
 	shared = dsm_segment_address(segment);
 	state = &shared->workers[no];
-	BackgroundWorkerInitializeConnectionByOid(shared->database, shared->user, 0);
+	BackgroundWorkerInitializeConnectionByOid(shared->identity.database, shared->identity.user, 0);
 	PG_TRY();
 	{
 		worker_work(shared, state);
@@ -252,7 +249,7 @@ fsi_jobs_worker_main(Datum arg)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(TopMemoryContext);
-		jobs_note_error(state, CopyErrorData());
+		session_note_error(&state->error, CopyErrorData());
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

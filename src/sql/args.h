@@ -10,10 +10,6 @@
 /* Read options into the question, whose intents are known. */
 extern void args_options(Jsonb *options, ExecQuestion *q);
 
-/* Without white space at both ends. */
-extern HostText args_trim(HostText t);
-/* Byte order. */
-extern int	args_compare(HostText a, HostText b);
 /* Index of an intent, or -1. */
 extern int	args_find_intent(const ExecQuestion *q, HostText intent);
 

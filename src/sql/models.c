@@ -36,26 +36,6 @@ check_may_read_files(void)
 				 errmsg("must be superuser or have privileges of the pg_read_server_files role to import a model")));
 }
 
-static void
-check_name(const char *name)
-{
-	size_t		len = strlen(name);
-
-	if (len == 0 || len > STORE_NAME_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("model name must have 1 to %d bytes", STORE_NAME_MAX)));
-	if (strcmp(name, "default") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_RESERVED_NAME),
-				 errmsg("model name \"default\" is reserved for the default model")));
-	for (const char *c = name; *c; c++)
-		if (*c == '/' || *c == '\\' || (unsigned char) *c < ' ')
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_NAME),
-					 errmsg("model name must not contain slashes or control characters")));
-}
-
 Datum
 fsi_import_model(PG_FUNCTION_ARGS)
 {
@@ -64,7 +44,7 @@ fsi_import_model(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("fsi_import_model()");
 	check_may_read_files();
-	check_name(name);
+	store_check_name(name);
 	canonicalize_path(path);
 	PG_RETURN_TEXT_P(cstring_to_text(store_import(name, path)));
 }
@@ -168,7 +148,7 @@ fsi_model_info(PG_FUNCTION_ARGS)
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_member(&state, "name", row.name);
 	push_member(&state, "layout", store_layout_name(model->file.model.cfg.layout));
-	push_member(&state, "source", row.shipped ? "shipped" : "imported");
+	push_member(&state, "source", row.source);
 	push_member(&state, "sha256", model->sha256);
 	push_number(&state, "bytes", (int64) model->size);
 	push_shape(&state, &model->file);

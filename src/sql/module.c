@@ -14,6 +14,7 @@
 #include "fsi_compat.h"
 #include "fsi_exec.h"
 #include "fsi_sql.h"
+#include "fsi_tune.h"
 
 #define FSI_VERSION "1.0"
 
@@ -29,6 +30,7 @@ _PG_init(void)
 	exec_init();
 	plan_init();
 	batch_init();
+	tune_init();
 	MarkGUCPrefixReserved("fsi_intent");
 }
 

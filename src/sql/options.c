@@ -38,8 +38,8 @@ json_type_name(const JsonbValue *v)
 	}
 }
 
-static void
-wrong_type(const char *path, const char *wanted, const JsonbValue *v)
+void
+args_wrong_type(const char *path, const char *wanted, const JsonbValue *v)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -50,7 +50,7 @@ static HostText
 read_string(const char *path, JsonbValue *v)
 {
 	if (v->type != jbvString)
-		wrong_type(path, "a string", v);
+		args_wrong_type(path, "a string", v);
 	return host_utf8(v->val.string.val, v->val.string.len);
 }
 
@@ -62,14 +62,14 @@ open_container(const char *path, JsonbValue *v, bool array)
 	JsonbValue	opening;
 
 	if (v->type != jbvBinary || JsonContainerIsArray(v->val.binary.data) != array)
-		wrong_type(path, array ? "an array" : "an object", v);
+		args_wrong_type(path, array ? "an array" : "an object", v);
 	it = JsonbIteratorInit(v->val.binary.data);
 	JsonbIteratorNext(&it, &opening, false);
 	return it;
 }
 
-static bool
-key_is(const JsonbValue *key, const char *name)
+bool
+args_key_is(const JsonbValue *key, const char *name)
 {
 	return key->val.string.len == (int) strlen(name) && memcmp(key->val.string.val, name, key->val.string.len) == 0;
 }
@@ -105,8 +105,8 @@ read_example(ExecQuestion *q, const char *path, JsonbValue *value, ExecExample *
 
 	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
 	{
-		bool		is_text = key_is(&key, "text");
-		bool		is_intent = key_is(&key, "intent");
+		bool		is_text = args_key_is(&key, "text");
+		bool		is_intent = args_key_is(&key, "intent");
 		char	   *member_path = psprintf("%s.%s", path, key_excerpt(&key));
 
 		JsonbIteratorNext(&it, &member, true);
@@ -189,7 +189,7 @@ static void
 read_min_score(ExecQuestion *q, const char *path, JsonbValue *value)
 {
 	if (value->type != jbvNumeric)
-		wrong_type(path, "a number", value);
+		args_wrong_type(path, "a number", value);
 	q->min_score_given = true;
 	q->min_score = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
 													  NumericGetDatum(value->val.numeric)));
@@ -215,7 +215,7 @@ static void
 read_model(ExecQuestion *q, const char *path, JsonbValue *value)
 {
 	if (value->type != jbvString)
-		wrong_type(path, "a string", value);
+		args_wrong_type(path, "a string", value);
 	q->model_name = pnstrdup(value->val.string.val, value->val.string.len);
 }
 
@@ -223,9 +223,9 @@ static void
 read_scoring(ExecQuestion *q, const char *path, JsonbValue *value)
 {
 	(void) read_string(path, value);
-	if (key_is(value, "trie"))
+	if (args_key_is(value, "trie"))
 		q->scoring = EXEC_TRIE;
-	else if (key_is(value, "sequence"))
+	else if (args_key_is(value, "sequence"))
 		q->scoring = EXEC_SEQUENCE;
 	else
 		ereport(ERROR,
@@ -270,7 +270,7 @@ args_options(Jsonb *options, ExecQuestion *q)
 
 		JsonbIteratorNext(&it, &value, true);
 		for (i = 0; i < lengthof(option_readers); i++)
-			if (key_is(&key, option_readers[i].name))
+			if (args_key_is(&key, option_readers[i].name))
 				break;
 		if (i == lengthof(option_readers))
 			ereport(ERROR,

@@ -22,6 +22,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "store.h"
@@ -99,10 +100,10 @@ store_catalog_relid(void)
 
 /* Scan for key = value, through the primary key's index. */
 static SysScanDesc
-scan_by_text(Relation rel, const char *index, AttrNumber attribute, const char *value, ScanKeyData *key)
+scan_by_text(Relation rel, const char *index, AttrNumber attribute, const char *value, Snapshot snapshot, ScanKeyData *key)
 {
 	ScanKeyInit(key, attribute, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(value));
-	return systable_beginscan(rel, store_relation(index), true, NULL, 1, key);
+	return systable_beginscan(rel, store_relation(index), true, snapshot, 1, key);
 }
 
 static char *
@@ -122,7 +123,8 @@ read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
 
 	row->name = text_attribute(tuple, desc, CATALOG_NAME);
 	strlcpy(row->sha256, text_attribute(tuple, desc, CATALOG_SHA256), sizeof(row->sha256));
-	row->shipped = strcmp(text_attribute(tuple, desc, CATALOG_SOURCE), "shipped") == 0;
+	row->source = text_attribute(tuple, desc, CATALOG_SOURCE);
+	row->shipped = strcmp(row->source, "shipped") == 0;
 	row->layout = strcmp(text_attribute(tuple, desc, CATALOG_LAYOUT), store_layout_name(GPT2_PROMPT)) == 0 ?
 		GPT2_PROMPT : GPT2_SEGMENTS;
 	row->size = DatumGetInt64(heap_getattr(tuple, CATALOG_SIZE, desc, &isnull));
@@ -132,10 +134,17 @@ read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
 	row->card = isnull ? NULL : DatumGetJsonbPCopy(card);
 	(void) heap_getattr(tuple, CATALOG_DROPPED_AT, desc, &isnull);
 	row->dropped = !isnull;
+	row->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 }
 
 bool
 store_find(const char *name, StoreRow *row)
+{
+	return store_find_in(name, NULL, row);
+}
+
+bool
+store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
 {
 	Relation	rel = table_open(store_catalog_relid(), AccessShareLock);
 	ScanKeyData key;
@@ -144,9 +153,9 @@ store_find(const char *name, StoreRow *row)
 	bool		found = false;
 
 	if (name != NULL)
-		scan = scan_by_text(rel, "_fsi_model_catalog_pkey", CATALOG_NAME, name, &key);
+		scan = scan_by_text(rel, "_fsi_model_catalog_pkey", CATALOG_NAME, name, snapshot, &key);
 	else
-		scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+		scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
@@ -197,19 +206,20 @@ card_datum(const FsiFile *file, bool *isnull)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(card));
 }
 
-void
-store_insert_row(const char *name, const FsiFile *file, size_t size, bool shipped)
+/* All columns of a row that comes now, by whoever calls. */
+static void
+form_row(const char *name, const FsiFile *file, size_t size, const char *source, Datum *values, bool *nulls)
 {
-	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
-	Datum		values[CATALOG_ATTRIBUTES] = {0};
-	bool		nulls[CATALOG_ATTRIBUTES] = {false};
+	bool		shipped = strcmp(source, "shipped") == 0;
 	char		sha256[STORE_HEX_LEN + 1];
 
+	memset(values, 0, sizeof(Datum) * CATALOG_ATTRIBUTES);
+	memset(nulls, 0, sizeof(bool) * CATALOG_ATTRIBUTES);
 	fsi_hex(file->sha256, FSI_SHA256_BYTES, sha256);
 	values[CATALOG_NAME - 1] = CStringGetTextDatum(name);
 	values[CATALOG_SHA256 - 1] = CStringGetTextDatum(sha256);
 	values[CATALOG_LAYOUT - 1] = CStringGetTextDatum(store_layout_name(file->model.cfg.layout));
-	values[CATALOG_SOURCE - 1] = CStringGetTextDatum(shipped ? "shipped" : "imported");
+	values[CATALOG_SOURCE - 1] = CStringGetTextDatum(source);
 	values[CATALOG_IS_DEFAULT - 1] = BoolGetDatum(shipped);
 	values[CATALOG_SIZE - 1] = Int64GetDatum((int64) size);
 	values[CATALOG_CARD - 1] = card_datum(file, &nulls[CATALOG_CARD - 1]);
@@ -221,34 +231,67 @@ store_insert_row(const char *name, const FsiFile *file, size_t size, bool shippe
 		values[CATALOG_IMPORTED_BY - 1] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
 	}
 	nulls[CATALOG_DROPPED_AT - 1] = true;
+}
+
+void
+store_insert_row(const char *name, const FsiFile *file, size_t size, const char *source)
+{
+	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	Datum		values[CATALOG_ATTRIBUTES];
+	bool		nulls[CATALOG_ATTRIBUTES];
+
+	form_row(name, file, size, source, values, nulls);
 	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
 	CacheInvalidateRelcache(rel);
 	table_close(rel, RowExclusiveLock);
 	CommandCounterIncrement();
 }
 
-void
-store_mark(const char *name, bool dropped)
+/* Update the columns that replaces names in the row of that name. */
+static void
+update_row(Relation rel, const char *name, Datum *values, bool *nulls, bool *replaces)
 {
-	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
 	ScanKeyData key;
-	SysScanDesc scan = scan_by_text(rel, "_fsi_model_catalog_pkey", CATALOG_NAME, name, &key);
+	SysScanDesc scan = scan_by_text(rel, "_fsi_model_catalog_pkey", CATALOG_NAME, name, NULL, &key);
 	HeapTuple	tuple = systable_getnext(scan);
-	Datum		values[CATALOG_ATTRIBUTES] = {0};
-	bool		nulls[CATALOG_ATTRIBUTES] = {false};
-	bool		replaces[CATALOG_ATTRIBUTES] = {false};
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "model \"%s\" vanished", name);
-	values[CATALOG_DROPPED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	nulls[CATALOG_DROPPED_AT - 1] = !dropped;
-	replaces[CATALOG_DROPPED_AT - 1] = true;
 	tuple = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls, replaces);
 	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
 	systable_endscan(scan);
 	CacheInvalidateRelcache(rel);
-	table_close(rel, RowExclusiveLock);
 	CommandCounterIncrement();
+}
+
+void
+store_replace_row(const char *name, const FsiFile *file, size_t size, const char *source)
+{
+	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	Datum		values[CATALOG_ATTRIBUTES];
+	bool		nulls[CATALOG_ATTRIBUTES];
+	bool		replaces[CATALOG_ATTRIBUTES];
+
+	form_row(name, file, size, source, values, nulls);
+	memset(replaces, true, sizeof(replaces));
+	replaces[CATALOG_NAME - 1] = false;
+	update_row(rel, name, values, nulls, replaces);
+	table_close(rel, RowExclusiveLock);
+}
+
+void
+store_mark(const char *name, bool dropped)
+{
+	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	Datum		values[CATALOG_ATTRIBUTES] = {0};
+	bool		nulls[CATALOG_ATTRIBUTES] = {false};
+	bool		replaces[CATALOG_ATTRIBUTES] = {false};
+
+	values[CATALOG_DROPPED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	nulls[CATALOG_DROPPED_AT - 1] = !dropped;
+	replaces[CATALOG_DROPPED_AT - 1] = true;
+	update_row(rel, name, values, nulls, replaces);
+	table_close(rel, RowExclusiveLock);
 }
 
 void
@@ -284,7 +327,7 @@ store_delete_chunks(const char *sha256)
 {
 	Relation	rel = table_open(store_relation("_fsi_model_chunk"), RowExclusiveLock);
 	ScanKeyData key;
-	SysScanDesc scan = scan_by_text(rel, "_fsi_model_chunk_pkey", CHUNK_SHA256, sha256, &key);
+	SysScanDesc scan = scan_by_text(rel, "_fsi_model_chunk_pkey", CHUNK_SHA256, sha256, NULL, &key);
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -295,8 +338,8 @@ store_delete_chunks(const char *sha256)
 }
 
 /* In order of their numbers: the index has them so. */
-int
-store_read_chunks(const char *sha256, int fd, const char *path)
+static int
+read_chunks(const char *sha256, Snapshot snapshot, int fd, const char *path)
 {
 	Relation	rel = table_open(store_relation("_fsi_model_chunk"), AccessShareLock);
 	Relation	index = index_open(store_relation("_fsi_model_chunk_pkey"), AccessShareLock);
@@ -306,7 +349,7 @@ store_read_chunks(const char *sha256, int fd, const char *path)
 	int			n = 0;
 
 	ScanKeyInit(&key, CHUNK_SHA256, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(sha256));
-	scan = systable_beginscan_ordered(rel, index, NULL, 1, &key);
+	scan = systable_beginscan_ordered(rel, index, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		bool		isnull;
@@ -322,5 +365,16 @@ store_read_chunks(const char *sha256, int fd, const char *path)
 	systable_endscan_ordered(scan);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
+	return n;
+}
+
+/* As they are now; an older snapshot still sees those of weights that were replaced meanwhile. */
+int
+store_read_chunks(const char *sha256, int fd, const char *path)
+{
+	int			n = read_chunks(sha256, NULL, fd, path);
+
+	if (n == 0 && ActiveSnapshotSet())
+		n = read_chunks(sha256, GetActiveSnapshot(), fd, path);
 	return n;
 }

@@ -1,6 +1,6 @@
 /*
  * import.c
- *	  Models come and go: pin the shipped one, import from the server's files, drop.
+ *	  Models come and go: pin the shipped one, import from the server's files, register what was trained, drop.
  *
  * An import works on a file of its own in PGDATA/fsi_intent, so that nobody can change what
  * was checked; chunks and catalog row are written in the same transaction, then the file
@@ -27,6 +27,26 @@
 #define COPY_BYTES (256 * 1024)
 
 void
+store_check_name(const char *name)
+{
+	size_t		len = strlen(name);
+
+	if (len == 0 || len > STORE_NAME_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("model name must have 1 to %d bytes", STORE_NAME_MAX)));
+	if (strcmp(name, "default") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("model name \"default\" is reserved for the default model")));
+	for (const char *c = name; *c; c++)
+		if (*c == '/' || *c == '\\' || (unsigned char) *c < ' ')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_NAME),
+					 errmsg("model name must not contain slashes or control characters")));
+}
+
+void
 store_pin_shipped(void)
 {
 	FsiError	err = {0};
@@ -41,7 +61,7 @@ store_pin_shipped(void)
 			fsi_hint(&err, "Install fsi_intent again: the shipped model's file is part of it.");
 		host_report(&err);
 	}
-	store_insert_row(STORE_SHIPPED_NAME, &model.file, model.size, true);
+	store_insert_row(STORE_SHIPPED_NAME, &model.file, model.size, "shipped");
 	store_close(&model);
 }
 
@@ -82,10 +102,20 @@ copy_file(const char *from, const char *to)
 	pfree(buffer);
 }
 
-/* Pack a Hugging Face directory, or copy a packed file, into tmp. */
-static void
-write_packed(const char *path, const char *tmp, MemoryContext cxt)
+/* Where a model comes from. */
+typedef struct Origin
 {
+	const char *path;			/* a directory or packed file of the server, or NULL */
+	const HfModel *model;		/* else this */
+	const char *source;			/* what the catalog calls it */
+	bool		replace;		/* the name may have stood for other weights */
+} Origin;
+
+/* Pack a model in memory or a Hugging Face directory, or copy a packed file, into tmp. */
+static void
+write_packed(const Origin *origin, const char *tmp, MemoryContext cxt)
+{
+	const char *path = origin->path;
 	FsiError	err = {0};
 	struct stat st;
 	FsiHost		host;
@@ -93,6 +123,12 @@ write_packed(const char *path, const char *tmp, MemoryContext cxt)
 	HfModel		source;
 	uint8_t		sha256[FSI_SHA256_BYTES];
 
+	host_init(&host, cxt);
+	if (origin->model != NULL)
+	{
+		HOST_TRY(fsifile_write(tmp, origin->model, &host, sha256, &err));
+		return;
+	}
 	if (stat(path, &st) < 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
@@ -106,78 +142,39 @@ write_packed(const char *path, const char *tmp, MemoryContext cxt)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is neither a directory nor a regular file", path)));
-	host_init(&host, cxt);
 	fsi_arena_init(&arena, &host);
 	HOST_TRY(hf_read_dir(path, true, &arena, &source, &err));
 	CHECK_FOR_INTERRUPTS();
 	HOST_TRY(fsifile_write(tmp, &source, &host, sha256, &err));
 }
 
-/* Whether name may stand for the weights; true if its row is there already and only has to be revived. */
-static bool
-check_name_free(const char *name, const char *sha256)
+/* A file that goes if this transaction ends in a way: one that it has brought, or one that it replaces. */
+typedef struct FileToGo
 {
-	StoreRow	row;
-
-	if (!store_find(name, &row))
-		return false;
-	if (!row.dropped)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("model \"%s\" already exists", name),
-				 errhint("Choose another name, or drop the model with fsi_drop_model().")));
-	if (strcmp(row.sha256, sha256) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("model name \"%s\" has stood for other weights", name),
-				 errdetail("An index or generated column may hold answers of that model."),
-				 errhint("Choose another name.")));
-	return true;
-}
-
-static void
-record(const char *name, const StoreModel *model)
-{
-	/* One import or drop at a time; readers go on. */
-	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
-	if (check_name_free(name, model->sha256))
-	{
-		if (!store_identity_in_use(model->sha256))
-			store_write_chunks(model->sha256, model->map, model->size);
-		store_mark(name, false);
-		return;
-	}
-	if (!store_identity_in_use(model->sha256))
-		store_write_chunks(model->sha256, model->map, model->size);
-	store_insert_row(name, &model->file, model->size, false);
-}
-
-/* A file that this transaction has brought. */
-typedef struct NewFile
-{
-	struct NewFile *next;
+	struct FileToGo *next;
 	SubTransactionId subxact;
+	XactEvent	when;			/* XACT_EVENT_ABORT or XACT_EVENT_COMMIT */
 	char		sha256[STORE_HEX_LEN + 1];
-} NewFile;
+} FileToGo;
 
-static NewFile *new_files;		/* in TopMemoryContext */
+static FileToGo *files_to_go;	/* in TopMemoryContext */
 
-/* Take from the list those of one subtransaction (0: all), and from the folder too if it was rolled back. */
+/* Take from the list those of one subtransaction (0: all), and from the folder those whose time has come. */
 static void
-forget_new_files(SubTransactionId subxact, bool rolled_back)
+settle_files(SubTransactionId subxact, XactEvent event)
 {
-	NewFile   **link = &new_files;
+	FileToGo  **link = &files_to_go;
 
 	while (*link != NULL)
 	{
-		NewFile    *f = *link;
+		FileToGo   *f = *link;
 
 		if (subxact != InvalidSubTransactionId && f->subxact != subxact)
 		{
 			link = &f->next;
 			continue;
 		}
-		if (rolled_back)
+		if (f->when == event)
 			store_unlink_cached(f->sha256);
 		*link = f->next;
 		pfree(f);
@@ -189,7 +186,7 @@ at_xact_end(XactEvent event, void *arg)
 {
 	(void) arg;
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
-		forget_new_files(InvalidSubTransactionId, event == XACT_EVENT_ABORT);
+		settle_files(InvalidSubTransactionId, event);
 }
 
 static void
@@ -197,17 +194,17 @@ at_subxact_end(SubXactEvent event, SubTransactionId mine, SubTransactionId paren
 {
 	(void) arg;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		forget_new_files(mine, true);
-	for (NewFile *f = new_files; event == SUBXACT_EVENT_COMMIT_SUB && f != NULL; f = f->next)
+		settle_files(mine, XACT_EVENT_ABORT);
+	for (FileToGo *f = files_to_go; event == SUBXACT_EVENT_COMMIT_SUB && f != NULL; f = f->next)
 		if (f->subxact == mine)
 			f->subxact = parent;
 }
 
 static void
-remember_new_file(const char *sha256)
+remember_file(const char *sha256, XactEvent when)
 {
 	static bool registered;
-	NewFile    *f = MemoryContextAllocZero(TopMemoryContext, sizeof(NewFile));
+	FileToGo   *f = MemoryContextAllocZero(TopMemoryContext, sizeof(FileToGo));
 
 	if (!registered)
 	{
@@ -216,61 +213,10 @@ remember_new_file(const char *sha256)
 		registered = true;
 	}
 	f->subxact = GetCurrentSubTransactionId();
+	f->when = when;
 	strlcpy(f->sha256, sha256, sizeof(f->sha256));
-	f->next = new_files;
-	new_files = f;
-}
-
-/* Give the file, which was checked under its first name, its final one. */
-static void
-keep_file(const char *tmp, const char *sha256)
-{
-	char	   *path = store_cache_path(psprintf("%s.fsi", sha256));
-	struct stat st;
-
-	if (stat(path, &st) < 0 && errno == ENOENT)
-		remember_new_file(sha256);
-	durable_rename(tmp, path, ERROR);
-	if (stat(path, &st) == 0)
-		store_set_checked(path, &st, sha256);
-}
-
-const char *
-store_import(const char *name, const char *path)
-{
-	FsiError	err = {0};
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent import", ALLOCSET_DEFAULT_SIZES);
-	StoreModel	model = {0};
-	StoreModel *volatile mapped = NULL;
-	StoreRow	row;
-	char	   *tmp;
-
-	/* Before the work; checked again under the lock. */
-	if (store_find(name, &row) && !row.dropped)
-		check_name_free(name, row.sha256);
-	store_make_cache_dir();
-	store_unlink_stale();
-	tmp = store_import_path();
-	PG_TRY();
-	{
-		write_packed(path, tmp, cxt);
-		MemoryContextReset(cxt);
-		HOST_TRY(store_open(tmp, true, cxt, &model, &err));
-		mapped = &model;
-		record(name, &model);
-		keep_file(tmp, model.sha256);
-	}
-	PG_CATCH();
-	{
-		if (mapped != NULL)
-			store_close(mapped);
-		unlink(tmp);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	store_close(&model);
-	MemoryContextDelete(cxt);
-	return pstrdup(model.sha256);
+	f->next = files_to_go;
+	files_to_go = f;
 }
 
 static void
@@ -286,7 +232,141 @@ check_may_drop(const StoreRow *row)
 	if (!superuser() && !(OidIsValid(owner) && has_privs_of_role(GetUserId(), owner)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be superuser or the role that imported model \"%s\" to drop it", row->name)));
+				 errmsg("must be superuser or the role that %s model \"%s\" to drop it", row->source, row->name)));
+}
+
+/* Whether name may stand for the weights (NULL: yet unknown ones); true if there is a row of that name already. */
+static bool
+check_name_free(const char *name, const char *sha256, bool replace, const char *source)
+{
+	bool		training = strcmp(source, "trained") == 0;
+	StoreRow	row;
+
+	if (!store_find(name, &row))
+		return false;
+	if (!replace && !row.dropped)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("model \"%s\" already exists", name),
+				 training ? errhint("Choose another name, or give the option {\"replace\": true}.") :
+				 errhint("Choose another name, or drop the model with fsi_drop_model().")));
+	if (sha256 != NULL && strcmp(row.sha256, sha256) == 0)
+		return true;
+	if (!replace)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model name \"%s\" has stood for other weights", name),
+				 errdetail("An index or generated column may hold answers of that model."),
+				 training ? errhint("Choose another name, or give the option {\"replace\": true}.") :
+				 errhint("Choose another name.")));
+	check_may_drop(&row);
+	store_check_no_dependents(name);
+	return true;
+}
+
+void
+store_check_register(const char *name, bool replace)
+{
+	(void) check_name_free(name, NULL, replace, "trained");
+}
+
+static void
+record(const char *name, const StoreModel *model, const Origin *origin)
+{
+	StoreRow	old;
+	bool		known;
+
+	/* One import or drop at a time; readers go on. */
+	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
+	known = check_name_free(name, model->sha256, origin->replace, origin->source);
+	if (!store_identity_in_use(model->sha256))
+		store_write_chunks(model->sha256, model->map, model->size);
+	if (!known)
+	{
+		store_insert_row(name, &model->file, model->size, origin->source);
+		return;
+	}
+	store_find(name, &old);
+	if (strcmp(old.sha256, model->sha256) == 0)
+	{
+		store_mark(name, false);
+		return;
+	}
+	store_replace_row(name, &model->file, model->size, origin->source);
+	if (!old.dropped && !store_identity_in_use(old.sha256))
+	{
+		store_delete_chunks(old.sha256);
+		remember_file(old.sha256, XACT_EVENT_COMMIT);
+	}
+}
+
+/* Give the file, which was checked under its first name, its final one. */
+static void
+keep_file(const char *tmp, const char *sha256)
+{
+	char	   *path = store_cache_path(psprintf("%s.fsi", sha256));
+	struct stat st;
+
+	if (stat(path, &st) < 0 && errno == ENOENT)
+		remember_file(sha256, XACT_EVENT_ABORT);
+	durable_rename(tmp, path, ERROR);
+	if (stat(path, &st) == 0)
+		store_set_checked(path, &st, sha256);
+}
+
+/* The identity of the model in hex. */
+static const char *
+install(const char *name, const Origin *origin)
+{
+	FsiError	err = {0};
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent import", ALLOCSET_DEFAULT_SIZES);
+	StoreModel	model = {0};
+	StoreModel *volatile mapped = NULL;
+	char	   *tmp;
+
+	store_make_cache_dir();
+	store_unlink_stale();
+	tmp = store_import_path();
+	PG_TRY();
+	{
+		write_packed(origin, tmp, cxt);
+		MemoryContextReset(cxt);
+		HOST_TRY(store_open(tmp, true, cxt, &model, &err));
+		mapped = &model;
+		record(name, &model, origin);
+		keep_file(tmp, model.sha256);
+	}
+	PG_CATCH();
+	{
+		if (mapped != NULL)
+			store_close(mapped);
+		unlink(tmp);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	store_close(&model);
+	MemoryContextDelete(cxt);
+	return pstrdup(model.sha256);
+}
+
+const char *
+store_import(const char *name, const char *path)
+{
+	Origin		origin = {.path = path, .source = "imported"};
+	StoreRow	row;
+
+	/* Before the work; checked again under the lock. */
+	if (store_find(name, &row) && !row.dropped)
+		(void) check_name_free(name, row.sha256, false, origin.source);
+	return install(name, &origin);
+}
+
+const char *
+store_register(const char *name, const HfModel *model, bool replace)
+{
+	Origin		origin = {.model = model, .source = "trained", .replace = replace};
+
+	return install(name, &origin);
 }
 
 void

@@ -11,10 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/transam.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "store.h"
 
@@ -274,14 +277,42 @@ find_mapped(const char *sha256)
 	return NULL;
 }
 
+/* Whether the active snapshot sees what that transaction did; its own transaction's doings are seen at once. */
+static bool
+is_seen(TransactionId xid)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+
+	return TransactionIdIsCurrentTransactionId(xid) || snapshot->snapshot_type != SNAPSHOT_MVCC ||
+		!XidInMVCCSnapshot(xid, snapshot);
+}
+
+/*
+ * The name's row as it is now, unless the statement's snapshot sees older weights under the
+ * name: a statement has all its answers from one file.  False: none.  *settled: there is no
+ * snapshot in this backend that may see another row.
+ */
+static bool
+find_row(const char *name, StoreRow *row, bool *settled)
+{
+	StoreRow	older;
+
+	if (!store_find(name, row))
+		return false;
+	*settled = !ActiveSnapshotSet() || TransactionIdPrecedes(row->xmin, TransactionXmin);
+	if (!*settled && !is_seen(row->xmin) && store_find_in(name, GetActiveSnapshot(), &older) && !older.dropped)
+		*row = older;
+	return true;
+}
+
 static StoreModel *
-look_up(const char *name)
+look_up(const char *name, bool *settled)
 {
 	StoreRow	row;
 	StoreModel *model;
 
 	catalog_relid = store_catalog_relid();
-	if (!store_find(strcmp(name, DEFAULT_NAME) == 0 ? NULL : name, &row) || row.dropped)
+	if (!find_row(strcmp(name, DEFAULT_NAME) == 0 ? NULL : name, &row, settled) || row.dropped)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist", name),
@@ -296,6 +327,7 @@ store_model(const char *name)
 	NameEntry  *entry;
 	StoreModel *model;
 	uint64		seen;
+	bool		settled;
 
 	init_once();
 	if (name == NULL)
@@ -310,9 +342,11 @@ store_model(const char *name)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist", host_excerpt(name, strlen(name)))));
 
-	/* An invalidation during the look-up makes the next call look again. */
+	/* An invalidation during the look-up makes the next call look again, and so does what another snapshot may see. */
 	seen = generation;
-	model = look_up(name);
+	model = look_up(name, &settled);
+	if (!settled)
+		generation++;
 	if (entry == NULL)
 	{
 		entry = MemoryContextAllocZero(context, sizeof(NameEntry));

@@ -9,13 +9,19 @@
 
 #include <sys/stat.h>
 
+#include "utils/snapshot.h"
+
 #include "fsi_compat.h"
 #include "fsi_store.h"
 
 /* --- catalog.c --- */
 
 extern Oid	store_catalog_relid(void);
-extern void store_insert_row(const char *name, const FsiFile *file, size_t size, bool shipped);
+/* The row that a snapshot sees; false: none. */
+extern bool store_find_in(const char *name, Snapshot snapshot, StoreRow *row);
+extern void store_insert_row(const char *name, const FsiFile *file, size_t size, const char *source);
+/* Let a name stand for another file. */
+extern void store_replace_row(const char *name, const FsiFile *file, size_t size, const char *source);
 /* Mark a name as dropped, or take that back. */
 extern void store_mark(const char *name, bool dropped);
 /* Whether an imported, not dropped model has this identity. */
@@ -25,15 +31,17 @@ extern void store_delete_chunks(const char *sha256);
 /* Write a model's chunks into an open file; how many there were. */
 extern int	store_read_chunks(const char *sha256, int fd, const char *path);
 
+/* --- dependents.c --- */
+
+/* 2BP01 if an index, a generated column or a constraint rests on the model's name. */
+extern void store_check_no_dependents(const char *name);
+
 /* --- files.c --- */
 
 /* Unfinished files: this and the backend's process id. */
 #define STORE_IMPORT_PREFIX "import-"
 
 extern char *store_shipped_path(void);
-/* A file of PGDATA/fsi_intent. */
-extern char *store_cache_path(const char *file);
-extern void store_make_cache_dir(void);
 extern void store_write_all(int fd, const char *path, const void *data, size_t size);
 extern void store_unlink_stale(void);
 /* Whether this very file was found to hold these weights; remember that it was. */

@@ -1,17 +1,18 @@
 #!/usr/bin/perl
-# Write a tiny GPT-2 with random weights as a Hugging Face directory, for the tests of the prompt layout.
+# Write a tiny GPT-2 with random weights as a Hugging Face directory, of the prompt layout or with a pointing readout.
 #
-#   tiny_gpt2.pl DIR [SEED [POSITIONS]]
+#   tiny_gpt2.pl DIR [SEED [POSITIONS [LAYOUT]]]
 #
 # 2 layers of 2 heads, width 32, 256 positions unless told otherwise; WordPiece with lower-case letters, digits, punctuation and a few
 # words: a word with an upper-case letter is [UNK]. The same seed gives the same bytes everywhere.
 use strict;
 use warnings;
 
-my ($dir, $seed, $positions) = @ARGV;
-die "usage: $0 DIR [SEED [POSITIONS]]\n" unless defined $dir;
+my ($dir, $seed, $positions, $layout) = @ARGV;
+die "usage: $0 DIR [SEED [POSITIONS [LAYOUT]]]\n" unless defined $dir;
 $seed //= 1;
 $positions //= 256;
+$layout //= 'prompt';
 mkdir $dir;
 
 my @vocab = qw([PAD] [UNK] [CLS] [SEP] [MASK]);
@@ -36,10 +37,15 @@ sub put
 put('vocab.txt', join('', map { "$_\n" } @vocab));
 put('tokenizer_config.json', '{"do_lower_case": false, "unk_token": "[UNK]", "sep_token": "[SEP]", '
 	  . '"pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}');
+my $special = '"bos_token_id": 50256, "eos_token_id": 50256';
+$special = '"bos_token_id": 2, "eos_token_id": 3, "fsi": {"layout": "segments", "readout": {"spelling_weight": 1, '
+  . '"description_weight": 1, "example_sharpness": 0, "name_share": 0.5, "name_scale": 10, "name_bias": 0, "both_scale": 10, '
+  . '"both_bias": 0, "example_scale": 10, "example_bias": 0, "other_logit": 0}, "spelling": {"buckets": 65536, "grams": 3, '
+  . '"max_count": 255, "word_prefix": 1, "word_count": 2, "hash": "crc32"}}' if $layout eq 'segments';
 put('config.json', sprintf('{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": %d, "n_head": %d, '
 	  . '"n_embd": %d, "n_inner": %d, "n_positions": %d, "vocab_size": %d, "activation_function": "gelu_new", '
-	  . '"layer_norm_epsilon": 1e-05, "bos_token_id": 50256, "eos_token_id": 50256}',
-	$layers, $heads, $width, $inner, $positions, scalar @vocab));
+	  . '"layer_norm_epsilon": 1e-05, %s}',
+	$layers, $heads, $width, $inner, $positions, scalar @vocab, $special));
 
 # A linear congruential generator (Numerical Recipes); the sum of four draws is near enough to normal.
 my $state = $seed;
@@ -86,6 +92,12 @@ for my $i (0 .. $layers - 1)
 }
 tensor('ln_f.weight', 0, 1, $width);
 tensor('ln_f.bias', 0, 0, $width);
+if ($layout eq 'segments')
+{
+	tensor('fsi.readout.q', 0.3, 0, $width, $width);
+	tensor('fsi.readout.k', 0.3, 0, $width, $width);
+	tensor('fsi.spelling.idf', 0, 1, 65536);
+}
 
 my $json = '{' . join(',', @header) . '}';
 $json .= ' ' while length($json) % 8;

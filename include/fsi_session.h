@@ -1,0 +1,81 @@
+/*
+ * fsi_session.h
+ *	  What work that outlasts a statement needs: a hold on its subject, an end whatever happens, a worker's identity.
+ *
+ * A procedure that commits on its way, and the background workers that stand in for its session,
+ * share these.  A worker gets the session's user, role and settings, never more rights than
+ * the caller had.  Everything here raises errors by ereport() unless it says otherwise.
+ */
+#ifndef FSI_SESSION_H
+#define FSI_SESSION_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "storage/lock.h"
+
+#include "fsi_compat.h"
+
+/* 25001 unless the procedure was called where it may commit; detail: why it must, a sentence. */
+extern void session_check_not_atomic(FunctionCallInfo fcinfo, const char *function, const char *detail);
+
+/* ---- A session's lock on an object of the extension: beyond transactions, gone with the process. ---- */
+
+typedef struct SessionHold
+{
+	LOCKTAG		tag;
+	LOCKMODE	mode;			/* NoLock: not held */
+} SessionHold;
+
+/* Hold number id of a table's subjects, without waiting.  False: another process does, *pid (0: unknown). */
+extern bool session_hold(Oid table, Oid id, LOCKMODE mode, SessionHold *hold, int *pid);
+/* Safe in an error's cleanup. */
+extern void session_let_go(SessionHold *hold);
+
+/* Run work(arg), and end(arg) after it however it ends: by an error or by the end of the process too. */
+extern void session_guard(void (*work) (void *arg), void (*end) (void *arg), void *arg);
+
+/* ---- Shared memory of the server's. ---- */
+
+/* From _PG_init(): room for a piece of that size, if the library is being preloaded. */
+extern void session_request_memory(Size size);
+/* The piece of that name, made and set up by init() where there is none yet; NULL: there is no room. */
+extern void *session_shared_memory(const char *name, Size size, void (*init) (void *memory));
+
+/* ---- Whom a background worker stands in for. ---- */
+
+typedef struct SessionIdentity
+{
+	Oid			database;
+	Oid			user;			/* that connected */
+	Oid			session_user;
+	bool		session_superuser;
+	Oid			role;			/* InvalidOid: no SET ROLE */
+	bool		superuser;
+} SessionIdentity;
+
+extern void session_identify(SessionIdentity *identity);
+/* What the client asked for: name, value, name, value, ... "". */
+extern void session_collect_settings(StringInfo out);
+/* In a worker that is connected as identity's user, within a transaction. */
+extern void session_assume(const SessionIdentity *identity, const char *settings);
+
+/* ---- An error on its way from a worker to whom it works for. ---- */
+
+#define SESSION_MESSAGE_BYTES 1024
+
+typedef struct SessionError
+{
+	int			sqlstate;		/* 0: none */
+	char		message[SESSION_MESSAGE_BYTES];
+	char		detail[SESSION_MESSAGE_BYTES];
+	char		hint[SESSION_MESSAGE_BYTES];
+	char		context[SESSION_MESSAGE_BYTES];
+} SessionError;
+
+extern void session_note_error(SessionError *to, const ErrorData *error);
+/* Raise it; context says whose it was. */
+extern void session_raise_error(const SessionError *error, const char *context) pg_attribute_noreturn();
+
+#endif

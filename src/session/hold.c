@@ -1,0 +1,98 @@
+/*
+ * hold.c
+ *	  Procedures that commit: where they may, one at a time for a subject, and ended whatever happens.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/sinvaladt.h"
+
+#include "fsi_session.h"
+
+void
+session_check_not_atomic(FunctionCallInfo fcinfo, const char *function, const char *detail)
+{
+	bool		may_commit = fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
+		!castNode(CallContext, fcinfo->context)->atomic;
+
+	if (!may_commit || IsSubTransaction())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s() cannot run inside a transaction block", function),
+				 errdetail("%s", detail),
+				 errhint("Call it outside of BEGIN ... COMMIT, functions and EXCEPTION blocks.")));
+}
+
+bool
+session_hold(Oid table, Oid id, LOCKMODE mode, SessionHold *hold, int *pid)
+{
+	VirtualTransactionId *holders;
+	PGPROC	   *proc;
+
+	SET_LOCKTAG_OBJECT(hold->tag, MyDatabaseId, table, id, 0);
+	hold->mode = NoLock;
+	if (LockAcquire(&hold->tag, mode, true, true) != LOCKACQUIRE_NOT_AVAIL)
+	{
+		hold->mode = mode;
+		return true;
+	}
+	holders = GetLockConflicts(&hold->tag, mode, NULL);
+	proc = VirtualTransactionIdIsValid(holders[0]) ? BackendIdGetProc(holders[0].backendId) : NULL;
+	*pid = proc ? proc->pid : 0;
+	return false;
+}
+
+void
+session_let_go(SessionHold *hold)
+{
+	LOCKMODE	mode = hold->mode;
+
+	hold->mode = NoLock;
+	if (mode != NoLock)
+		LockRelease(&hold->tag, mode, true);
+}
+
+/* The work that this process is in. */
+static void (*running_end) (void *arg);
+static void *running_arg;
+
+static void
+end_running(int code, Datum arg)
+{
+	void		(*end) (void *arg) = running_end;
+
+	(void) code;
+	(void) arg;
+	running_end = NULL;
+	if (end != NULL)
+		end(running_arg);
+}
+
+/*
+ * Not with PG_ENSURE_ERROR_CLEANUP: its callback must be the latest when it goes, and a
+ * trigger's first temporary table, for one, adds another at a commit.
+ */
+void
+session_guard(void (*work) (void *arg), void (*end) (void *arg), void *arg)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(end_running, 0);
+	registered = true;
+	running_end = end;
+	running_arg = arg;
+	PG_TRY();
+	{
+		work(arg);
+	}
+	PG_FINALLY();
+	{
+		end_running(0, 0);
+	}
+	PG_END_TRY();
+}

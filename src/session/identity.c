@@ -1,0 +1,117 @@
+/*
+ * identity.c
+ *	  A background worker in the place of a session: its user, role and settings there, its errors back.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
+
+#include "fsi_session.h"
+
+void
+session_identify(SessionIdentity *identity)
+{
+	identity->database = MyDatabaseId;
+	identity->user = GetAuthenticatedUserId();
+	identity->session_user = GetSessionUserId();
+	identity->session_superuser = superuser_arg(GetSessionUserId());
+	identity->role = GetCurrentRoleId();
+	identity->superuser = superuser_arg(GetUserId());
+}
+
+/* What makes a session what it is, and cannot be given to another, or has no sense there. */
+static bool
+is_personal(const char *name)
+{
+	static const char *const personal[] = {
+		"role", "session_authorization", "client_encoding", "client_min_messages", "transaction_isolation",
+		"transaction_read_only", "transaction_deferrable", "seed"
+	};
+
+	for (size_t i = 0; i < lengthof(personal); i++)
+		if (strcmp(name, personal[i]) == 0)
+			return true;
+	return false;
+}
+
+/* What the client asked for, at its start or since; what databases, roles and files set reaches a worker by itself. */
+void
+session_collect_settings(StringInfo out)
+{
+	struct config_generic **all = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+	{
+		const struct config_generic *setting = all[i];
+		const char *value;
+
+		if ((setting->source != PGC_S_CLIENT && setting->source != PGC_S_SESSION) || is_personal(setting->name))
+			continue;
+		if (setting->context != PGC_USERSET && setting->context != PGC_SUSET)
+			continue;
+		value = GetConfigOption(setting->name, true, false);
+		if (value == NULL)
+			continue;
+		appendBinaryStringInfo(out, setting->name, (int) strlen(setting->name) + 1);
+		appendBinaryStringInfo(out, value, (int) strlen(value) + 1);
+	}
+	appendStringInfoChar(out, '\0');
+}
+
+static void
+apply_settings(const char *settings)
+{
+	while (*settings)
+	{
+		const char *name = settings;
+		const char *value = name + strlen(name) + 1;
+
+		(void) set_config_option(name, value, superuser() ? PGC_SUSET : PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SET, true, WARNING, false);
+		settings = value + strlen(value) + 1;
+	}
+}
+
+void
+session_assume(const SessionIdentity *identity, const char *settings)
+{
+	apply_settings(settings);
+	SetSessionAuthorization(identity->session_user, identity->session_superuser);
+	SetCurrentRoleId(identity->role, identity->superuser);
+}
+
+static void
+note_text(char *out, const char *s)
+{
+	int			len = s ? (int) strlen(s) : 0;
+
+	len = pg_mbcliplen(s ? s : "", len, SESSION_MESSAGE_BYTES - 1);
+	memcpy(out, s ? s : "", len);
+	out[len] = '\0';
+}
+
+void
+session_note_error(SessionError *to, const ErrorData *error)
+{
+	note_text(to->message, error->message);
+	note_text(to->detail, error->detail);
+	note_text(to->hint, error->hint);
+	note_text(to->context, error->context);
+	pg_write_barrier();
+	to->sqlstate = error->sqlerrcode;
+}
+
+void
+session_raise_error(const SessionError *error, const char *context)
+{
+	ereport(ERROR,
+			(errcode(error->sqlstate),
+			 errmsg_internal("%s", error->message),
+			 error->detail[0] ? errdetail_internal("%s", error->detail) : 0,
+			 error->hint[0] ? errhint("%s", error->hint) : 0,
+			 error->context[0] ? errcontext("%s", error->context) : 0,
+			 errcontext("%s", context)));
+}

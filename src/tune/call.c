@@ -1,0 +1,90 @@
+/*
+ * call.c
+ *	  The procedure fsi_train(): its arguments, here or in a background worker.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+
+#include "fsi_sql.h"
+#include "tune.h"
+
+PG_FUNCTION_INFO_V1(fsi_train);
+
+enum CallArgument { ARG_NAME, ARG_SOURCE, ARG_OPTIONS };
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int i, const char *name)
+{
+	if (PG_ARGISNULL(i))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(i));
+}
+
+void
+tune_check_may_write_files(void)
+{
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_WRITE_SERVER_FILES))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be superuser or have privileges of the pg_write_server_files role to give the option \"logging_dir\"")));
+}
+
+static bool
+wants_background(Jsonb *options)
+{
+	JsonbValue	value;
+
+	if (options == NULL || !JB_ROOT_IS_OBJECT(options) ||
+		getKeyJsonValueFromContainer(&options->root, "background", strlen("background"), &value) == NULL ||
+		value.type == jbvNull)
+		return false;
+	if (value.type != jbvBool)
+		args_wrong_type("background", "a boolean", &value);
+	return value.val.boolean;
+}
+
+static void
+commit(void)
+{
+	SPI_commit();
+}
+
+Datum
+fsi_train(PG_FUNCTION_ARGS)
+{
+	MemoryContext context;
+	MemoryContext old;
+	TuneRun    *run;
+
+	session_check_not_atomic(fcinfo, "fsi_train", "It commits before and after the training.");
+	PreventCommandIfReadOnly("fsi_train()");
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	/* Commits leave it alone; an error takes it away with the portal. */
+	context = AllocSetContextCreate(PortalContext, "fsi_intent training", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	run = palloc0(sizeof(TuneRun));
+	run->context = context;
+	run->commit = commit;
+	run->name = text_argument(fcinfo, ARG_NAME, "name");
+	run->source = text_argument(fcinfo, ARG_SOURCE, "source");
+	run->options_given = PG_ARGISNULL(ARG_OPTIONS) ? NULL : PG_GETARG_JSONB_P_COPY(ARG_OPTIONS);
+	if (wants_background(run->options_given))
+		tune_start_worker(run->name, run->source, run->options_given, commit);
+	else
+		tune_run(run);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	SPI_finish();
+	PG_RETURN_VOID();
+}

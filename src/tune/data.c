@@ -1,0 +1,343 @@
+/*
+ * data.c
+ *	  From rows to tokens, as serving makes them: fsi_classify()'s segments, fsi_generate()'s prompts.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+#include "fsi_sql.h"
+#include "tune.h"
+
+/* ---- Segments layout. ---- */
+
+static TokIds
+segment_ids(const StoreModel *model, HostText t, FsiArena *arena)
+{
+	FsiError	err = {0};
+	bool		clipped;
+	TokIds		ids;
+
+	t = exec_clip(t, &clipped, arena);
+	HOST_TRY(tok_encode_plain(&model->file.tok, t.s, t.len, arena, &ids, &err));
+	return ids;
+}
+
+/* Rows are sorted by answer: the distinct ones in order, without "other"'s. */
+static int
+list_intents(const TuneRows *rows, HostText other, HostText *out)
+{
+	int			n = 0;
+
+	for (int i = 0; i < rows->n; i++)
+	{
+		HostText	answer = rows->rows[i].answer;
+
+		if (other.s != NULL && args_compare(answer, other) == 0)
+			continue;
+		if (n == 0 || args_compare(answer, out[n - 1]) != 0)
+			out[n++] = answer;
+	}
+	if (n < 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 n == 0 ? errmsg("source has no intents to tell apart") :
+				 errmsg("source has one intent, \"%s\", and there is nothing to tell it from",
+						host_utf8_excerpt(out[0])),
+				 errhint("At least two intents are needed.")));
+	return n;
+}
+
+static int
+find_intent(HostText answer, int n, const HostText *intents)
+{
+	int			low = 0;
+	int			high = n - 1;
+
+	while (low <= high)
+	{
+		int			middle = (low + high) / 2;
+		int			order = args_compare(answer, intents[middle]);
+
+		if (order == 0)
+			return middle;
+		if (order < 0)
+			high = middle - 1;
+		else
+			low = middle + 1;
+	}
+	return TRAIN_OTHER;
+}
+
+/* Option "descriptions": {intent: text}. */
+static void
+add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const HostText *intents, TrainIntent *out,
+				 FsiArena *arena)
+{
+	JsonbIterator *it = JsonbIteratorInit(&descriptions->root);
+	JsonbValue	key;
+	JsonbValue	value;
+
+	JsonbIteratorNext(&it, &key, false);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		int			intent = find_intent(args_trim(host_utf8(key.val.string.val, key.val.string.len)), n, intents);
+		char	   *path = psprintf("descriptions.%s", host_excerpt(key.val.string.val, key.val.string.len));
+		TokIds	   *ids;
+
+		JsonbIteratorNext(&it, &value, true);
+		if (intent == TRAIN_OTHER)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"descriptions\" names \"%s\", which is not among the intents of the source",
+							host_excerpt(key.val.string.val, key.val.string.len))));
+		if (value.type == jbvNull)
+			continue;
+		if (value.type != jbvString)
+			args_wrong_type(path, "a string", &value);
+		ids = host_array(arena, 1, sizeof(TokIds));
+		*ids = segment_ids(model, host_utf8(value.val.string.val, value.val.string.len), arena);
+		out[intent].descriptions = ids;
+		out[intent].n_description = 1;
+	}
+}
+
+static TrainIntent *
+make_intents(const StoreModel *model, const TuneOptions *options, int n, const HostText *intents, FsiArena *arena)
+{
+	TrainIntent *out = host_array(arena, n, sizeof(TrainIntent));
+	TokIds	   *names = host_array(arena, n, sizeof(TokIds));
+
+	memset(out, 0, sizeof(TrainIntent) * n);
+	for (int i = 0; i < n; i++)
+	{
+		names[i] = segment_ids(model, intents[i], arena);
+		out[i].names = &names[i];
+		out[i].n_name = 1;
+	}
+	exec_check_labels(n, names, intents, arena);
+	if (options->descriptions != NULL)
+		add_descriptions(options->descriptions, model, n, intents, out, arena);
+	return out;
+}
+
+void
+tune_segments_data(TuneRows *rows, const StoreModel *model, const TuneOptions *options, FsiArena *arena, TuneData *data)
+{
+	const Gpt2Config *cfg = &model->file.model.cfg;
+	HostText	other = {0};
+	HostText   *intents = palloc_extended(sizeof(HostText) * rows->n, MCXT_ALLOC_HUGE);
+	TrainText  *train = host_array(arena, rows->n_train, sizeof(TrainText));
+	TrainText  *eval = host_array(arena, rows->n_eval, sizeof(TrainText));
+	int			n;
+
+	memset(data, 0, sizeof(*data));
+	if (options->other != NULL)
+		other = args_trim(host_utf8(options->other, strlen(options->other)));
+	n = list_intents(rows, other, intents);
+	data->train.intents = data->eval.intents = make_intents(model, options, n, intents, arena);
+	data->train.n_intent = data->eval.n_intent = n;
+	for (int i = 0; i < rows->n; i++)
+	{
+		const TuneRow *row = &rows->rows[i];
+		TrainText	text;
+		bool		shortened;
+
+		CHECK_FOR_INTERRUPTS();
+		if (row->split == TUNE_SPLIT_TEST)
+			continue;
+		text.ids = segment_ids(model, row->text, arena);
+		text.intent = find_intent(row->answer, n, intents);
+		(void) segment_length(cfg, &text.ids, &shortened);
+		rows->n_shortened += shortened;
+		if (row->split == TUNE_SPLIT_TRAIN)
+			train[data->train.n_text++] = text;
+		else
+			eval[data->eval.n_text++] = text;
+	}
+	data->train.texts = train;
+	data->eval.texts = eval;
+	data->longest = cfg->n_positions;
+	data->n_text = data->train.n_text + n;
+	for (int i = 0; i < n; i++)
+		data->n_text += data->train.intents[i].n_description;
+	pfree(intents);
+}
+
+/* ---- Prompt layout. ---- */
+
+static void
+append_ids(TokIds *to, const TokIds *from)
+{
+	memcpy(to->ids + to->n, from->ids, sizeof(int32_t) * from->n);
+	to->n += from->n;
+}
+
+static TokIds
+plain_ids(const StoreModel *model, HostText t, FsiArena *arena)
+{
+	FsiError	err = {0};
+	TokIds		ids;
+
+	HOST_TRY(tok_encode_plain(&model->file.tok, t.s, t.len, arena, &ids, &err));
+	return ids;
+}
+
+/* The prompt as fsi_generate() reads it. */
+static TokIds
+prompt_ids(const StoreModel *model, HostText prompt, FsiArena *arena)
+{
+	const Gpt2Config *cfg = &model->file.model.cfg;
+	TokIds		plain = plain_ids(model, prompt, arena);
+	TokIds		out = {host_array(arena, plain.n + 2, sizeof(int32_t)), 0};
+
+	if (cfg->begin != TOK_NONE)
+		out.ids[out.n++] = cfg->begin;
+	append_ids(&out, &plain);
+	if (cfg->end_prompt != TOK_NONE)
+		out.ids[out.n++] = cfg->end_prompt;
+	return out;
+}
+
+/* The response, with the space before its first word where serving reads it so. */
+static TokIds
+response_ids(const StoreModel *model, HostText prompt, HostText response, FsiArena *arena)
+{
+	return plain_ids(model, exec_label_text(&model->file.tok, response, prompt, arena), arena);
+}
+
+/* False: it is longer than the model reads and is left out. */
+static bool
+make_row(const StoreModel *model, const TuneOptions *options, const TuneRow *row, FsiArena *arena, TrainRow *out,
+		 TuneQuestion *question)
+{
+	const Gpt2Config *cfg = &model->file.model.cfg;
+	TokIds		whole;
+
+	question->prompt = prompt_ids(model, row->text, arena);
+	question->response = response_ids(model, row->text, row->answer, arena);
+	whole.ids = host_array(arena, question->prompt.n + question->response.n + 1, sizeof(int32_t));
+	whole.n = 0;
+	append_ids(&whole, &question->prompt);
+	append_ids(&whole, &question->response);
+	whole.ids[whole.n++] = cfg->end;
+	*out = (TrainRow) {whole, (int) question->prompt.n};
+	if (whole.n <= (size_t) cfg->n_positions)
+		return true;
+	if (options->too_long == TUNE_TOO_LONG_ERROR)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("prompt and response have %zu tokens, more than the %d that the model reads", whole.n,
+						cfg->n_positions),
+				 errdetail("The prompt begins with \"%s\".", host_utf8_excerpt(row->text)),
+				 errhint("Make it shorter, or leave such rows out with the option {\"too_long\": \"skip\"}.")));
+	return false;
+}
+
+/*
+ * Column "intents": the options of a row's prompt, as the text of a text[].  A prompt that wants a symbol
+ * for an answer, or "none of these", has other options than it names: then they are not taken for those.
+ */
+static void
+read_intents(const StoreModel *model, const TuneRow *row, FsiArena *arena, TuneQuestion *question)
+{
+	const text *server = host_text(row->intents.s, row->intents.len);
+	ArrayType  *array;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+	bool		has_response = false;
+
+	array = DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, text_to_cstring(server), TEXTOID, -1));
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
+	question->intents = host_array(arena, n, sizeof(TokIds));
+	for (int i = 0; i < n; i++)
+	{
+		HostText	intent;
+
+		if (nulls[i])
+			continue;
+		intent = host_utf8_text(DatumGetTextPP(values[i]));
+		has_response |= args_compare(intent, row->answer) == 0;
+		question->intents[question->n_intents++] = response_ids(model, row->text, intent, arena);
+	}
+	if (!has_response)
+		question->n_intents = 0;
+}
+
+/* Distinct responses, of which a prompt's options are taken where the source does not name them. */
+static void
+list_responses(const TuneRows *rows, const StoreModel *model, FsiArena *arena, TuneData *data)
+{
+	data->responses = host_array(arena, rows->n, sizeof(TokIds));
+	for (int i = 0; i < rows->n; i++)
+		if (i == 0 || args_compare(rows->rows[i].answer, rows->rows[i - 1].answer) != 0)
+			data->responses[data->n_response++] = response_ids(model, rows->rows[i].text, rows->rows[i].answer, arena);
+}
+
+/* Every k-th of the held-out rows: they are sorted by response. */
+static void
+choose_questions(const StoreModel *model, const TuneOptions *options, int n, const TuneRow *const *rows,
+				 TuneQuestion *all, FsiArena *arena, TuneData *data)
+{
+	data->n_question = Min(n, options->eval_answers);
+	data->questions = host_array(arena, data->n_question, sizeof(TuneQuestion));
+	for (int i = 0; i < data->n_question; i++)
+	{
+		int			chosen = (int) ((int64) i * n / data->n_question);
+
+		data->questions[i] = all[chosen];
+		if (rows[chosen]->intents.s != NULL)
+			read_intents(model, rows[chosen], arena, &data->questions[i]);
+	}
+}
+
+void
+tune_prompt_data(TuneRows *rows, const StoreModel *model, const TuneOptions *options, FsiArena *arena, TuneData *data)
+{
+	TrainRow   *train = host_array(arena, rows->n_train, sizeof(TrainRow));
+	TrainRow   *eval = host_array(arena, rows->n_eval, sizeof(TrainRow));
+	TuneQuestion *questions = host_array(arena, rows->n_eval, sizeof(TuneQuestion));
+	const TuneRow **asked = host_array(arena, rows->n_eval, sizeof(TuneRow *));
+
+	memset(data, 0, sizeof(*data));
+	for (int i = 0; i < rows->n; i++)
+	{
+		const TuneRow *row = &rows->rows[i];
+		TuneQuestion question = {0};
+		TrainRow	made;
+
+		CHECK_FOR_INTERRUPTS();
+		if (row->split == TUNE_SPLIT_TEST)
+			continue;
+		if (!make_row(model, options, row, arena, &made, &question))
+		{
+			rows->n_skipped++;
+			continue;
+		}
+		data->longest = Max(data->longest, (int) made.ids.n);
+		data->max_response = Max(data->max_response, (int) question.response.n);
+		if (row->split == TUNE_SPLIT_TRAIN)
+			train[data->train.n_row++] = made;
+		else
+		{
+			questions[data->eval.n_row] = question;
+			asked[data->eval.n_row] = row;
+			eval[data->eval.n_row++] = made;
+		}
+	}
+	if (data->train.n_row == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("source has no rows to train on"),
+				 errdetail("All of them are longer than the model reads.")));
+	data->train.rows = train;
+	data->eval.rows = eval;
+	choose_questions(model, options, data->eval.n_row, asked, questions, arena, data);
+	if (data->n_question > 0)
+		list_responses(rows, model, arena, data);
+}

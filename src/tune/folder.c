@@ -1,0 +1,274 @@
+/*
+ * folder.c
+ *	  The folder of a training: its plan, its checkpoints.
+ */
+#include "postgres.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/file_perm.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "tune.h"
+
+/* Base backups leave out what begins so. */
+#define FOLDER_PREFIX PG_TEMP_FILE_PREFIX "_train_"
+#define PLAN_MAX_BYTES ((size_t) 16 * 1024 * 1024)
+
+char *
+tune_folder_path(const char *name)
+{
+	return store_cache_path(psprintf("%s%u_%016llx", FOLDER_PREFIX, MyDatabaseId,
+									 (unsigned long long) fsi_hash64(name, strlen(name), 0)));
+}
+
+static char *
+file_in(const char *path, const char *file)
+{
+	return psprintf("%s/%s", path, file);
+}
+
+static bool
+file_exists(const char *path, const char *file)
+{
+	struct stat st;
+
+	return stat(file_in(path, file), &st) == 0;
+}
+
+void
+tune_folder_remove(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0)
+		(void) rmtree(path, true);
+}
+
+/* Folders of databases that are no more. */
+static void
+remove_orphans(void)
+{
+	char	   *parent = store_cache_path("");
+	DIR		   *dir = AllocateDir(parent);
+	struct dirent *entry;
+
+	while (dir != NULL && (entry = ReadDirExtended(dir, parent, LOG)) != NULL)
+	{
+		Oid			database;
+
+		if (sscanf(entry->d_name, FOLDER_PREFIX "%u_", &database) == 1 &&
+			!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
+			tune_folder_remove(store_cache_path(entry->d_name));
+	}
+	if (dir != NULL)
+		FreeDir(dir);
+}
+
+/* What a crash has left of a checkpoint that was being written. */
+static void
+remove_unfinished(const char *path)
+{
+	DIR		   *dir = AllocateDir(path);
+	struct dirent *entry;
+
+	while (dir != NULL && (entry = ReadDirExtended(dir, path, LOG)) != NULL)
+		if (strstr(entry->d_name, ".tmp") != NULL)
+			unlink(file_in(path, entry->d_name));
+	if (dir != NULL)
+		FreeDir(dir);
+}
+
+/* ---- The plan. ---- */
+
+/* The plan of an unfinished training, or NULL. */
+static char *
+read_plan(const char *path)
+{
+	FsiError	err = {0};
+	FsiHost		host;
+	FsiArena	arena;
+	uint8_t    *data;
+	size_t		len;
+	FsiStatus	status;
+
+	host_init(&host, CurrentMemoryContext);
+	fsi_arena_init(&arena, &host);
+	status = fsi_read_file(file_in(path, "plan"), PLAN_MAX_BYTES, &arena, &data, &len, &err);
+	if (status == FSI_MISSING)
+		return NULL;
+	if (status != FSI_OK)
+		host_report(&err);
+	return (char *) data;
+}
+
+static void
+write_plan(const char *path, const char *plan)
+{
+	char	   *file = file_in(path, "plan");
+	char	   *tmp = file_in(path, "plan.tmp");
+	int			fd = OpenTransientFile(tmp, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", tmp)));
+	errno = 0;
+	if (write(fd, plan, strlen(plan)) != (ssize_t) strlen(plan))
+	{
+		/* A short write does not say why. */
+		if (errno == 0)
+			errno = ENOSPC;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not write file \"%s\": %m", tmp)));
+	}
+	if (pg_fsync(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", tmp)));
+	CloseTransientFile(fd);
+	durable_rename(tmp, file, ERROR);
+}
+
+/* The next line of a plan, "key value", cut in two; false: there is none. */
+static bool
+next_line(char **plan, char **key, char **value)
+{
+	char	   *line = *plan;
+	char	   *end = strchr(line, '\n');
+
+	if (end == NULL)
+		return false;
+	*end = '\0';
+	*plan = end + 1;
+	*key = line;
+	*value = strchr(line, ' ');
+	if (*value == NULL)
+		*value = end;
+	else
+		*(*value)++ = '\0';
+	return true;
+}
+
+static void
+report_difference(const char *name, const char *key, const char *old, const char *new)
+{
+	const char *what = strcmp(key, "rows") == 0 ? "the rows of its source" :
+		strcmp(key, "model") == 0 ? "the weights of its base model" :
+		strcmp(key, "role") == 0 ? "the role that called" : psprintf("the option \"%s\"", key);
+	bool		hash = strcmp(key, "rows") == 0 || strcmp(key, "model") == 0;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("model \"%s\" has an unfinished training that differs in %s", name, what),
+			 hash ? 0 : errdetail("It has %s, the call has %s.", *old ? old : "none", *new ? new : "none"),
+			 errhint("Repeat the call as it was to go on with it, or begin anew with the option {\"restart\": true}.")));
+}
+
+/* Plans have the same keys in the same order, unless another version of the extension wrote one. */
+static void
+compare_plans(const char *name, const char *old_plan, const char *new_plan)
+{
+	char	   *old = pstrdup(old_plan);
+	char	   *new = pstrdup(new_plan);
+	char	   *old_key;
+	char	   *new_key;
+	char	   *old_value;
+	char	   *new_value;
+
+	while (next_line(&new, &new_key, &new_value))
+	{
+		if (!next_line(&old, &old_key, &old_value) || strcmp(old_key, new_key) != 0)
+			report_difference(name, new_key, "", new_value);
+		if (strcmp(old_value, new_value) != 0)
+			report_difference(name, new_key, old_value, new_value);
+	}
+	if (*old != '\0')
+		report_difference(name, "version", "", "");
+}
+
+bool
+tune_folder_open(const char *path, const char *name, const char *plan, bool restart)
+{
+	char	   *old;
+
+	store_make_cache_dir();
+	remove_orphans();
+	if (restart)
+		tune_folder_remove(path);
+	old = read_plan(path);
+	/* Before its first checkpoint there is nothing to lose. */
+	if (old != NULL && (file_exists(path, "last") || file_exists(path, "best")))
+	{
+		compare_plans(name, old, plan);
+		remove_unfinished(path);
+		return true;
+	}
+	tune_folder_remove(path);
+	if (MakePGDirectory(path) < 0 && errno != EEXIST)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create directory \"%s\": %m", path)));
+	write_plan(path, plan);
+	return false;
+}
+
+/* ---- Checkpoints. ---- */
+
+/* Give a complete file a second name, which is as durable as the first; false: this file system cannot. */
+static bool
+link_durably(const char *from, const char *to)
+{
+	char	   *tmp = psprintf("%s.tmp", to);
+
+	unlink(tmp);
+	if (link(from, tmp) < 0)
+		return false;
+	return durable_rename(tmp, to, LOG) == 0;
+}
+
+void
+tune_folder_save(const char *path, Train *train, bool best)
+{
+	FsiError	err = {0};
+	char	   *last = file_in(path, "last");
+	char	   *best_file = file_in(path, "best");
+
+	if (best)
+		HOST_TRY(train_save(train, best_file, &err));
+	if (!best || !link_durably(best_file, last))
+		HOST_TRY(train_save(train, last, &err));
+}
+
+static void
+load(const char *file, Train *train)
+{
+	FsiError	err = {0};
+	FsiStatus	status = train_load(train, file, &err);
+
+	if (status == FSI_OK)
+		return;
+	if (err.hint[0] == '\0' && (status == FSI_CORRUPT || status == FSI_INVALID || status == FSI_UNSUPPORTED))
+		fsi_hint(&err, "Begin anew with the option {\"restart\": true}.");
+	host_report(&err);
+}
+
+void
+tune_folder_load_last(const char *path, Train *train)
+{
+	load(file_in(path, file_exists(path, "last") ? "last" : "best"), train);
+}
+
+void
+tune_folder_load_best(const char *path, Train *train)
+{
+	load(file_in(path, "best"), train);
+}

@@ -1,0 +1,369 @@
+/*
+ * options.c
+ *	  The options of fsi_train: names and defaults as in TrainingArguments where those have them.
+ *
+ * One table says what each is, where it goes and whether it steers the result: such an option
+ * must be the same for a training that is gone on with.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+#include <math.h>
+
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/numeric.h"
+
+#include "fsi_sql.h"
+#include "tune.h"
+
+typedef enum OptionKind { OPTION_INT, OPTION_COUNT, OPTION_REAL, OPTION_FLAG, OPTION_TEXT, OPTION_CHOICE, OPTION_OBJECT } OptionKind;
+
+typedef struct Option
+{
+	const char *name;
+	OptionKind	kind;
+	size_t		at;				/* in TuneOptions */
+	bool		steers;			/* the result depends on it */
+	double		low,			/* of those that the trainer does not check itself; both 0: it does */
+				high;
+	const char *const *choices; /* ends with NULL; the value is an int */
+} Option;
+
+static const char *const scheduler_names[] = {"linear", "cosine", "constant", "constant_with_warmup", NULL};
+static const char *const loss_names[] = {"all", "response", "weighted", NULL};
+static const char *const metric_names[] = {"loss", "accuracy", NULL};
+static const char *const too_long_names[] = {"error", "skip", NULL};
+
+StaticAssertDecl(sizeof(TrainScheduler) == sizeof(int) && sizeof(TrainLoss) == sizeof(int), "choices are ints");
+
+#define IN_TUNE(field) offsetof(TuneOptions, field)
+#define IN_TRAIN(field) (offsetof(TuneOptions, train) + offsetof(TrainOptions, field))
+
+static const Option all_options[] = {
+	{"adam_beta1", OPTION_REAL, IN_TRAIN(adam_beta1), true, 0, 0, NULL},
+	{"adam_beta2", OPTION_REAL, IN_TRAIN(adam_beta2), true, 0, 0, NULL},
+	{"adam_epsilon", OPTION_REAL, IN_TRAIN(adam_epsilon), true, 0, 0, NULL},
+	{"attn_pdrop", OPTION_REAL, IN_TRAIN(attn_pdrop), true, 0, 0, NULL},
+	{"background", OPTION_FLAG, IN_TUNE(background), false, 0, 0, NULL},
+	{"descriptions", OPTION_OBJECT, IN_TUNE(descriptions), true, 0, 0, NULL},
+	{"early_stopping_patience", OPTION_INT, IN_TUNE(early_stopping_patience), true, 0, 1e9, NULL},
+	{"embd_pdrop", OPTION_REAL, IN_TRAIN(embd_pdrop), true, 0, 0, NULL},
+	{"eval_answers", OPTION_INT, IN_TUNE(eval_answers), true, 0, 1e6, NULL},
+	{"eval_split", OPTION_REAL, IN_TUNE(eval_split), true, 0, 0.9, NULL},
+	{"eval_steps", OPTION_COUNT, IN_TUNE(eval_steps), true, 0, 1e12, NULL},
+	{"freeze", OPTION_FLAG, IN_TRAIN(freeze), true, 0, 0, NULL},
+	{"gradient_accumulation_steps", OPTION_INT, IN_TRAIN(gradient_accumulation_steps), true, 0, 0, NULL},
+	{"hidden_names", OPTION_REAL, IN_TRAIN(hidden_names), true, 0, 0, NULL},
+	{"learn_scalars", OPTION_FLAG, IN_TRAIN(learn_scalars), true, 0, 0, NULL},
+	{"learning_rate", OPTION_REAL, IN_TRAIN(learning_rate), true, 0, 0, NULL},
+	{"load_best_model_at_end", OPTION_FLAG, IN_TUNE(load_best_model_at_end), true, 0, 0, NULL},
+	{"logging_dir", OPTION_TEXT, IN_TUNE(logging_dir), false, 0, 0, NULL},
+	{"logging_steps", OPTION_COUNT, IN_TUNE(logging_steps), false, 1, 1e12, NULL},
+	{"loss", OPTION_CHOICE, IN_TRAIN(loss), true, 0, 0, loss_names},
+	{"lr_scheduler_type", OPTION_CHOICE, IN_TRAIN(lr_scheduler_type), true, 0, 0, scheduler_names},
+	{"max_grad_norm", OPTION_REAL, IN_TRAIN(max_grad_norm), true, 0, 0, NULL},
+	{"max_shots", OPTION_INT, IN_TRAIN(max_shots), true, 0, 0, NULL},
+	{"max_steps", OPTION_COUNT, IN_TRAIN(max_steps), true, 0, 0, NULL},
+	{"max_ways", OPTION_INT, IN_TRAIN(max_ways), true, 0, 0, NULL},
+	{"metric_for_best_model", OPTION_CHOICE, IN_TUNE(metric), true, 0, 0, metric_names},
+	{"min_ways", OPTION_INT, IN_TRAIN(min_ways), true, 0, 0, NULL},
+	{"missing", OPTION_REAL, IN_TRAIN(missing), true, 0, 0, NULL},
+	{"model", OPTION_TEXT, IN_TUNE(model), false, 0, 0, NULL},
+	{"num_train_epochs", OPTION_REAL, IN_TRAIN(num_train_epochs), true, 0, 0, NULL},
+	{"other", OPTION_TEXT, IN_TUNE(other), true, 0, 0, NULL},
+	{"pass_tokens", OPTION_INT, IN_TRAIN(pass_tokens), true, 0, 0, NULL},
+	{"per_device_train_batch_size", OPTION_INT, IN_TRAIN(per_device_train_batch_size), true, 0, 0, NULL},
+	{"prompt_loss_weight", OPTION_REAL, IN_TRAIN(prompt_loss_weight), true, 0, 0, NULL},
+	{"queries", OPTION_INT, IN_TRAIN(queries), true, 0, 0, NULL},
+	{"replace", OPTION_FLAG, IN_TUNE(replace), false, 0, 0, NULL},
+	{"resid_pdrop", OPTION_REAL, IN_TRAIN(resid_pdrop), true, 0, 0, NULL},
+	{"restart", OPTION_FLAG, IN_TUNE(restart), false, 0, 0, NULL},
+	{"save_steps", OPTION_COUNT, IN_TUNE(save_steps), false, 0, 1e12, NULL},
+	{"seed", OPTION_COUNT, IN_TRAIN(seed), true, 0, 9007199254740992.0, NULL},
+	{"threads", OPTION_INT, IN_TRAIN(threads), false, 0, 0, NULL},
+	{"too_long", OPTION_CHOICE, IN_TUNE(too_long), true, 0, 0, too_long_names},
+	{"warmup_ratio", OPTION_REAL, IN_TRAIN(warmup_ratio), true, 0, 0, NULL},
+	{"warmup_steps", OPTION_COUNT, IN_TRAIN(warmup_steps), true, 0, 0, NULL},
+	{"weight_decay", OPTION_REAL, IN_TRAIN(weight_decay), true, 0, 0, NULL},
+};
+
+StaticAssertDecl(sizeof(uint64_t) == sizeof(int64), "a seed is read as a count");
+
+/* Those that only one of the two layouts has. */
+static const char *const only_segments[] = {
+	"descriptions", "freeze", "hidden_names", "learn_scalars", "max_shots", "max_ways", "min_ways", "missing", "other",
+	"queries", NULL
+};
+static const char *const only_prompt[] = {"eval_answers", "loss", "prompt_loss_weight", "too_long", NULL};
+
+/* ---- Defaults. ---- */
+
+#define FREEZE_DEFAULT true
+
+/*
+ * For a table of some hundred rows, some minutes and one processor; chosen on the recipe's
+ * validation sets.  The readout alone bears ten times the rate, and its steps cost next to nothing.
+ */
+static void
+set_defaults(Gpt2Layout layout, bool freeze, TuneOptions *o)
+{
+	memset(o, 0, sizeof(*o));
+	o->train = train_defaults;
+	o->eval_split = 0.1;
+	o->eval_steps = o->save_steps = TUNE_AUTO;
+	o->logging_steps = 10;
+	o->load_best_model_at_end = true;
+	o->early_stopping_patience = 5;
+	o->train.warmup_ratio = 0.1;
+	if (layout == GPT2_SEGMENTS)
+	{
+		o->train.freeze = freeze;
+		o->train.num_train_epochs = freeze ? 100 : 20;
+		o->train.learning_rate = freeze ? 1e-3 : 1e-4;
+	}
+	else
+	{
+		o->train.loss = TRAIN_LOSS_RESPONSE;
+		o->eval_answers = 64;
+	}
+}
+
+/* ---- Reading. ---- */
+
+static bool
+is_among(const char *name, const char *const *names)
+{
+	for (; *names != NULL; names++)
+		if (strcmp(name, *names) == 0)
+			return true;
+	return false;
+}
+
+static double
+read_number(const Option *option, const JsonbValue *v)
+{
+	double		number;
+
+	if (v->type != jbvNumeric)
+		args_wrong_type(option->name, "a number", v);
+	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(v->val.numeric)));
+	if ((option->low != 0 || option->high != 0) && !(number >= option->low && number <= option->high))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be between %.15g and %.15g, not %.15g", option->name, option->low,
+						option->high, number)));
+	return number;
+}
+
+/* A whole number that an int64 (limit 2^62) or an int holds. */
+static int64
+read_whole(const Option *option, const JsonbValue *v, double limit)
+{
+	double		number = read_number(option, v);
+
+	if (number != floor(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be a whole number, not %.15g", option->name, number)));
+	if (fabs(number) > limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" is out of range: %.15g", option->name, number)));
+	return (int64) number;
+}
+
+static char *
+read_text(const Option *option, const JsonbValue *v)
+{
+	if (v->type != jbvString)
+		args_wrong_type(option->name, "a string", v);
+	return pnstrdup(v->val.string.val, v->val.string.len);
+}
+
+static int
+read_choice(const Option *option, const JsonbValue *v)
+{
+	const char *given = read_text(option, v);
+	StringInfoData list;
+
+	for (int i = 0; option->choices[i] != NULL; i++)
+		if (strcmp(given, option->choices[i]) == 0)
+			return i;
+	initStringInfo(&list);
+	for (int i = 0; option->choices[i] != NULL; i++)
+		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : option->choices[i + 1] == NULL ? " or " : ", ",
+						 option->choices[i]);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("option \"%s\" must be %s, not \"%s\"", option->name, list.data,
+					host_excerpt(given, strlen(given)))));
+}
+
+static Jsonb *
+read_object(const Option *option, JsonbValue *v)
+{
+	if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
+		args_wrong_type(option->name, "an object", v);
+	return JsonbValueToJsonb(v);
+}
+
+static void
+read_option(const Option *option, JsonbValue *v, TuneOptions *out)
+{
+	void	   *to = (char *) out + option->at;
+
+	switch (option->kind)
+	{
+		case OPTION_INT:
+			*(int *) to = (int) read_whole(option, v, INT_MAX);
+			break;
+		case OPTION_COUNT:
+			*(int64 *) to = read_whole(option, v, 4611686018427387904.0);
+			break;
+		case OPTION_REAL:
+			*(double *) to = read_number(option, v);
+			break;
+		case OPTION_FLAG:
+			if (v->type != jbvBool)
+				args_wrong_type(option->name, "a boolean", v);
+			*(bool *) to = v->val.boolean;
+			break;
+		case OPTION_TEXT:
+			*(char **) to = read_text(option, v);
+			break;
+		case OPTION_CHOICE:
+			*(int *) to = read_choice(option, v);
+			break;
+		case OPTION_OBJECT:
+			*(Jsonb **) to = read_object(option, v);
+			break;
+	}
+}
+
+static const Option *
+find_option(const JsonbValue *key)
+{
+	StringInfoData list;
+
+	for (size_t i = 0; i < lengthof(all_options); i++)
+		if (args_key_is(key, all_options[i].name))
+			return &all_options[i];
+	initStringInfo(&list);
+	for (size_t i = 0; i < lengthof(all_options); i++)
+		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == lengthof(all_options) - 1 ? " and " : ", ",
+						 all_options[i].name);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown option \"%s\"", host_excerpt(key->val.string.val, key->val.string.len)),
+			 errhint("Options are %s.", list.data)));
+}
+
+static void
+check_layout(const Option *option, Gpt2Layout layout)
+{
+	if (!is_among(option->name, layout == GPT2_SEGMENTS ? only_prompt : only_segments))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("option \"%s\" is not for models of layout \"%s\"", option->name, store_layout_name(layout))));
+}
+
+/* The value of a key that is looked at before the others; false: not given. */
+static bool
+look_up(Jsonb *options, const char *key, JsonbValue *value)
+{
+	return options != NULL && getKeyJsonValueFromContainer(&options->root, key, (int) strlen(key), value) != NULL &&
+		value->type != jbvNull;
+}
+
+char *
+tune_options_model(Jsonb *options)
+{
+	JsonbValue	value;
+
+	if (options != NULL && !JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("For example {\"num_train_epochs\": 3}.")));
+	if (!look_up(options, "model", &value))
+		return NULL;
+	if (value.type != jbvString)
+		args_wrong_type("model", "a string", &value);
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+void
+tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out)
+{
+	FsiError	err = {0};
+	JsonbIterator *it;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	set_defaults(layout, FREEZE_DEFAULT, out);
+	if (look_up(options, "freeze", &value) && value.type == jbvBool)
+		set_defaults(layout, value.val.boolean, out);
+	if (options != NULL)
+	{
+		it = JsonbIteratorInit(&options->root);
+		JsonbIteratorNext(&it, &key, false);
+		while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+		{
+			const Option *option = find_option(&key);
+
+			JsonbIteratorNext(&it, &value, true);
+			if (value.type == jbvNull)
+				continue;
+			check_layout(option, layout);
+			read_option(option, &value, out);
+		}
+	}
+	HOST_TRY(train_check_options(&out->train, &err));
+}
+
+/* ---- The plan. ---- */
+
+void
+tune_options_plan(const TuneOptions *options, StringInfo out)
+{
+	for (size_t i = 0; i < lengthof(all_options); i++)
+	{
+		const Option *option = &all_options[i];
+		const void *at = (const char *) options + option->at;
+		Jsonb	   *object;
+
+		if (!option->steers)
+			continue;
+		appendStringInfo(out, "%s ", option->name);
+		switch (option->kind)
+		{
+			case OPTION_INT:
+				appendStringInfo(out, "%d", *(const int *) at);
+				break;
+			case OPTION_COUNT:
+				appendStringInfo(out, INT64_FORMAT, *(const int64 *) at);
+				break;
+			case OPTION_REAL:
+				appendStringInfo(out, "%.17g", *(const double *) at);
+				break;
+			case OPTION_FLAG:
+				appendStringInfoString(out, *(const bool *) at ? "true" : "false");
+				break;
+			case OPTION_TEXT:
+				escape_json(out, *(char *const *) at ? *(char *const *) at : "");
+				break;
+			case OPTION_CHOICE:
+				appendStringInfoString(out, option->choices[*(const int *) at]);
+				break;
+			case OPTION_OBJECT:
+				object = *(Jsonb *const *) at;
+				if (object != NULL)
+					(void) JsonbToCString(out, &object->root, VARSIZE(object));
+				break;
+		}
+		appendStringInfoChar(out, '\n');
+	}
+}

@@ -1,0 +1,572 @@
+/*
+ * run.c
+ *	  A training from its first row to its model: read, train, evaluate, save, register.
+ */
+#include "postgres.h"
+
+#include <math.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/procsignal.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "tune.h"
+
+/* Evaluations and checkpoints that a training has unless it is told otherwise. */
+#define EVALUATIONS 10
+
+/* ---- What others see. ---- */
+
+static void
+show(TuneRun *run, TuneState state)
+{
+	run->progress.state = state;
+	tune_slot_show(run->slot, &run->progress);
+}
+
+static void
+begin_progress(TuneRun *run)
+{
+	TuneProgress *p = &run->progress;
+
+	memset(p, 0, sizeof(*p));
+	p->state = TUNE_READING;
+	p->pid = MyProcPid;
+	p->database = MyDatabaseId;
+	p->role = GetUserId();
+	strlcpy(p->name, run->name, sizeof(p->name));
+	strlcpy(p->base, run->model_name, sizeof(p->base));
+	p->epoch = p->tokens_per_second = p->loss = p->learning_rate = NAN;
+	p->eval_loss = p->eval_accuracy = p->eval_outside = p->eval_wrong = NAN;
+	p->best_step = -1;
+	p->started = GetCurrentTimestamp();
+	run->slot = tune_slot_take(p);
+}
+
+static void
+note_message(TuneRun *run, const char *message)
+{
+	strlcpy(run->progress.message, message, sizeof(run->progress.message));
+}
+
+/* The error that is on its way, for the view. */
+static TuneState
+note_error(TuneRun *run)
+{
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+	ErrorData  *error = CopyErrorData();
+	bool		canceled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+
+	note_message(run, error->message ? error->message : "");
+	FreeErrorData(error);
+	MemoryContextSwitchTo(old);
+	return canceled ? TUNE_CANCELED : TUNE_FAILED;
+}
+
+static void
+commit(TuneRun *run)
+{
+	run->commit();
+	MemoryContextSwitchTo(run->context);
+}
+
+/* ---- Preparation: in a transaction. ---- */
+
+static void
+hold_name(TuneRun *run)
+{
+	int			pid;
+	Oid			id = (Oid) fsi_hash64(run->name, strlen(run->name), 0);
+
+	if (session_hold(store_relation("_fsi_model_catalog"), id, ExclusiveLock, &run->hold, &pid))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("model \"%s\" is being trained by another call", run->name),
+			 errdetail("It is run by the process with PID %d.", pid),
+			 errhint("fsi_training shows how far it is.")));
+}
+
+static void
+read_rows(TuneRun *run)
+{
+	MemoryContext context = AllocSetContextCreate(run->context, "fsi_intent rows", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	bool		segments = run->model->file.model.cfg.layout == GPT2_SEGMENTS;
+
+	SPI_connect();
+	old = MemoryContextSwitchTo(context);
+	tune_rows_read(run->source, run->model->file.model.cfg.layout, &run->options, &run->rows);
+	(segments ? tune_segments_data : tune_prompt_data) (&run->rows, run->model, &run->options, &run->arena, &run->data);
+	MemoryContextSwitchTo(old);
+	SPI_finish();
+	MemoryContextDelete(context);
+	run->rows.rows = NULL;
+}
+
+static void
+tell_about_rows(const TuneRun *run)
+{
+	const TuneRows *rows = &run->rows;
+
+	if (rows->n_shortened > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING_STRING_DATA_RIGHT_TRUNCATION),
+				 errmsg_plural("%d text was longer than the model reads", "%d texts were longer than the model reads",
+							   rows->n_shortened, rows->n_shortened),
+				 errdetail("Head and tail are read, as when they are classified.")));
+	if (rows->n_skipped > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg_plural("%d row was longer than the model reads and is left out",
+							   "%d rows were longer than the model reads and are left out", rows->n_skipped,
+							   rows->n_skipped)));
+	if (run->data.eval.n_text + run->data.eval.n_row == 0)
+		ereport(NOTICE,
+				(errmsg("no rows are held out: the training is not evaluated")));
+}
+
+/* What must be the same to go on with a training, a line each. */
+static char *
+make_plan(const TuneRun *run)
+{
+	StringInfoData plan;
+	char		hex[STORE_HEX_LEN + 1];
+
+	fsi_hex(run->rows.hash, FSI_SHA256_BYTES, hex);
+	initStringInfo(&plan);
+	appendStringInfo(&plan, "version 1\nrole %u\nmodel %s\nrows %s\n", GetUserId(), run->model->sha256, hex);
+	tune_options_plan(&run->options, &plan);
+	return plan.data;
+}
+
+static void
+check_logging_dir(const TuneRun *run)
+{
+	if (run->options.logging_dir == NULL)
+		return;
+	tune_check_may_write_files();
+	canonicalize_path(run->options.logging_dir);
+	if (!is_absolute_path(run->options.logging_dir))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("relative path not allowed for the option \"logging_dir\"")));
+}
+
+static void
+prepare(TuneRun *run)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	store_check_name(run->name);
+	run->model_name = tune_options_model(run->options_given);
+	run->model = store_model(run->model_name);
+	if (run->model_name == NULL)
+		run->model_name = pstrdup("default");
+	tune_options_read(run->options_given, run->model->file.model.cfg.layout, &run->options);
+	check_logging_dir(run);
+	hold_name(run);
+	store_check_register(run->name, run->options.replace);
+	begin_progress(run);
+	read_rows(run);
+	tune_check_memory(run->model, &run->options, &run->data);
+	run->folder = tune_folder_path(run->name);
+	run->resumed = tune_folder_open(run->folder, run->name, make_plan(run), run->options.restart);
+	PopActiveSnapshot();
+	tell_about_rows(run);
+}
+
+/* ---- The trainer: outside of any snapshot. ---- */
+
+/* As host_init()'s, and answering those who wait for every backend: a step may take its time. */
+static bool
+should_stop(void *ctx)
+{
+	FsiHost		plain;
+
+	if (ProcSignalBarrierPending && InterruptHoldoffCount == 0 && CritSectionCount == 0)
+		ProcessProcSignalBarrier();
+	host_init(&plain, ctx);
+	return plain.should_stop(ctx);
+}
+
+static void
+create_trainer(TuneRun *run)
+{
+	FsiError	err = {0};
+	MemoryContext context = AllocSetContextCreate(run->context, "fsi_intent base model", ALLOCSET_DEFAULT_SIZES);
+	FsiHost		host;
+	FsiArena	arena;
+	Gpt2Model	model;
+
+	host_init(&host, context);
+	fsi_arena_init(&arena, &host);
+	store_check_unchanged(run->model);
+	HOST_TRY(fsifile_dequantize(&run->model->file, &arena, &model, &err));
+	HOST_TRY(train_create(&run->host, gpt2_work_ops(exec_work()), &model, &run->options.train, &run->data.train,
+						  &run->train, &err));
+	MemoryContextDelete(context);
+}
+
+/* Steps between evaluations and checkpoints, now that their number is known. */
+static void
+settle_steps(TuneRun *run)
+{
+	TuneOptions *o = &run->options;
+	int64		each = Max(train_max_steps(run->train) / EVALUATIONS, 1);
+
+	if (o->eval_steps == TUNE_AUTO)
+		o->eval_steps = each;
+	if (o->save_steps == TUNE_AUTO)
+		o->save_steps = o->eval_steps > 0 ? o->eval_steps : each;
+	if (run->data.eval.n_text + run->data.eval.n_row == 0)
+		o->eval_steps = 0;
+}
+
+static void
+open_events(TuneRun *run)
+{
+	FsiError	err = {0};
+	const char *directory = run->options.logging_dir ? run->options.logging_dir : run->folder;
+
+	HOST_TRY(train_events_open(&run->host, directory, (double) time(NULL), &run->events, &err));
+}
+
+static void
+log_scalar(TuneRun *run, const char *tag, double value)
+{
+	FsiError	err = {0};
+	struct timeval now;
+
+	gettimeofday(&now, NULL);
+	HOST_TRY(train_events_scalar(run->events, tag, train_steps_done(run->train),
+								 (double) now.tv_sec + 1e-6 * (double) now.tv_usec, (float) value, &err));
+}
+
+/* ---- Evaluation and checkpoints. ---- */
+
+static void
+evaluate(TuneRun *run)
+{
+	FsiError	err = {0};
+	TrainScores scores;
+	TuneRates	rates;
+	TuneProgress *p = &run->progress;
+
+	show(run, TUNE_EVALUATING);
+	HOST_TRY(train_evaluate(run->train, &run->data.eval, &scores, &err));
+	p->eval_loss = scores.loss;
+	p->eval_accuracy = scores.exact;
+	if (run->data.n_question > 0)
+	{
+		tune_answer(run->train, &run->data, &rates);
+		p->eval_accuracy = rates.right;
+		p->eval_outside = rates.outside;
+		p->eval_wrong = rates.wrong;
+	}
+	log_scalar(run, "eval/loss", p->eval_loss);
+	log_scalar(run, "eval/accuracy", p->eval_accuracy);
+	if (!isnan(p->eval_outside))
+	{
+		log_scalar(run, "eval/outside_options", p->eval_outside);
+		log_scalar(run, "eval/wrong_option", p->eval_wrong);
+	}
+}
+
+static void
+save(TuneRun *run, bool best)
+{
+	show(run, TUNE_SAVING);
+	tune_folder_save(run->folder, run->train, best);
+	run->saved = train_steps_done(run->train);
+}
+
+/* Evaluate, and keep the state if it is the best so far: the base model's own needs no file. */
+static void
+judge(TuneRun *run)
+{
+	TrainBest	best;
+	bool		better;
+
+	evaluate(run);
+	better = train_note_evaluation(run->train, run->options.metric == TUNE_METRIC_LOSS ? run->progress.eval_loss :
+								   -run->progress.eval_accuracy, &best);
+	run->progress.best_step = best.step;
+	if (train_steps_done(run->train) == 0)
+		run->first_loss = run->progress.eval_loss;
+	else if (better && run->options.load_best_model_at_end)
+		save(run, true);
+}
+
+static bool
+has_lost_patience(const TuneRun *run)
+{
+	return run->options.eval_steps > 0 && run->options.early_stopping_patience > 0 &&
+		train_best(run->train).worse >= run->options.early_stopping_patience;
+}
+
+/* ---- Steps. ---- */
+
+static void
+note_step(TuneRun *run, const TrainReport *report, double seconds)
+{
+	TuneProgress *p = &run->progress;
+
+	run->seconds += seconds;
+	run->steps++;
+	run->tokens += report->tokens;
+	run->loss_sum += report->loss;
+	run->loss_steps++;
+	p->step = report->step;
+	p->epoch = report->epoch;
+	p->loss = report->loss;
+	p->learning_rate = report->learning_rate;
+	p->tokens_per_second = run->seconds > 0 ? (double) run->tokens / run->seconds : 0;
+	p->steps_per_second = run->seconds > 0 ? (double) run->steps / run->seconds : 0;
+	show(run, TUNE_TRAINING);
+	if (report->step % run->options.logging_steps != 0 && report->step != report->max_steps)
+		return;
+	log_scalar(run, "train/loss", run->loss_sum / (double) run->loss_steps);
+	log_scalar(run, "train/learning_rate", report->learning_rate);
+	log_scalar(run, "train/grad_norm", report->grad_norm);
+	log_scalar(run, "train/epoch", report->epoch);
+	run->loss_sum = 0;
+	run->loss_steps = 0;
+}
+
+static void
+one_step(TuneRun *run)
+{
+	FsiError	err = {0};
+	TrainReport report;
+	instr_time	start;
+	instr_time	end;
+
+	INSTR_TIME_SET_CURRENT(start);
+	HOST_TRY(train_step(run->train, &report, &err));
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_SUBTRACT(end, start);
+	note_step(run, &report, INSTR_TIME_GET_DOUBLE(end));
+}
+
+static bool
+is_due(int64 step, int64 each, int64 last)
+{
+	return each > 0 && (step % each == 0 || step == last);
+}
+
+static void
+train(TuneRun *run)
+{
+	const TuneOptions *o = &run->options;
+	int64		max_steps = train_max_steps(run->train);
+
+	run->progress.max_steps = max_steps;
+	run->progress.step = train_steps_done(run->train);
+	show(run, TUNE_TRAINING);
+	if (o->eval_steps > 0 && run->progress.step == 0)
+		judge(run);
+	while (train_steps_done(run->train) < max_steps && !has_lost_patience(run))
+	{
+		int64		step;
+
+		CHECK_FOR_INTERRUPTS();
+		one_step(run);
+		step = run->progress.step;
+		if (is_due(step, o->eval_steps, max_steps))
+			judge(run);
+		if (run->saved != step && is_due(step, o->save_steps, max_steps))
+			save(run, false);
+	}
+	/* What follows may fail, on a full disk for one: the same call then begins there. */
+	if (run->saved != train_steps_done(run->train) && o->save_steps > 0)
+		save(run, false);
+}
+
+static void
+begin_training(TuneRun *run)
+{
+	run->saved = -1;
+	run->first_loss = NAN;
+	create_trainer(run);
+	settle_steps(run);
+	open_events(run);
+	if (run->resumed)
+	{
+		tune_folder_load_last(run->folder, run->train);
+		run->saved = train_steps_done(run->train);
+		run->progress.best_step = isfinite(train_best(run->train).loss) ? train_best(run->train).step : -1;
+		ereport(NOTICE,
+				(errmsg("going on with the training of model \"%s\" at step " INT64_FORMAT " of " INT64_FORMAT, run->name,
+						train_steps_done(run->train), train_max_steps(run->train))));
+	}
+	if (run->started != NULL)
+		run->started(run->started_arg);
+}
+
+/* ---- The result: a last transaction. ---- */
+
+/* JSON that says where the weights are from; in the form of hf_read_dir()'s card. */
+static void
+make_card(const TuneRun *run, HfModel *model, FsiArena *arena)
+{
+	const StoreModel *base = run->model;
+	HostText	name = host_utf8(run->name, strlen(run->name));
+	HostText	base_name = host_utf8(run->model_name, strlen(run->model_name));
+	FsiBytes	b;
+	bool		ok;
+
+	fsi_bytes_init(&b, arena);
+	ok = fsi_json_text(&b, "{\"name\": ") && fsi_json_string(&b, name.s, name.len) &&
+		fsi_json_printf(&b, ", \"model_type\": \"gpt2\", \"layout\": \"%s\", \"quirks\": [], \"card\": {\"trained_from\": ",
+						store_layout_name(base->file.model.cfg.layout)) &&
+		fsi_json_string(&b, base_name.s, base_name.len) &&
+		fsi_json_printf(&b, ", \"trained_from_sha256\": \"%s\", \"steps\": " INT64_FORMAT ", \"rows\": %d",
+						base->sha256, run->result_step, run->rows.n_train) &&
+		fsi_json_printf(&b, ", \"learning_rate\": %.17g, \"seed\": " UINT64_FORMAT ", \"base\": ",
+						run->options.train.learning_rate, (uint64) run->options.train.seed) &&
+		(base->file.card_len > 0 ? fsi_bytes_append(&b, base->file.card, base->file.card_len) :
+		 fsi_json_text(&b, "null")) &&
+		fsi_bytes_append(&b, "}}", 3);
+	if (!ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	model->card = (char *) b.data;
+	model->card_len = b.len - 1;
+}
+
+/* The best weights, or the last; result_step says which. */
+static void
+choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
+{
+	FsiError	err = {0};
+	TrainBest	best = train_best(run->train);
+	bool		judged = run->options.eval_steps > 0 && run->options.load_best_model_at_end;
+
+	if (judged && best.step == 0)
+	{
+		ereport(WARNING,
+				(errmsg("training has not made the model better on the held-out rows"),
+				 errdetail("Model \"%s\" has the weights of \"%s\".", run->name, run->model_name),
+				 errhint("More rows help, or a lower learning_rate.")));
+		HOST_TRY(fsifile_dequantize(&run->model->file, arena, &out->model, &err));
+		run->result_step = 0;
+		return;
+	}
+	if (judged && best.step != train_steps_done(run->train))
+		tune_folder_load_best(run->folder, run->train);
+	HOST_TRY(train_export(run->train, arena, &out->model, &err));
+	run->result_step = train_steps_done(run->train);
+}
+
+static void
+register_model(TuneRun *run)
+{
+	MemoryContext context = AllocSetContextCreate(run->context, "fsi_intent trained model", ALLOCSET_DEFAULT_SIZES);
+	FsiHost		host;
+	FsiArena	arena;
+	HfModel		model = {0};
+
+	show(run, TUNE_REGISTERING);
+	host_init(&host, context);
+	fsi_arena_init(&arena, &host);
+	choose_weights(run, &model, &arena);
+	make_card(run, &model, &arena);
+	train_destroy(run->train);
+	run->train = NULL;
+	model.tokenizer = (uint8_t *) run->model->file.tok.blob;
+	model.tokenizer_len = run->model->file.tok.blob_len;
+	model.spelling_idf = run->model->file.spelling_idf;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) store_register(run->name, &model, run->options.replace);
+	PopActiveSnapshot();
+	commit(run);
+	MemoryContextDelete(context);
+}
+
+static void
+report_end(TuneRun *run)
+{
+	const TuneProgress *p = &run->progress;
+	StringInfoData s;
+
+	initStringInfo(&s);
+	appendStringInfo(&s, "trained model \"%s\": " INT64_FORMAT " steps", run->name, p->step);
+	if (run->steps > 0)
+		appendStringInfo(&s, ", %.1f s", run->seconds);
+	if (!isnan(p->eval_loss))
+	{
+		appendStringInfo(&s, ", held-out loss %.4f", p->eval_loss);
+		if (!isnan(run->first_loss))
+			appendStringInfo(&s, " (at first %.4f)", run->first_loss);
+		appendStringInfo(&s, ", accuracy %.3f, best at step " INT64_FORMAT, p->eval_accuracy, p->best_step);
+	}
+	note_message(run, s.data);
+	/* A worker has nobody to tell but the server's log. */
+	ereport(IsBackgroundWorker ? LOG : NOTICE, (errmsg_internal("%s", s.data)));
+}
+
+/* ---- The whole. ---- */
+
+static void
+work(void *arg)
+{
+	TuneRun    *run = arg;
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+
+	prepare(run);
+	commit(run);
+	begin_training(run);
+	train(run);
+	register_model(run);
+	tune_folder_remove(run->folder);
+	report_end(run);
+	run->finished = true;
+	MemoryContextSwitchTo(old);
+}
+
+/* Also on the way out of an error, and of the process: first of all its threads. */
+static void
+end(void *arg)
+{
+	TuneRun    *run = arg;
+	FsiError	err = {0};
+	TuneState	state = TUNE_FINISHED;
+
+	train_destroy(run->train);
+	run->train = NULL;
+	if (run->events != NULL)
+		(void) train_events_close(run->events, &err);
+	run->events = NULL;
+	LockErrorCleanup();
+	session_let_go(&run->hold);
+	if (!run->finished)
+	{
+		state = TUNE_FAILED;
+		if (proc_exit_inprogress)
+			note_message(run, "the process was terminated");
+		else
+			state = note_error(run);
+	}
+	run->progress.ended = GetCurrentTimestamp();
+	show(run, state);
+	run->slot = NULL;
+}
+
+void
+tune_run(TuneRun *run)
+{
+	run->host.ctx = run->context;
+	host_init(&run->host, run->context);
+	run->host.should_stop = should_stop;
+	fsi_arena_init(&run->arena, &run->host);
+	session_guard(work, end, run);
+}

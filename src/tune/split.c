@@ -1,0 +1,156 @@
+/*
+ * split.c
+ *	  Which rows are held out, where the source does not say.
+ *
+ * Equal texts are on one side, or the other would be no examination.  A text's place is drawn
+ * by a hash of the seed and its bytes: adding a row moves no other one.  Intents are drawn
+ * from one by one, so that each gives its share; the last text of an intent is never taken.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "fsi_sql.h"
+#include "tune.h"
+
+/* Rows of one text (and answer, when drawn answer by answer). */
+typedef struct Group
+{
+	int			first;			/* of order[] */
+	int			n;
+	uint64		place;
+} Group;
+
+/* The rows that have no split, by number, in the order of answer and text, or of text. */
+typedef struct Draw
+{
+	TuneRow    *rows;
+	bool		by_answer;
+	uint64		seed;
+	int			n;
+	int		   *order;
+	int			n_groups;
+	Group	   *groups;
+} Draw;
+
+static int
+compare_texts(const void *a, const void *b, void *arg)
+{
+	const TuneRow *rows = arg;
+	int			x = *(const int *) a;
+	int			y = *(const int *) b;
+	int			order = args_compare(rows[x].text, rows[y].text);
+
+	return order != 0 ? order : x - y;
+}
+
+static int
+compare_places(const void *a, const void *b)
+{
+	const Group *x = a;
+	const Group *y = b;
+
+	if (x->place != y->place)
+		return x->place < y->place ? -1 : 1;
+	return x->first - y->first;
+}
+
+static bool
+is_same_group(const Draw *draw, int a, int b)
+{
+	const TuneRow *x = &draw->rows[draw->order[a]];
+	const TuneRow *y = &draw->rows[draw->order[b]];
+
+	return args_compare(x->text, y->text) == 0 && (!draw->by_answer || args_compare(x->answer, y->answer) == 0);
+}
+
+static void
+find_groups(Draw *draw)
+{
+	draw->groups = palloc_extended(sizeof(Group) * Max(draw->n, 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < draw->n; i++)
+	{
+		const TuneRow *row = &draw->rows[draw->order[i]];
+		Group	   *g;
+
+		if (i > 0 && is_same_group(draw, i - 1, i))
+		{
+			draw->groups[draw->n_groups - 1].n++;
+			continue;
+		}
+		g = &draw->groups[draw->n_groups++];
+		g->first = i;
+		g->n = 1;
+		g->place = fsi_hash64(row->text.s, row->text.len, draw->seed);
+	}
+}
+
+static void
+give(const Draw *draw, const Group *g, TuneSplit split)
+{
+	for (int i = 0; i < g->n; i++)
+		draw->rows[draw->order[g->first + i]].split = split;
+}
+
+/* Hold out a share of n groups, those with the lowest places; what is left of a whole one is drawn too. */
+static int
+hold_out(const Draw *draw, Group *groups, int n, double share)
+{
+	const TuneRow *row = &draw->rows[draw->order[groups[0].first]];
+	double		chance = (double) (fsi_hash64(row->answer.s, draw->by_answer ? row->answer.len : 0, ~draw->seed) >> 11)
+		* 0x1p-53;
+	int			want = Min((int) floor(share * n + chance), n - 1);
+
+	qsort(groups, n, sizeof(Group), compare_places);
+	for (int i = 0; i < n; i++)
+		give(draw, &groups[i], i < want ? TUNE_SPLIT_EVAL : TUNE_SPLIT_TRAIN);
+	return want;
+}
+
+static const TuneRow *
+row_of(const Draw *draw, int group)
+{
+	return &draw->rows[draw->order[draw->groups[group].first]];
+}
+
+/* Groups of one answer stand together: one draw for each, or for all. */
+static void
+draw_all(Draw *draw, double share)
+{
+	int			held = 0;
+	int			largest = 0;
+	int			largest_n = 0;
+
+	for (int from = 0, to; from < draw->n_groups; from = to)
+	{
+		for (to = from + 1; to < draw->n_groups; to++)
+			if (draw->by_answer && args_compare(row_of(draw, from)->answer, row_of(draw, to)->answer) != 0)
+				break;
+		if (to - from > largest_n)
+		{
+			largest = from;
+			largest_n = to - from;
+		}
+		held += hold_out(draw, &draw->groups[from], to - from, share);
+	}
+	/* Small tables: rather one than none. */
+	if (held == 0 && share > 0 && largest_n > 1)
+		give(draw, &draw->groups[largest], TUNE_SPLIT_EVAL);
+}
+
+void
+tune_split(TuneRows *rows, bool by_answer, double share, uint64 seed)
+{
+	Draw		draw = {.rows = rows->rows, .by_answer = by_answer, .seed = seed};
+
+	draw.order = palloc_extended(sizeof(int) * rows->n, MCXT_ALLOC_HUGE);
+	for (int i = 0; i < rows->n; i++)
+		if (rows->rows[i].split == TUNE_SPLIT_NONE)
+			draw.order[draw.n++] = i;
+	if (!by_answer)
+		qsort_arg(draw.order, draw.n, sizeof(int), compare_texts, rows->rows);
+	find_groups(&draw);
+	draw_all(&draw, share);
+	pfree(draw.order);
+	pfree(draw.groups);
+}

@@ -1,0 +1,249 @@
+/*
+ * tune.h
+ *	  Between the files of the tune room: options, rows, the folder, what others see, a run.
+ */
+#ifndef TUNE_H
+#define TUNE_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "fsi_compat.h"
+#include "fsi_exec.h"
+#include "fsi_host.h"
+#include "fsi_session.h"
+#include "fsi_store.h"
+#include "fsi_train.h"
+#include "fsi_tune.h"
+
+/* --- options.c --- */
+
+typedef enum TuneMetric { TUNE_METRIC_LOSS = 0, TUNE_METRIC_ACCURACY } TuneMetric;
+typedef enum TuneTooLong { TUNE_TOO_LONG_ERROR = 0, TUNE_TOO_LONG_SKIP } TuneTooLong;
+
+typedef struct TuneOptions
+{
+	TrainOptions train;
+	char	   *model;			/* of the base; NULL: the default one */
+	char	   *other;			/* segments: the intent of rows that have none of the others */
+	Jsonb	   *descriptions;	/* segments: by intent, or NULL */
+	char	   *logging_dir;	/* NULL: the training's own folder */
+	bool		replace;
+	bool		restart;
+	bool		background;
+	double		eval_split;		/* share of the rows without a split that is held out */
+	int64		eval_steps;		/* steps between evaluations; 0: none */
+	int64		save_steps;		/* steps between checkpoints; 0: none */
+	int64		logging_steps;
+	int			early_stopping_patience;	/* evaluations without a better one; 0: go on */
+	bool		load_best_model_at_end;
+	int			metric;			/* TuneMetric: what "best" means */
+	int			too_long;		/* TuneTooLong: prompt: rows longer than the context */
+	int			eval_answers;	/* prompt: held-out prompts that are answered freely at an evaluation */
+} TuneOptions;
+
+/* Steps that stand for "choose when the number of steps is known". */
+#define TUNE_AUTO (-1)
+
+/* The name of the base model in the options, or NULL. */
+extern char *tune_options_model(Jsonb *options);
+/* Defaults for the layout, then what options say.  Errors for keys, types and ranges. */
+extern void tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out);
+/* Append those that steer the result, a line each. */
+extern void tune_options_plan(const TuneOptions *options, StringInfo out);
+
+/* --- rows.c, split.c --- */
+
+typedef enum TuneSplit { TUNE_SPLIT_NONE = 0, TUNE_SPLIT_TRAIN, TUNE_SPLIT_EVAL, TUNE_SPLIT_TEST } TuneSplit;
+
+/* A row of the source; strings are UTF-8. */
+typedef struct TuneRow
+{
+	HostText	text;			/* or prompt */
+	HostText	answer;			/* intent, or response */
+	HostText	intents;		/* prompt: the options of its prompt as the text of a text[]; s NULL: not given */
+	TuneSplit	split;
+} TuneRow;
+
+typedef struct TuneRows
+{
+	int			n;
+	TuneRow    *rows;			/* in canonical order: by answer, text, options, split */
+	uint8_t		hash[FSI_SHA256_BYTES];
+	int			n_train;
+	int			n_eval;
+	int			n_test;			/* left out */
+	int			n_skipped;		/* too long */
+	int			n_shortened;
+} TuneRows;
+
+/* An evaluation's prompt to be answered freely. */
+typedef struct TuneQuestion
+{
+	TokIds		prompt;
+	TokIds		response;		/* without the end token */
+	int			n_intents;		/* 0: the responses of all rows */
+	TokIds	   *intents;
+} TuneQuestion;
+
+/* What the trainer trains on. */
+typedef struct TuneData
+{
+	TrainData	train;
+	TrainData	eval;			/* n_text and n_row 0: nothing is held out */
+	int			longest;		/* tokens */
+	int			n_text;			/* segments: names, descriptions and texts */
+	/* prompt layout */
+	int			n_question;
+	TuneQuestion *questions;
+	int			n_response;		/* distinct ones */
+	TokIds	   *responses;
+	int			max_response;	/* tokens */
+} TuneData;
+
+/* Read the source (SPI is connected), put it in order, and decide which rows are held out. */
+extern void tune_rows_read(const char *source, Gpt2Layout layout, const TuneOptions *options, TuneRows *rows);
+/* Tokens of the rows by the model; everything lives in the arena. */
+extern void tune_segments_data(TuneRows *rows, const StoreModel *model, const TuneOptions *options, FsiArena *arena,
+							   TuneData *data);
+extern void tune_prompt_data(TuneRows *rows, const StoreModel *model, const TuneOptions *options, FsiArena *arena,
+							 TuneData *data);
+/* Give each row without a split one. */
+extern void tune_split(TuneRows *rows, bool by_answer, double share, uint64 seed);
+
+/* --- folder.c --- */
+
+extern char *tune_folder_path(const char *name);
+/*
+ * Make the folder ready for a training with that plan: true if one of the same plan is to be gone
+ * on with.  An unfinished one with another plan is an error that says what differs, unless
+ * restart.
+ */
+extern bool tune_folder_open(const char *path, const char *name, const char *plan, bool restart);
+/* Save a state as "last"; also as "best" if it is that. */
+extern void tune_folder_save(const char *path, Train *train, bool best);
+extern void tune_folder_load_last(const char *path, Train *train);
+extern void tune_folder_load_best(const char *path, Train *train);
+extern void tune_folder_remove(const char *path);
+
+/* --- progress.c --- */
+
+typedef enum TuneState
+{
+	TUNE_FREE = 0,
+	TUNE_READING,
+	TUNE_TRAINING,
+	TUNE_EVALUATING,
+	TUNE_SAVING,
+	TUNE_REGISTERING,
+	TUNE_FINISHED,
+	TUNE_FAILED,
+	TUNE_CANCELED
+} TuneState;
+
+#define TUNE_MESSAGE_BYTES 256
+
+/* What others see of a training. */
+typedef struct TuneProgress
+{
+	TuneState	state;
+	int			pid;
+	Oid			database;
+	Oid			role;
+	char		name[STORE_NAME_MAX + 1];
+	char		base[STORE_NAME_MAX + 1];
+	int64		step;
+	int64		max_steps;
+	double		epoch;
+	double		tokens_per_second;
+	double		steps_per_second;
+	double		loss;			/* NaN: not known yet; so below */
+	double		learning_rate;
+	double		eval_loss;
+	double		eval_accuracy;
+	double		eval_outside;
+	double		eval_wrong;
+	int64		best_step;		/* -1: no evaluation yet */
+	TimestampTz started;
+	TimestampTz ended;			/* 0: not yet */
+	char		message[TUNE_MESSAGE_BYTES];	/* how it ended */
+} TuneProgress;
+
+typedef struct TuneSlot TuneSlot;
+
+/* A slot for this process; NULL: none is free, and nobody sees the training. */
+extern TuneSlot *tune_slot_take(const TuneProgress *progress);
+extern void tune_slot_show(TuneSlot *slot, const TuneProgress *progress);
+
+/* --- answers.c --- */
+
+typedef struct TuneRates
+{
+	double		right;
+	double		outside;		/* of the options of their prompt */
+	double		wrong;			/* among the options, but not the right one */
+} TuneRates;
+
+/* Answer the questions freely, by the weights as they are now. */
+extern void tune_answer(Train *train, const TuneData *data, TuneRates *rates);
+
+/* --- memory.c --- */
+
+/* 53200 if training would take more memory than it may. */
+extern void tune_check_memory(const StoreModel *model, const TuneOptions *options, const TuneData *data);
+extern void tune_memory_init(void);
+
+/* --- run.c --- */
+
+typedef struct TuneRun
+{
+	MemoryContext context;		/* lives as long as the run */
+	void		(*commit) (void);	/* end the transaction and begin another */
+	void		(*started) (void *arg);	/* told when training begins, or NULL */
+	void	   *started_arg;
+	char	   *name;
+	char	   *source;
+	Jsonb	   *options_given;
+	/* filled by the run */
+	TuneOptions options;
+	const StoreModel *model;
+	char	   *model_name;
+	SessionHold hold;
+	FsiHost		host;
+	FsiArena	arena;
+	TuneRows	rows;
+	TuneData	data;
+	char	   *folder;
+	bool		resumed;
+	Train	   *train;
+	TrainEvents *events;
+	TuneSlot   *slot;
+	TuneProgress progress;
+	double		seconds;		/* spent in steps, by this process */
+	int64		tokens;
+	int64		steps;
+	double		loss_sum;		/* of the steps since the last one that was logged */
+	int64		loss_steps;
+	int64		saved;			/* step of "last", or -1 */
+	double		first_loss;		/* of the base model on the held-out rows */
+	int64		result_step;	/* whose weights the result has */
+	bool		finished;
+} TuneRun;
+
+/* Read, train, register; raises whatever goes wrong.  Its own cleanup is in it. */
+extern void tune_run(TuneRun *run);
+
+/* --- call.c --- */
+
+/* 42501 */
+extern void tune_check_may_write_files(void);
+
+/* --- worker.c --- */
+
+/* Run the call in a background worker; come back when training has begun there, or raise its error. */
+extern void tune_start_worker(const char *name, const char *source, Jsonb *options, void (*commit) (void));
+
+#endif

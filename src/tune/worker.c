@@ -1,0 +1,240 @@
+/*
+ * worker.c
+ *	  A training in a background worker: started by the caller, who waits until it has begun.
+ *
+ * The worker connects as the user that the caller connected as, takes over the session's
+ * settings, its user and its role, and runs the call as the caller would have.  What is wrong
+ * with the call is raised by the caller; what goes wrong later is told by fsi_training and the
+ * server's log.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "port/atomics.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/dsm.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/wait_event.h"
+
+#include "tune.h"
+
+/* The worker wakes the caller; this is for the case that it cannot. */
+#define WAIT_MS 1000
+
+typedef struct TuneJob
+{
+	SessionIdentity identity;
+	pg_atomic_uint32 begun;
+	int			caller;			/* its number among the server's processes */
+	SessionError error;
+	Size		options;		/* offsets of what follows; options 0: none */
+	Size		settings;
+	Size		name;
+	Size		source;
+} TuneJob;
+
+/* ---- The caller. ---- */
+
+/* Append to the job's text; where it begins. */
+static Size
+put(StringInfo out, const void *data, Size len)
+{
+	Size		at = MAXALIGN(sizeof(TuneJob)) + out->len;
+
+	appendBinaryStringInfo(out, data, (int) len);
+	while (out->len % MAXIMUM_ALIGNOF != 0)
+		appendStringInfoChar(out, '\0');
+	return at;
+}
+
+static dsm_segment *
+make_job(const char *name, const char *source, const Jsonb *options)
+{
+	StringInfoData data;
+	StringInfoData settings;
+	TuneJob		job;
+	dsm_segment *segment;
+
+	memset(&job, 0, sizeof(job));
+	initStringInfo(&data);
+	initStringInfo(&settings);
+	session_collect_settings(&settings);
+	session_identify(&job.identity);
+	job.caller = MyProc->pgprocno;
+	job.settings = put(&data, settings.data, settings.len);
+	job.name = put(&data, name, strlen(name) + 1);
+	job.source = put(&data, source, strlen(source) + 1);
+	job.options = put(&data, options, VARSIZE(options));
+	segment = dsm_create(MAXALIGN(sizeof(TuneJob)) + data.len, 0);
+	dsm_pin_mapping(segment);
+	pg_atomic_init_u32(&job.begun, 0);
+	memcpy(dsm_segment_address(segment), &job, sizeof(job));
+	memcpy((char *) dsm_segment_address(segment) + MAXALIGN(sizeof(TuneJob)), data.data, data.len);
+	return segment;
+}
+
+static BackgroundWorkerHandle *
+start(const char *name, dsm_segment *segment)
+{
+	BackgroundWorker worker = {0};
+	BackgroundWorkerHandle *handle;
+
+	snprintf(worker.bgw_name, BGW_MAXLEN, "fsi_intent training of %s", name);
+	strlcpy(worker.bgw_type, "fsi_intent training", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "fsi_intent", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "fsi_train_worker_main", BGW_MAXLEN);
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start a background worker for the training"),
+				 errhint("Increase max_worker_processes, or train without the option \"background\".")));
+	return handle;
+}
+
+static void
+wait_until_begun(const TuneJob *job, BackgroundWorkerHandle *handle)
+{
+	while (pg_atomic_read_u32((pg_atomic_uint32 *) &job->begun) == 0)
+	{
+		pid_t		pid;
+		bool		stopped = GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
+
+		if (job->error.sqlstate != 0)
+		{
+			pg_read_barrier();
+			session_raise_error(&job->error, "background worker of fsi_train()");
+		}
+		if (stopped)
+			ereport(ERROR,
+					(errcode(ERRCODE_OPERATOR_INTERVENTION),
+					 errmsg("the background worker ended before the training began"),
+					 errhint("The server's log says why.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, WAIT_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+tune_start_worker(const char *name, const char *source, Jsonb *options, void (*commit) (void))
+{
+	dsm_segment *segment;
+	BackgroundWorkerHandle *handle;
+	pid_t		pid = 0;
+
+	/* The worker may have to read for long: no snapshot is held meanwhile. */
+	commit();
+	segment = make_job(name, source, options);
+	handle = start(name, segment);
+	PG_TRY();
+	{
+		wait_until_begun(dsm_segment_address(segment), handle);
+		(void) GetBackgroundWorkerPid(handle, &pid);
+	}
+	PG_CATCH();
+	{
+		TerminateBackgroundWorker(handle);
+		dsm_detach(segment);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	dsm_detach(segment);
+	ereport(NOTICE,
+			(errmsg("model \"%s\" is being trained in the background", name),
+			 errhint("fsi_training shows how far it is, and how it ended.")));
+}
+
+/* ---- In the worker. ---- */
+
+static void
+worker_commit(void)
+{
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	StartTransactionCommand();
+}
+
+static void
+wake_caller(const TuneJob *job)
+{
+	SetLatch(&ProcGlobal->allProcs[job->caller].procLatch);
+}
+
+static void
+note_begun(void *arg)
+{
+	TuneJob    *job = arg;
+
+	pg_atomic_write_u32(&job->begun, 1);
+	wake_caller(job);
+}
+
+static void
+worker_work(TuneJob *job)
+{
+	TuneRun    *run;
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "fsi_intent training", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+
+	StartTransactionCommand();
+	session_assume(&job->identity, (char *) job + job->settings);
+	old = MemoryContextSwitchTo(context);
+	run = palloc0(sizeof(TuneRun));
+	run->context = context;
+	run->commit = worker_commit;
+	run->started = note_begun;
+	run->started_arg = job;
+	run->name = pstrdup((char *) job + job->name);
+	run->source = pstrdup((char *) job + job->source);
+	run->options_given = palloc(VARSIZE((char *) job + job->options));
+	memcpy(run->options_given, (char *) job + job->options, VARSIZE((char *) job + job->options));
+	pgstat_report_activity(STATE_RUNNING, psprintf("fsi_train(): model %s", run->name));
+	tune_run(run);
+	MemoryContextSwitchTo(old);
+	CommitTransactionCommand();
+}
+
+void
+fsi_train_worker_main(Datum arg)
+{
+	dsm_segment *segment;
+	TuneJob    *job;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT, StatementCancelHandler);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	CurrentResourceOwner = ResourceOwnerCreate(NULL, "fsi_intent training");
+	segment = dsm_attach(DatumGetUInt32(arg));
+	/* The caller has gone. */
+	if (segment == NULL)
+		return;
+	dsm_pin_mapping(segment);
+	job = dsm_segment_address(segment);
+	BackgroundWorkerInitializeConnectionByOid(job->identity.database, job->identity.user, 0);
+	PG_TRY();
+	{
+		worker_work(job);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(TopMemoryContext);
+		session_note_error(&job->error, CopyErrorData());
+		wake_caller(job);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}

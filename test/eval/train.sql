@@ -1,0 +1,21 @@
+-- Tables labelled and asked from the lines of train.sh, and the answers of the default model on the latter.
+-- Variables rows, tests: how many of each.
+SET client_min_messages = warning;
+CREATE TABLE labelled AS
+SELECT e->>'text' AS text, e->>'intent' AS intent FROM train_line ORDER BY md5(e->>'text') LIMIT :rows;
+CREATE TABLE asked AS
+SELECT e->>'text' AS text, e->>'intent' AS intent FROM test_line
+WHERE e->>'intent' IN (SELECT intent FROM labelled) AND e->>'text' NOT IN (SELECT text FROM labelled)
+ORDER BY md5(e->>'text') LIMIT :tests;
+CREATE TABLE call AS
+SELECT (SELECT array_agg(DISTINCT intent) FROM labelled) AS intents,
+       (SELECT jsonb_build_object('examples', jsonb_agg(jsonb_build_object('text', text, 'intent', intent)))
+        FROM (SELECT *, row_number() OVER (PARTITION BY intent ORDER BY md5(text)) AS no FROM labelled) l
+        WHERE no <= 3) AS shown;
+
+CREATE FUNCTION accuracy(extra jsonb) RETURNS numeric LANGUAGE sql AS $$
+    SELECT round(100.0 * avg((fsi_classify(text, intents, extra) = intent)::int), 1) FROM asked, call
+$$;
+CREATE TABLE result (options jsonb, seconds numeric, steps int, best_step int, accuracy numeric, accuracy_shown numeric);
+SELECT count(*) AS rows, (SELECT count(*) FROM asked) AS tests, count(DISTINCT intent) AS intents FROM labelled;
+INSERT INTO result (accuracy, accuracy_shown) SELECT accuracy('{}'), accuracy(shown) FROM call;

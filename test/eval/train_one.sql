@@ -1,0 +1,8 @@
+-- One training of train.sh, and what it is worth. Variable options: those of fsi_train.
+SET client_min_messages = warning;
+CALL fsi_train('tuned', 'labelled', jsonb_build_object('replace', true) || :'options'::jsonb);
+INSERT INTO result
+SELECT :'options', round(extract(epoch FROM ended_at - started_at), 0), step, best_step,
+       accuracy('{"model": "tuned"}'), accuracy(shown || '{"model": "tuned"}')
+FROM fsi_training, call WHERE model = 'tuned';
+SELECT * FROM result WHERE options = :'options';

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Train a tiny prompt model by SQL in a throw-away cluster; write it and TensorBoard's files into a new folder.
+#
+#   trained.sh OUT        OUT/model (a Hugging Face directory), OUT/logs (event files), OUT/answers (JSON lines)
+set -euo pipefail
+out=$(mkdir -p "$1" && cd "$1" && pwd)
+. "$(dirname "$0")/../setup/cluster.sh"
+make_tmp
+build all
+make_private_tree
+start_cluster
+cp "$top/test/data/tiny_gpt2.pl" "$FSI_TMP"
+as_server mkdir "$FSI_TMP/logs"
+as_server perl "$FSI_TMP/tiny_gpt2.pl" "$FSI_TMP/tiny" 4 64
+as_server "$PGBIN/psql" -Xq -v ON_ERROR_STOP=1 <<SQL >"$out/answers"
+SET client_min_messages = warning;
+CREATE EXTENSION fsi_intent;
+\o /dev/null
+SELECT fsi_import_model('tiny', '$FSI_TMP/tiny');
+CREATE TABLE rows AS SELECT 'message ' || g || ' intent:' AS prompt, CASE WHEN g % 3 = 0 THEN 'refund' ELSE 'track order' END AS response
+	FROM generate_series(1, 40) g;
+CALL fsi_train('trained', 'rows', '{"model": "tiny", "max_steps": 200, "learning_rate": 0.005, "eval_steps": 20, "early_stopping_patience": 0,
+	"logging_steps": 20, "logging_dir": "$FSI_TMP/logs"}');
+SELECT fsi_export_model('trained', '$FSI_TMP/model');
+\o
+\pset format unaligned
+\pset tuples_only on
+SELECT jsonb_build_object('ids', fsi_tokens(prompt, 'trained'), 'said', fsi_generate(prompt, 'trained', 16)) FROM rows ORDER BY prompt LIMIT 10;
+SQL
+cp -r "$FSI_TMP/model" "$FSI_TMP/logs" "$out"

@@ -1,0 +1,195 @@
+-- fsi_train: what it makes, its options, what it refuses. Its NOTICE has seconds in it.
+SET client_min_messages = warning;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\getenv abs_builddir PG_ABS_BUILDDIR
+\setenv tiny :abs_builddir/tiny_train
+\setenv make_tiny :abs_srcdir/test/data/tiny_gpt2.pl
+\! rm -rf "$tiny" "$tiny"s && perl "$make_tiny" "$tiny" 5 64 && perl "$make_tiny" "$tiny"s 6 64 segments
+\set tiny :abs_builddir /tiny_train
+SELECT fsi_import_model('tiny prompt', :'tiny') IS NOT NULL AND fsi_import_model('tiny segments', :'tiny' || 's') IS NOT NULL AS imported;
+
+CREATE TABLE labelled (id int, text text, intent text, extra int);
+INSERT INTO labelled SELECT g, (ARRAY['zork the blip', 'a blip for the zork', 'frob my wug please', 'the wug is frobbed', 'how is the sky'])[g % 5 + 1] || ' ' || g,
+	(ARRAY['alpha', 'alpha', 'beta', 'beta', 'gamma'])[g % 5 + 1] FROM generate_series(1, 60) g;
+CREATE FUNCTION pg_temp.digest(model text) RETURNS text LANGUAGE sql AS $$
+	SELECT md5(string_agg(encode(float8send(score), 'hex'), ',' ORDER BY text COLLATE "C", s.intent COLLATE "C"))
+	FROM labelled, fsi_scores(text, ARRAY['alpha', 'beta', 'gamma'], jsonb_build_object('model', model)) s
+$$;
+CREATE FUNCTION pg_temp.right_answers(model text) RETURNS bigint LANGUAGE sql AS $$
+	SELECT count(*) FROM labelled WHERE fsi_classify(text, ARRAY['alpha', 'beta', 'gamma'], jsonb_build_object('model', model)) = intent
+$$;
+
+-- the readout alone: a few steps, and names that say nothing come to mean something
+CALL fsi_train('tr mine', 'labelled', '{"freeze": true, "max_steps": 60, "learning_rate": 0.003, "eval_split": 0.2}');
+SELECT pg_temp.right_answers('tr mine') > pg_temp.right_answers('default') + 15 AS better;
+SELECT name, layout, source, is_default, imported_by = current_user AS imported_by FROM fsi_models ORDER BY name COLLATE "C";
+SELECT c->'card'->>'trained_from' AS base, c->'card'->>'trained_from_sha256' = (SELECT sha256 FROM fsi_models WHERE is_default) AS base_sha256,
+	c->'card'->'steps' AS steps, (c->'card'->>'rows')::int BETWEEN 45 AND 51 AS rows, jsonb_typeof(c->'card'->'base') AS base_card
+FROM (SELECT fsi_model_info('tr mine')->'card' AS c) i;
+SELECT model, base, role = current_user AS role, state, step, max_steps, round(epoch), loss > 0 AS loss, eval_loss > 0 AS eval_loss,
+	eval_accuracy BETWEEN 0 AND 1 AS eval_accuracy, learning_rate >= 0 AS lr, best_step > 0 AS best, pid, eta, ended_at >= started_at AS ended,
+	message LIKE 'trained model "tr mine": 60 steps%' AS message FROM fsi_training;
+-- nothing is left: no folder, no lock
+SELECT count(*) AS folders FROM pg_ls_dir(current_setting('data_directory') || '/fsi_intent') f WHERE f LIKE 'pgsql_tmp%';
+SELECT count(*) AS locks FROM pg_locks WHERE locktype = 'object' AND pid = pg_backend_pid();
+
+-- the same rows in another order, other columns, another number of threads: the same weights
+CALL fsi_train('tr one', 'labelled', '{"model": "tiny segments", "max_steps": 20, "learning_rate": 0.001, "eval_split": 0.2}');
+CALL fsi_train('tr twin', 'SELECT intent, ''x'' AS other, text FROM labelled ORDER BY md5(text)',
+	'{"model": "tiny segments", "max_steps": 20, "learning_rate": 0.001, "eval_split": 0.2, "threads": 2}');
+SELECT pg_temp.digest('tr twin') = pg_temp.digest('tr one') AS same_weights, pg_temp.digest('tr twin') <> pg_temp.digest('tiny segments') AS trained;
+CALL fsi_train('tr other', 'labelled', '{"model": "tiny segments", "max_steps": 20, "learning_rate": 0.001, "eval_split": 0.2, "seed": 43}');
+SELECT pg_temp.digest('tr other') <> pg_temp.digest('tr one') AS seed_counts;
+-- the whole model, and a model that was trained as the base
+CALL fsi_train('tr whole', 'SELECT * FROM labelled WHERE id <= 12', '{"model": "tr mine", "max_steps": 2, "per_device_train_batch_size": 1, "eval_steps": 0, "save_steps": 0, "load_best_model_at_end": false}');
+SELECT pg_temp.digest('tr whole') <> pg_temp.digest('tr mine') AS trained;
+-- a split of the user's own; rows of the split "test" are left out
+CREATE VIEW split AS SELECT text, intent, CASE WHEN id % 4 = 0 THEN 'validation' WHEN id % 4 = 1 THEN 'test' ELSE 'train' END AS split FROM labelled;
+CALL fsi_train('tr split', 'split', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
+SELECT fsi_model_info('tr split')->'card'->'card'->'rows' AS train_rows, eval_accuracy * 15 = round(eval_accuracy * 15) AS of_15 FROM fsi_training WHERE model = 'tr split';
+-- out of scope, descriptions
+CALL fsi_train('tr scope', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 60, "learning_rate": 0.01, "other": "gamma", "descriptions": {"alpha": "zorks and blips"}}');
+SELECT count(*) FILTER (WHERE fsi_classify(text, ARRAY['alpha', 'beta'], '{"model": "tr scope", "other": "none"}') = 'none') >= 8 AS mostly_none FROM labelled WHERE intent = 'gamma';
+-- training that does not help leaves the base model's weights
+CALL fsi_train('tr same', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
+SELECT pg_temp.digest('tr same') = pg_temp.digest('tiny segments') AS same_weights;
+
+-- a prompt model
+CREATE VIEW prompts AS SELECT text || E'\nintent:' AS prompt, intent AS response FROM labelled;
+CALL fsi_train('tuned', 'prompts', '{"model": "tiny prompt", "max_steps": 300, "learning_rate": 0.01, "loss": "response"}');
+SELECT count(*) > 50 AS learnt FROM prompts WHERE replace(fsi_generate(prompt, 'tuned', 16), ' ', '') = response;
+SELECT eval_accuracy > 0.8 AS right_ones, eval_accuracy + outside_options + wrong_option BETWEEN 0.999 AND 1.001 AS add_up FROM fsi_training WHERE model = 'tuned';
+CALL fsi_train('tuned all', 'prompts', '{"model": "tiny prompt", "max_steps": 5, "loss": "all", "eval_answers": 0}');
+CALL fsi_train('tuned weighted', 'SELECT *, ARRAY[''alpha'', ''beta''] AS intents FROM prompts', '{"model": "tiny prompt", "max_steps": 5, "loss": "weighted", "prompt_loss_weight": 0.5}');
+SELECT model, eval_loss > 0 AS eval_loss, outside_options IS NULL AS no_answers FROM fsi_training WHERE model LIKE 'tuned _%' ORDER BY model COLLATE "C";
+-- rows longer than the model reads are never cut
+CALL fsi_train('long', $$SELECT * FROM prompts UNION ALL SELECT repeat('a b ', 40) || 'intent:', 'alpha'$$, '{"model": "tiny prompt", "max_steps": 1}');
+CALL fsi_train('long', $$SELECT * FROM prompts UNION ALL SELECT repeat('a b ', 40) || 'intent:', 'alpha'$$, '{"model": "tiny prompt", "max_steps": 1, "too_long": "skip"}');
+CALL fsi_train('longer', $$SELECT repeat('a b ', 40) || i AS prompt, 'alpha' AS response FROM generate_series(1, 3) i$$, '{"model": "tiny prompt", "max_steps": 1, "too_long": "skip"}');
+-- a segments model reads head and tail, as it classifies
+CALL fsi_train('long text', $$SELECT text, intent FROM labelled UNION ALL SELECT repeat('a b ', 2000), 'alpha'$$, '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
+
+-- names
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
+CALL fsi_train('small-1', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
+CALL fsi_train('small-1', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+CALL fsi_train('', 'labelled');
+CALL fsi_train('default', 'labelled');
+CALL fsi_train('a/b', 'labelled');
+CALL fsi_train(NULL, 'labelled');
+CALL fsi_train('x', NULL);
+SELECT pg_temp.digest('tr mine') AS before \gset
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 30, "learning_rate": 0.003, "replace": true}');
+SELECT pg_temp.digest('tr mine') <> :'before' AS replaced;
+SELECT fsi_drop_model('tr mine');
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+SELECT (SELECT count(*) FROM _fsi_model_chunk c WHERE NOT EXISTS (SELECT FROM fsi_models m WHERE m.sha256 = c.sha256)) AS chunks_of_nobody;
+-- what keeps answers under a name keeps its weights
+CREATE TABLE kept (msg text, intent text GENERATED ALWAYS AS (fsi_classify(msg, ARRAY['alpha', 'beta'], '{"model": "tr mine"}')) STORED);
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+DROP TABLE kept;
+CREATE TABLE kept (msg text);
+CREATE INDEX kept_msg ON kept (fsi_embed(msg, 'tr mine'));
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+DROP INDEX kept_msg;
+ALTER TABLE kept ADD CONSTRAINT checked CHECK (fsi_classify(msg, ARRAY['alpha', 'beta'], '{"model": "tr mine"}') <> 'beta');
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+DROP TABLE kept;
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+
+-- options
+CALL fsi_train('x', 'labelled', '[]');
+CALL fsi_train('x', 'labelled', '{"no such": 1}');
+CALL fsi_train('x', 'labelled', '{"learning_rate": "fast"}');
+CALL fsi_train('x', 'labelled', '{"learning_rate": -1}');
+CALL fsi_train('x', 'labelled', '{"max_steps": 1.5}');
+CALL fsi_train('x', 'labelled', '{"max_steps": 1e300}');
+CALL fsi_train('x', 'labelled', '{"seed": -1}');
+CALL fsi_train('x', 'labelled', '{"eval_split": 1}');
+CALL fsi_train('x', 'labelled', '{"logging_steps": 0}');
+CALL fsi_train('x', 'labelled', '{"lr_scheduler_type": "polynomial"}');
+CALL fsi_train('x', 'labelled', '{"freeze": 1}');
+CALL fsi_train('x', 'labelled', '{"model": "nothing"}');
+CALL fsi_train('x', 'labelled', '{"model": 1}');
+CALL fsi_train('x', 'labelled', '{"threads": 0}');
+CALL fsi_train('x', 'labelled', '{"loss": "response"}');
+CALL fsi_train('x', 'prompts', '{"model": "tiny prompt", "freeze": true}');
+CALL fsi_train('x', 'labelled', '{"descriptions": []}');
+CALL fsi_train('x', 'labelled', '{"descriptions": {"delta": "none of them"}}');
+CALL fsi_train('x', 'labelled', '{"descriptions": {"alpha": 1}}');
+CALL fsi_train('x', 'labelled', '{"logging_dir": "relative"}');
+CALL fsi_train('x', 'labelled', '{"logging_dir": "/no/such/directory", "model": "tiny segments", "freeze": true, "max_steps": 1}');
+CALL fsi_train('x', 'labelled', '{"background": "yes"}');
+CALL fsi_train('x', 'labelled', '{"learning_rate": null, "model": "tiny segments", "freeze": true, "max_steps": 1, "model": null}');
+
+-- rows
+CREATE TABLE bad (text text, intent text, split text);
+CALL fsi_train('y', 'bad');
+INSERT INTO bad VALUES ('one', 'alpha', NULL);
+CALL fsi_train('y', 'bad');
+INSERT INTO bad VALUES ('two', ' alpha ', NULL), ('two', 'alpha', NULL);
+CALL fsi_train('y', 'bad');
+CALL fsi_train('y', 'bad', '{"other": "alpha"}');
+INSERT INTO bad VALUES ('three', '  ', NULL);
+CALL fsi_train('y', 'bad');
+UPDATE bad SET intent = NULL WHERE text = 'three';
+CALL fsi_train('y', 'bad');
+UPDATE bad SET intent = 'beta', text = NULL WHERE text = 'three';
+CALL fsi_train('y', 'bad');
+UPDATE bad SET text = '', split = 'holdout' WHERE text IS NULL;
+CALL fsi_train('y', 'bad');
+UPDATE bad SET split = 'test';
+CALL fsi_train('y', 'bad');
+UPDATE bad SET split = NULL;
+CALL fsi_train('y', 'bad', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
+SELECT state, eval_loss IS NOT NULL AS evaluated FROM fsi_training WHERE model = 'y';
+CALL fsi_train('z', 'SELECT text FROM bad');
+CALL fsi_train('z', 'prompts');
+CALL fsi_train('z', 'labelled', '{"model": "tiny prompt"}');
+CALL fsi_train('z', 'no_such_table');
+CALL fsi_train('z', 'SELECT 1/0 AS text, 2 AS intent');
+CALL fsi_train('z', $$VALUES ('a', 'b')$$);
+CALL fsi_train('z', $$SELECT 'prompt' AS prompt, 'alpha' AS response, 'not an array' AS intents, 'valid' AS split UNION ALL SELECT 'p', 'r', '{}', 'train'$$,
+	'{"model": "tiny prompt", "max_steps": 1}');
+CALL fsi_train('z', $$SELECT 'only one' AS prompt, 'alpha' AS response$$, '{"model": "tiny prompt", "max_steps": 1}');
+-- intents that are one to the model
+CALL fsi_train('z2', $$SELECT 'a' AS text, 'alpha' AS intent UNION ALL SELECT 'b', 'ALPHA'$$);
+SET fsi_intent.train_memory = '100MB';
+CALL fsi_train('z2', 'labelled', '{"freeze": false}');
+RESET fsi_intent.train_memory;
+
+-- where it may be called, and by whom
+BEGIN;
+CALL fsi_train('z2', 'labelled');
+ROLLBACK;
+DO $$ BEGIN CALL fsi_train('z2', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}'); END $$;
+DO $$ BEGIN CALL fsi_train('z3', 'labelled'); EXCEPTION WHEN division_by_zero THEN NULL; END $$;
+SET default_transaction_read_only = on;
+CALL fsi_train('z3', 'labelled');
+RESET default_transaction_read_only;
+CREATE ROLE regress_fsi_trainer;
+CREATE ROLE regress_fsi_stranger;
+SET ROLE regress_fsi_trainer;
+CALL fsi_train('z3', 'labelled');
+RESET ROLE;
+GRANT EXECUTE ON PROCEDURE fsi_train(text, text, jsonb) TO regress_fsi_trainer;
+SET ROLE regress_fsi_trainer;
+CALL fsi_train('z3', 'labelled');
+RESET ROLE;
+GRANT SELECT ON labelled TO regress_fsi_trainer;
+SET ROLE regress_fsi_trainer;
+CALL fsi_train('z3', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "logging_dir": "/tmp"}');
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+CALL fsi_train('z3', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
+SELECT name, imported_by FROM fsi_models WHERE name = 'z3';
+SELECT model, state FROM fsi_training ORDER BY model COLLATE "C";
+SET ROLE regress_fsi_stranger;
+SELECT count(*) FROM fsi_training;
+RESET ROLE;
+SELECT fsi_drop_model(name) FROM fsi_models WHERE source <> 'shipped';
+REVOKE ALL ON labelled FROM regress_fsi_trainer;
+DROP TABLE labelled, bad CASCADE;
+DROP ROLE regress_fsi_stranger;
+REVOKE ALL ON PROCEDURE fsi_train(text, text, jsonb) FROM regress_fsi_trainer;
+DROP ROLE regress_fsi_trainer;
