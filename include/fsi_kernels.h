@@ -175,6 +175,11 @@ typedef struct KernOps
 	void		(*gemv_f32) (int k, int n, const float *x, const float *w, float *y);
 	/* Softmax of n values in place; returns the natural log of the sum of exp(x - max), plus max. */
 	float		(*softmax) (int n, float *x);
+	/*
+	 * y[j * ldy + i] = rows[i][at + j] for m > 0 rows of n.  ldy is at least m rounded up to 8; y's
+	 * rows hold anything between the two, and nothing past ldy is touched.
+	 */
+	void		(*transpose) (int m, int n, const float *const *rows, size_t at, float *y, int ldy);
 
 	/*
 	 * Causal attention of m queries of one head over runs of keys.  Query i sees all keys

@@ -9,6 +9,9 @@
  * int8 weights no bit depends on passes, blocks, batch, or on which earlier tokens come
  * from finished runs.
  *
+ * Sequences without a context mostly begin with the same token (a segment's mark), and a
+ * first row depends on its token alone: a pass computes it once.  It is the pass's row 0.
+ *
  * T: rows of a pass, E: n_embd, H: heads, D = E / H, I: n_inner.
  */
 #include <math.h>
@@ -36,7 +39,9 @@ typedef struct Pass
 	float	   *inner;			/* (LINEAR_ROWS, I) */
 	float	   *scores;			/* attend()'s scratch */
 	float	   *keys;			/* (KERN_ATTEND_ROWS, D, longest sequence): transposed keys of one head */
+	float	   *values;			/* (longest sequence, D): values of one head */
 	size_t		keys_each;		/* floats of one of them */
+	const float **rows;			/* (longest sequence): rows of qkv that a sequence's tokens have */
 	KernKeys   *runs;			/* (KERN_ATTEND_ROWS, most context runs + 1) */
 } Pass;
 
@@ -77,6 +82,28 @@ check_seq(const Gpt2Config *cfg, const Gpt2Seq *seq, FsiError *err)
 	return FSI_OK;
 }
 
+/* Neither a context nor a run of its own: its keys and values are those of this pass. */
+static bool
+stands_alone(const Gpt2Seq *seq)
+{
+	return seq->n_context == 0 && seq->own == NULL;
+}
+
+/* Tokens of seq whose rows are the pass's first: 1 or 0.  A sequence keeps a row of its own, the last one. */
+static int
+shared_rows(const Gpt2Seq *first, const Gpt2Seq *seq)
+{
+	return seq != first && seq->n_token > 1 && stands_alone(seq) && stands_alone(first) &&
+		seq->tokens[0] == first->tokens[0];
+}
+
+/* Rows that the pass has for its s-th sequence alone. */
+static int
+own_rows(const Pass *p, int s)
+{
+	return p->seqs[s].n_token - shared_rows(p->seqs, &p->seqs[s]);
+}
+
 /* x (T, E) = wte[token] + wpe[position] */
 static void
 embed(Pass *p)
@@ -88,7 +115,7 @@ embed(Pass *p)
 	{
 		int			position = first_position(&p->seqs[s]);
 
-		for (int i = 0; i < p->seqs[s].n_token; i++, row += E)
+		for (int i = shared_rows(p->seqs, &p->seqs[s]); i < p->seqs[s].n_token; i++, row += E)
 		{
 			kern_matrix_column(&p->model->wte, p->seqs[s].tokens[i], row);
 			p->work->ops->add(E, row, p->model->wpe + (size_t) (position + i) * E);
@@ -141,47 +168,112 @@ side_by_side(const Pass *p, int s, bool last)
 	return n;
 }
 
-/*
- * Attention of every sequence in one layer; q (n_live, E) at distance ldq -> att (n_live, E).
- * Head by head, so that one head of a prefix stays in the cache for all that share it.
- */
+/* A head's scores and sums of one layer: what attend() and its parts have in common. */
+typedef struct Ask
+{
+	int			layer;
+	bool		last;			/* of each sequence the last token alone asks */
+	const float *q;				/* (n_live, E), rows ldq apart */
+	int			ldq;
+	float		scale;
+} Ask;
+
+/* Attention of sequence s, which stands alone: its tokens' keys and values are gathered head by head. */
+static void
+attend_alone(Pass *p, const Ask *ask, int s, size_t row, size_t live)
+{
+	const KernOps *ops = p->work->ops;
+	int			E = p->cfg->n_embd,
+				D = E / p->cfg->n_head,
+				n = p->seqs[s].n_token,
+				m = ask->last ? 1 : own_rows(p, s),
+				cap = KERN_ROUND_UP(n, KERN_LANES),
+				shared = shared_rows(p->seqs, &p->seqs[s]);
+	KernKeys	run = {.kt = p->keys, .v = p->values, .ld = cap, .ldv = D, .count = n};
+
+	p->rows[0] = p->qkv;
+	for (int i = shared; i < n; i++)
+		p->rows[i] = p->qkv + (row + i - shared) * 3 * E;
+	for (int head = 0; head < p->cfg->n_head; head++)
+	{
+		ops->transpose(n, D, p->rows, (size_t) E + head * D, p->keys, cap);
+		for (int i = 0; i < n; i++)
+			memcpy(p->values + (size_t) i * D, p->rows[i] + 2 * E + head * D, D * sizeof(float));
+		ops->attend(m, D, ask->q + live * ask->ldq + head * D, ask->ldq, ask->scale, 1, &run, n - m + 1, p->scores,
+					p->att + live * E + head * D, E);
+	}
+}
+
+/* Attention of one head of the sequences from the first up to the one before to; row, live: where the first one's begin. */
 static FsiStatus
-attend(Pass *p, int layer, bool last, const float *q, int ldq, FsiError *err)
+attend_head(Pass *p, const Ask *ask, int head, int first, int to, size_t row, size_t live, FsiError *err)
 {
 	const KernOps *ops = p->work->ops;
 	int			E = p->cfg->n_embd,
 				D = E / p->cfg->n_head;
-	float		scale = p->cfg->scale_attn_weights ? 1.0f / sqrtf((float) D) : 1.0f;
 
-	if (p->cfg->scale_attn_by_inverse_layer_idx)
-		scale /= (float) (layer + 1);
-	for (int head = 0; head < p->cfg->n_head; head++)
+	for (int s = first, n; s < to; s += n)
 	{
-		size_t		row = 0,
-					live = 0;
+		const float *q = ask->q + live * ask->ldq + head * D;	/* (m_q, D) or (n, D), rows ldq apart */
+		float	   *out = p->att + live * E + head * D;
+		int			n_run = p->seqs[s].n_context + 1,
+					m_q = ask->last ? 1 : p->seqs[s].n_token;
 
-		for (int s = 0, n; s < p->n_seq; s += n)
+		if (fsi_should_stop(p->work->host))
+			return fsi_fail(err, FSI_CANCELLED, "canceled");
+		n = side_by_side(p, s, ask->last);
+		for (int i = 0; i < n; i++)
 		{
-			const float *ask = q + live * ldq + head * D;	/* (m_q, D) or (n, D), rows ldq apart */
-			float	   *out = p->att + live * E + head * D;
-			int			n_run = p->seqs[s].n_context + 1,
-						m_q = last ? 1 : p->seqs[s].n_token;
+			runs_of(p, ask->layer, head, &p->seqs[s + i], p->qkv + row * 3 * E, p->keys + (size_t) i * p->keys_each,
+					p->runs + i * n_run);
+			row += p->seqs[s + i].n_token;
+		}
+		if (n > 1)
+			ops->attend_shared(n, D, q, ask->ldq, ask->scale, n_run, p->runs, p->scores, out, E);
+		else
+			ops->attend(m_q, D, q, ask->ldq, ask->scale, n_run, p->runs, p->runs[n_run - 1].count - m_q + 1, p->scores,
+						out, E);
+		live += n > 1 ? n : m_q;
+	}
+	return FSI_OK;
+}
 
+/*
+ * Attention of every sequence in one layer; q (n_live, E) at distance ldq -> att (n_live, E).
+ * With contexts head by head, so that one head of a prefix stays in the cache for all that share it;
+ * a sequence that stands alone, all heads at once, as its rows lie next to each other.
+ */
+static FsiStatus
+attend(Pass *p, int layer, bool last, const float *q, int ldq, FsiError *err)
+{
+	Ask			ask = {layer, last, q, ldq, 1.0f};
+	size_t		row = 0,
+				live = 0;
+
+	if (p->cfg->scale_attn_weights)
+		ask.scale = 1.0f / sqrtf((float) (p->cfg->n_embd / p->cfg->n_head));
+	if (p->cfg->scale_attn_by_inverse_layer_idx)
+		ask.scale /= (float) (layer + 1);
+	for (int s = 0, to; s < p->n_seq; s = to)
+	{
+		to = s + 1;
+		if (stands_alone(&p->seqs[s]))
+		{
 			if (fsi_should_stop(p->work->host))
 				return fsi_fail(err, FSI_CANCELLED, "canceled");
-			n = side_by_side(p, s, last);
-			for (int i = 0; i < n; i++)
-			{
-				runs_of(p, layer, head, &p->seqs[s + i], p->qkv + row * 3 * E, p->keys + (size_t) i * p->keys_each,
-						p->runs + i * n_run);
-				row += p->seqs[s + i].n_token;
-			}
-			if (n > 1)
-				ops->attend_shared(n, D, ask, ldq, scale, n_run, p->runs, p->scores, out, E);
-			else
-				ops->attend(m_q, D, ask, ldq, scale, n_run, p->runs, p->runs[n_run - 1].count - m_q + 1, p->scores,
-							out, E);
-			live += n > 1 ? n : m_q;
+			attend_alone(p, &ask, s, row, live);
+		}
+		else
+		{
+			while (to < p->n_seq && !stands_alone(&p->seqs[to]))
+				to++;
+			for (int head = 0; head < p->cfg->n_head; head++)
+				FSI_TRY(attend_head(p, &ask, head, s, to, row, live, err));
+		}
+		for (; s < to; s++)
+		{
+			row += own_rows(p, s);
+			live += last ? 1 : own_rows(p, s);
 		}
 	}
 	return FSI_OK;
@@ -217,7 +309,7 @@ keep_last_rows(Pass *p, const Gpt2Layer *L, const LinearNorm *norm, const float 
 	}
 	for (int s = 0; s < p->n_seq; s++)
 	{
-		row += p->seqs[s].n_token;
+		row += own_rows(p, s);
 		memcpy(x_last + (size_t) s * E, p->x + (row - 1) * E, E * sizeof(float));
 		if (!split)
 			memcpy(q_last + (size_t) s * E, p->qkv + (row - 1) * 3 * E, E * sizeof(float));
@@ -306,21 +398,44 @@ take_scratch(Pass *p, FsiError *err)
 	FSI_TRY(work_take(work, WORK_SCORES, KERN_ATTEND_SCRATCH(p->cfg->n_positions), sizeof(float), &p->scores, err));
 	p->keys_each = (size_t) longest * D;
 	FSI_TRY(work_take(work, WORK_KEYS, KERN_ATTEND_ROWS * p->keys_each, sizeof(float), &p->keys, err));
+	FSI_TRY(work_take(work, WORK_VALUES, p->keys_each, sizeof(float), &p->values, err));
+	FSI_TRY(work_take(work, WORK_ROWS, longest, sizeof(float *), &p->rows, err));
 	return work_take(work, WORK_RUNS, KERN_ATTEND_ROWS * (contexts + 1), sizeof(KernKeys), &p->runs, err);
 }
 
-/* One pass: hidden (T, E), or (n_seq, E) when last. */
+/* hidden: a row of ln_f(x) for each token, or with last for each sequence. */
+static void
+final_norm(Pass *p, float *hidden)
+{
+	int			E = p->cfg->n_embd;
+	const float *x = p->x,
+			   *first = hidden;
+
+	for (int s = 0; s < p->n_seq; s++)
+	{
+		int			shared = shared_rows(p->seqs, &p->seqs[s]),
+					m = p->last ? 1 : p->seqs[s].n_token - shared;
+
+		if (shared && !p->last)
+		{
+			memcpy(hidden, first, E * sizeof(float));
+			hidden += E;
+		}
+		p->work->ops->layer_norm(m, E, x, E, p->model->lnf_gain, p->model->lnf_bias, p->cfg->ln_eps, hidden, E);
+		x += (size_t) m * E;
+		hidden += (size_t) m * E;
+	}
+}
+
+/* One pass: hidden (tokens, E), or (n_seq, E) when last. */
 static FsiStatus
 run_pass(Pass *p, float *hidden, FsiError *err)
 {
-	int			E = p->cfg->n_embd;
-
 	FSI_TRY(take_scratch(p, err));
 	embed(p);
 	for (int layer = 0; layer < p->cfg->n_layer; layer++)
 		FSI_TRY(block(p, layer, err));
-	p->work->ops->layer_norm(p->last ? p->n_seq : p->n_row, E, p->x, E,
-							 p->model->lnf_gain, p->model->lnf_bias, p->cfg->ln_eps, hidden, E);
+	final_norm(p, hidden);
 	return FSI_OK;
 }
 
@@ -337,13 +452,16 @@ gpt2_forward(const Gpt2Model *model, Gpt2Work *work, int n_seq, const Gpt2Seq *s
 	for (int s = 0; s < n_seq;)
 	{
 		Pass		p = {.model = model, .cfg = &model->cfg, .work = work, .seqs = seqs + s, .last = want == GPT2_LAST};
+		size_t		n_token = 0;
 
 		do
-			p.n_row += seqs[s + p.n_seq++].n_token;
-		while (s + p.n_seq < n_seq && p.n_row + seqs[s + p.n_seq].n_token <= PASS_TOKENS);
+		{
+			n_token += seqs[s + p.n_seq].n_token;
+			p.n_row += own_rows(&p, p.n_seq++);
+		} while (s + p.n_seq < n_seq && p.n_row + own_rows(&p, p.n_seq) <= PASS_TOKENS);
 		FSI_TRY(run_pass(&p, hidden, err));
 		s += p.n_seq;
-		hidden += (size_t) (p.last ? p.n_seq : p.n_row) * E;
+		hidden += (p.last ? (size_t) p.n_seq : n_token) * E;
 	}
 	for (int s = 0; s < n_seq; s++)
 		if (seqs[s].own != NULL)

@@ -11,6 +11,7 @@
 #define KERN_TILE_MAX 6			/* rows of the tile: 12 accumulators + 2 weights + 1 row fit 16 registers */
 
 #include "kern_math.h"
+#include "kern_transpose_avx.h"
 #include "kern_rows.h"
 #include "kern_attend.h"
 

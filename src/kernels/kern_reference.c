@@ -196,6 +196,14 @@ ref_softmax(int n, float *x)
 	return (float) (fsi_log((double) sum) + (double) max);
 }
 
+static void
+ref_transpose(int m, int n, const float *const *rows, size_t at, float *y, int ldy)
+{
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			y[(size_t) j * ldy + i] = rows[i][at + (size_t) j];
+}
+
 /* ---------------------------------------------------------------- int8 */
 
 static float
@@ -290,6 +298,7 @@ const KernOps kern_reference = {
 	.dots = ref_dots,
 	.gemv_f32 = ref_gemv_f32,
 	.softmax = ref_softmax,
+	.transpose = ref_transpose,
 	.attend = ref_attend,
 	.attend_shared = ref_attend_shared,
 };

@@ -39,6 +39,16 @@ row_mask(v16 v, int n, int i)
 	return v_load_n(t, n - i);
 }
 
+#ifndef KERN_OWN_TRANSPOSE
+static void
+transpose(int m, int n, const float *const *rows, size_t at, float *y, int ldy)
+{
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			y[(size_t) j * ldy + i] = rows[i][at + (size_t) j];
+}
+#endif
+
 /* ---------------------------------------------------------------- quantize */
 
 /* NaN to 0, infinities to +-FLT_MAX. */

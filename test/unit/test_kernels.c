@@ -54,6 +54,30 @@ same_quantize(const KernOps *ops, int k, int kind, bool norm)
 	return same;
 }
 
+/* Rows in any order, of which columns from the at-th on are asked for; y ends where its last row does. */
+static bool
+same_transpose(const KernOps *ops, int m, int n)
+{
+	int			ld = n + rng_below(9),
+				at = ld - n,
+				ldy = KERN_ROUND_UP(m, 8) + rng_below(3);
+	float	   *x = guard_floats((size_t) m * ld),
+			   *y = guard_floats((size_t) n * ldy);
+	const float *rows[40];
+	bool		same = true;
+
+	fill(x, (size_t) m * ld, FILL_BITS);
+	for (int i = 0; i < m; i++)
+		rows[i] = x + (size_t) (m - 1 - i) * ld;
+	ops->transpose(m, n, rows, (size_t) at, y, ldy);
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			same &= memcmp(&y[(size_t) j * ldy + i], &rows[i][at + j], sizeof(float)) == 0;
+	guard_free_floats(x, (size_t) m * ld);
+	guard_free_floats(y, (size_t) n * ldy);
+	return same;
+}
+
 static bool
 same_layer_norm(const KernOps *ops, int k, int kind)
 {
@@ -190,8 +214,11 @@ test_rows(const KernOps *ops)
 				norm_quantize = true,
 				norm = true,
 				vectors = true,
-				gemv = true;
+				gemv = true,
+				transposed = true;
 
+	for (int m = 1; m <= 40; m++)
+		transposed &= same_transpose(ops, m, 1 + rng_below(70)) && same_transpose(ops, m, 32);
 	for (int i = 0; i < N_SIZE; i++)
 	{
 		for (int kind = 0; kind < FILL_KINDS; kind++)
@@ -213,6 +240,7 @@ test_rows(const KernOps *ops)
 	ok(norm, "%s: layer_norm equals the reference, in place too", ops->name);
 	ok(vectors, "%s: add, axpy, dot, dots, activate, softmax equal the reference", ops->name);
 	ok(gemv, "%s: gemv_f32 equals the reference", ops->name);
+	ok(transposed, "%s: transpose puts every element in its place", ops->name);
 	ok(same_activations(ops), "%s: activations equal the reference on random bit patterns", ops->name);
 }
 
