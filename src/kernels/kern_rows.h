@@ -85,29 +85,6 @@ row_scale(float amax, float *scale, float *inv)
 	return !zero;
 }
 
-static void
-quantize(int m, int k, const float *x, int ldx, uint8_t *q, int ldq, float *scale)
-{
-	for (int r = 0; r < m; r++, x += ldx, q += ldq)
-	{
-		v16			amax = v_set(0.0f);
-		float		inv;
-		int			i;
-
-		for (i = 0; i < k; i += KERN_LANES)
-			amax = v_max(v_abs(v_finite(row_load(x, k, i))), amax);
-		if (!row_scale(v_hmax(amax), scale + r, &inv))
-		{
-			memset(q, 128, (size_t) ldq);
-			continue;
-		}
-		for (i = 0; i < k; i += KERN_LANES)
-			store_codes(q, ldq, i, v_finite(row_load(x, k, i)), v_set(inv));
-		if (i < ldq)
-			memset(q + i, 128, (size_t) (ldq - i));
-	}
-}
-
 /* ---------------------------------------------------------------- layer norm */
 
 /* Mean and 1 / sqrt(var + eps) of one row. */
@@ -153,39 +130,103 @@ layer_norm(int m, int k, const float *x, int ldx, const float *gain, const float
 	}
 }
 
-/* The row is normalised twice, once for amax: cheaper than keeping it. */
+/* ---------------------------------------------------------------- rows to codes */
+
+/* A row that is to be quantised: x, or its layer norm where there is a gain. */
+typedef struct CodeRow
+{
+	int			k;
+	const float *x,
+			   *gain,
+			   *bias;
+	v16			mean,
+				rstd;
+} CodeRow;
+
+/* Elements i .. i+15, 0 past the end.  A row is normalised twice, once for amax: cheaper than keeping it. */
+KERN_INLINE v16
+code_part(const bool norm, const CodeRow *row, int i)
+{
+	if (!norm)
+		return row_load(row->x, row->k, i);
+	return row_mask(row_norm(row->k, row->x, i, row->mean, row->rstd, row->gain, row->bias), row->k, i);
+}
+
+/* amax of a row without NaN and infinities; false if it has one. */
+KERN_INLINE bool
+finite_amax(const bool norm, const CodeRow *row, float *amax)
+{
+	v16			zero = v_set(0.0f),
+				top[2] = {zero, zero},
+				odd[2] = {zero, zero};	/* sums of x * 0 in two chains: NaN where x is none or infinite */
+
+	for (int i = 0; i < row->k; i += 2 * KERN_LANES)
+	{
+		v16			x = code_part(norm, row, i);
+
+		top[0] = v_max(v_abs(x), top[0]);
+		odd[0] = v_fma(x, zero, odd[0]);
+		if (i + KERN_LANES < row->k)
+		{
+			x = code_part(norm, row, i + KERN_LANES);
+			top[1] = v_max(v_abs(x), top[1]);
+			odd[1] = v_fma(x, zero, odd[1]);
+		}
+	}
+	*amax = v_hmax(v_max(top[0], top[1]));
+	return v_sum(v_add(odd[0], odd[1])) == 0.0f;
+}
+
+KERN_INLINE void
+code_row(const bool norm, const CodeRow *row, uint8_t *q, int ldq, float *scale)
+{
+	float		amax,
+				inv;
+	bool		finite = finite_amax(norm, row, &amax);
+	int			i;
+
+	if (!finite)
+	{
+		v16			top = v_set(0.0f);
+
+		for (i = 0; i < row->k; i += KERN_LANES)
+			top = v_max(v_abs(v_finite(code_part(norm, row, i))), top);
+		amax = v_hmax(top);
+	}
+	if (!row_scale(amax, scale, &inv))
+	{
+		memset(q, 128, (size_t) ldq);
+		return;
+	}
+	for (i = 0; finite && i < row->k; i += KERN_LANES)
+		store_codes(q, ldq, i, code_part(norm, row, i), v_set(inv));
+	for (i = finite ? i : 0; i < row->k; i += KERN_LANES)
+		store_codes(q, ldq, i, v_finite(code_part(norm, row, i)), v_set(inv));
+	if (i < ldq)
+		memset(q + i, 128, (size_t) (ldq - i));
+}
+
+static void
+quantize(int m, int k, const float *x, int ldx, uint8_t *q, int ldq, float *scale)
+{
+	for (int r = 0; r < m; r++, x += ldx, q += ldq)
+	{
+		CodeRow		row = {.k = k, .x = x};
+
+		code_row(false, &row, q, ldq, scale + r);
+	}
+}
+
 static void
 layer_norm_quantize(int m, int k, const float *x, int ldx, const float *gain, const float *bias, float eps,
 					uint8_t *q, int ldq, float *scale)
 {
 	for (int r = 0; r < m; r++, x += ldx, q += ldq)
 	{
-		v16			mean,
-					rstd,
-					amax = v_set(0.0f);
-		float		inv;
-		int			i;
+		CodeRow		row = {.k = k, .x = x, .gain = gain, .bias = bias};
 
-		row_stats(k, x, eps, &mean, &rstd);
-		for (i = 0; i < k; i += KERN_LANES)
-		{
-			v16			y = v_finite(row_norm(k, x, i, mean, rstd, gain, bias));
-
-			amax = v_max(v_abs(row_mask(y, k, i)), amax);
-		}
-		if (!row_scale(v_hmax(amax), scale + r, &inv))
-		{
-			memset(q, 128, (size_t) ldq);
-			continue;
-		}
-		for (i = 0; i < k; i += KERN_LANES)
-		{
-			v16			y = v_finite(row_norm(k, x, i, mean, rstd, gain, bias));
-
-			store_codes(q, ldq, i, row_mask(y, k, i), v_set(inv));
-		}
-		if (i < ldq)
-			memset(q + i, 128, (size_t) (ldq - i));
+		row_stats(k, x, eps, &row.mean, &row.rstd);
+		code_row(true, &row, q, ldq, scale + r);
 	}
 }
 
