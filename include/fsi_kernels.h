@@ -200,7 +200,7 @@ typedef struct KernOps
 	 * KERN_ATTEND_ROWS queries.  scores: KERN_ATTEND_SCRATCH(most keys of a query) floats.
 	 */
 	void		(*attend_shared) (int m, int head_dim, const float *q, int ldq, float scale,
-								  int n_run, const KernKeys *runs,
+								  int n_run, int n_shared, const KernKeys *runs,
 								  float *scores, float *out, int ldout);
 
 	const KernGradOps *grad;	/* of the same level; NULL in kern_reference */

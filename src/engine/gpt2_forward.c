@@ -9,41 +9,15 @@
  * int8 weights no bit depends on passes, blocks, batch, or on which earlier tokens come
  * from finished runs.
  *
- * Sequences without a context mostly begin with the same token (a segment's mark), and a
- * first row depends on its token alone: a pass computes it once.  It is the pass's row 0.
- *
  * T: rows of a pass, E: n_embd, H: heads, D = E / H, I: n_inner.
  */
-#include <math.h>
 #include <string.h>
 
-#include "kv.h"
+#include "gpt2_pass.h"
 #include "linear.h"
 
 /* Enough rows to stream the weights rarely, few enough to keep scratch near 10 MB at E = 768. */
 #define PASS_TOKENS 512
-
-typedef struct Pass
-{
-	const Gpt2Model *model;
-	const Gpt2Config *cfg;
-	Gpt2Work   *work;
-	int			n_seq;
-	const Gpt2Seq *seqs;
-	int			n_row;			/* tokens of all seqs */
-	bool		last;			/* GPT2_LAST */
-	float	   *x;				/* (T, E), in the end (n_seq, E) when last */
-	float	   *qkv;			/* (T, 3E): q | k | v */
-	float	   *att;			/* (T, E) */
-	float	   *last_rows;		/* (2, n_seq, E): last rows of x, and their q */
-	float	   *inner;			/* (LINEAR_ROWS, I) */
-	float	   *scores;			/* attend()'s scratch */
-	float	   *keys;			/* (KERN_ATTEND_ROWS, D, longest sequence): transposed keys of one head */
-	float	   *values;			/* (longest sequence, D): values of one head */
-	size_t		keys_each;		/* floats of one of them */
-	const float **rows;			/* (longest sequence): rows of qkv that a sequence's tokens have */
-	KernKeys   *runs;			/* (KERN_ATTEND_ROWS, most context runs + 1) */
-} Pass;
 
 static const LinearOut plain = {KERN_ACT_NONE, false};
 static const LinearOut add_to = {KERN_ACT_NONE, true};
@@ -82,28 +56,6 @@ check_seq(const Gpt2Config *cfg, const Gpt2Seq *seq, FsiError *err)
 	return FSI_OK;
 }
 
-/* Neither a context nor a run of its own: its keys and values are those of this pass. */
-static bool
-stands_alone(const Gpt2Seq *seq)
-{
-	return seq->n_context == 0 && seq->own == NULL;
-}
-
-/* Tokens of seq whose rows are the pass's first: 1 or 0.  A sequence keeps a row of its own, the last one. */
-static int
-shared_rows(const Gpt2Seq *first, const Gpt2Seq *seq)
-{
-	return seq != first && seq->n_token > 1 && stands_alone(seq) && stands_alone(first) &&
-		seq->tokens[0] == first->tokens[0];
-}
-
-/* Rows that the pass has for its s-th sequence alone. */
-static int
-own_rows(const Pass *p, int s)
-{
-	return p->seqs[s].n_token - shared_rows(p->seqs, &p->seqs[s]);
-}
-
 /* x (T, E) = wte[token] + wpe[position] */
 static void
 embed(Pass *p)
@@ -121,162 +73,6 @@ embed(Pass *p)
 			p->work->ops->add(E, row, p->model->wpe + (size_t) (position + i) * E);
 		}
 	}
-}
-
-/*
- * Runs of keys and values of one head of one sequence; kv: its rows of qkv.  New keys and
- * values go into the sequence's own run, or are used where they lie, the keys transposed
- * into keys.  runs [n_context + 1]; the last one has all that its last token sees.
- */
-static void
-runs_of(Pass *p, int layer, int head, const Gpt2Seq *seq, const float *kv, float *keys, KernKeys *runs)
-{
-	int			E = p->cfg->n_embd,
-				D = E / p->cfg->n_head,
-				n = seq->n_token;
-	const float *k = kv + E + head * D, /* (n, D), rows 3E apart */
-			   *v = kv + 2 * E + head * D;
-
-	for (int c = 0; c < seq->n_context; c++)
-		runs[c] = kv_head(p->cfg, seq->context[c], layer, head, seq->context[c]->count);
-	if (seq->own != NULL)
-	{
-		kv_store(p->cfg, seq->own, layer, head, seq->own->count, n, k, v, 3 * E);
-		runs[seq->n_context] = kv_head(p->cfg, seq->own, layer, head, seq->own->count + n);
-	}
-	else
-	{
-		int			cap = KERN_ROUND_UP(n, KERN_LANES);
-
-		kv_transpose(n, D, k, 3 * E, keys, cap);
-		runs[seq->n_context] = (KernKeys) {.kt = keys, .v = v, .ld = cap, .ldv = 3 * E, .count = n};
-	}
-}
-
-/* How many sequences from the s-th on ask with one token each after the same first run: they go side by side. */
-static int
-side_by_side(const Pass *p, int s, bool last)
-{
-	const Gpt2Seq *seq = &p->seqs[s];
-	int			n = 1;
-
-	if (seq->n_context == 0)
-		return 1;
-	while (n < KERN_ATTEND_ROWS && s + n < p->n_seq && (last || (seq[0].n_token == 1 && seq[n].n_token == 1)) &&
-		   seq[n].n_context == seq->n_context && seq[n].context[0] == seq->context[0])
-		n++;
-	return n;
-}
-
-/* A head's scores and sums of one layer: what attend() and its parts have in common. */
-typedef struct Ask
-{
-	int			layer;
-	bool		last;			/* of each sequence the last token alone asks */
-	const float *q;				/* (n_live, E), rows ldq apart */
-	int			ldq;
-	float		scale;
-} Ask;
-
-/* Attention of sequence s, which stands alone: its tokens' keys and values are gathered head by head. */
-static void
-attend_alone(Pass *p, const Ask *ask, int s, size_t row, size_t live)
-{
-	const KernOps *ops = p->work->ops;
-	int			E = p->cfg->n_embd,
-				D = E / p->cfg->n_head,
-				n = p->seqs[s].n_token,
-				m = ask->last ? 1 : own_rows(p, s),
-				cap = KERN_ROUND_UP(n, KERN_LANES),
-				shared = shared_rows(p->seqs, &p->seqs[s]);
-	KernKeys	run = {.kt = p->keys, .v = p->values, .ld = cap, .ldv = D, .count = n};
-
-	p->rows[0] = p->qkv;
-	for (int i = shared; i < n; i++)
-		p->rows[i] = p->qkv + (row + i - shared) * 3 * E;
-	for (int head = 0; head < p->cfg->n_head; head++)
-	{
-		ops->transpose(n, D, p->rows, (size_t) E + head * D, p->keys, cap);
-		for (int i = 0; i < n; i++)
-			memcpy(p->values + (size_t) i * D, p->rows[i] + 2 * E + head * D, D * sizeof(float));
-		ops->attend(m, D, ask->q + live * ask->ldq + head * D, ask->ldq, ask->scale, 1, &run, n - m + 1, p->scores,
-					p->att + live * E + head * D, E);
-	}
-}
-
-/* Attention of one head of the sequences from the first up to the one before to; row, live: where the first one's begin. */
-static FsiStatus
-attend_head(Pass *p, const Ask *ask, int head, int first, int to, size_t row, size_t live, FsiError *err)
-{
-	const KernOps *ops = p->work->ops;
-	int			E = p->cfg->n_embd,
-				D = E / p->cfg->n_head;
-
-	for (int s = first, n; s < to; s += n)
-	{
-		const float *q = ask->q + live * ask->ldq + head * D;	/* (m_q, D) or (n, D), rows ldq apart */
-		float	   *out = p->att + live * E + head * D;
-		int			n_run = p->seqs[s].n_context + 1,
-					m_q = ask->last ? 1 : p->seqs[s].n_token;
-
-		if (fsi_should_stop(p->work->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
-		n = side_by_side(p, s, ask->last);
-		for (int i = 0; i < n; i++)
-		{
-			runs_of(p, ask->layer, head, &p->seqs[s + i], p->qkv + row * 3 * E, p->keys + (size_t) i * p->keys_each,
-					p->runs + i * n_run);
-			row += p->seqs[s + i].n_token;
-		}
-		if (n > 1)
-			ops->attend_shared(n, D, q, ask->ldq, ask->scale, n_run, p->runs, p->scores, out, E);
-		else
-			ops->attend(m_q, D, q, ask->ldq, ask->scale, n_run, p->runs, p->runs[n_run - 1].count - m_q + 1, p->scores,
-						out, E);
-		live += n > 1 ? n : m_q;
-	}
-	return FSI_OK;
-}
-
-/*
- * Attention of every sequence in one layer; q (n_live, E) at distance ldq -> att (n_live, E).
- * With contexts head by head, so that one head of a prefix stays in the cache for all that share it;
- * a sequence that stands alone, all heads at once, as its rows lie next to each other.
- */
-static FsiStatus
-attend(Pass *p, int layer, bool last, const float *q, int ldq, FsiError *err)
-{
-	Ask			ask = {layer, last, q, ldq, 1.0f};
-	size_t		row = 0,
-				live = 0;
-
-	if (p->cfg->scale_attn_weights)
-		ask.scale = 1.0f / sqrtf((float) (p->cfg->n_embd / p->cfg->n_head));
-	if (p->cfg->scale_attn_by_inverse_layer_idx)
-		ask.scale /= (float) (layer + 1);
-	for (int s = 0, to; s < p->n_seq; s = to)
-	{
-		to = s + 1;
-		if (stands_alone(&p->seqs[s]))
-		{
-			if (fsi_should_stop(p->work->host))
-				return fsi_fail(err, FSI_CANCELLED, "canceled");
-			attend_alone(p, &ask, s, row, live);
-		}
-		else
-		{
-			while (to < p->n_seq && !stands_alone(&p->seqs[to]))
-				to++;
-			for (int head = 0; head < p->cfg->n_head; head++)
-				FSI_TRY(attend_head(p, &ask, head, s, to, row, live, err));
-		}
-		for (; s < to; s++)
-		{
-			row += own_rows(p, s);
-			live += last ? 1 : own_rows(p, s);
-		}
-	}
-	return FSI_OK;
 }
 
 /*
@@ -357,7 +153,7 @@ block(Pass *p, int layer, FsiError *err)
 					   p->qkv + (size_t) r * 3 * E, 3 * E, err));
 	}
 
-	FSI_TRY(attend(p, layer, last, q, ldq, err));
+	FSI_TRY(gpt2_attend(p, layer, last, q, ldq, err));
 
 	for (int r = 0; r < n_live; r += LINEAR_ROWS)
 	{
@@ -400,7 +196,8 @@ take_scratch(Pass *p, FsiError *err)
 	FSI_TRY(work_take(work, WORK_KEYS, KERN_ATTEND_ROWS * p->keys_each, sizeof(float), &p->keys, err));
 	FSI_TRY(work_take(work, WORK_VALUES, p->keys_each, sizeof(float), &p->values, err));
 	FSI_TRY(work_take(work, WORK_ROWS, longest, sizeof(float *), &p->rows, err));
-	return work_take(work, WORK_RUNS, KERN_ATTEND_ROWS * (contexts + 1), sizeof(KernKeys), &p->runs, err);
+	p->most_runs = contexts + 1;
+	return work_take(work, WORK_RUNS, (1 + KERN_ATTEND_ROWS) * (size_t) p->most_runs, sizeof(KernKeys), &p->runs, err);
 }
 
 /* hidden: a row of ln_f(x) for each token, or with last for each sequence. */

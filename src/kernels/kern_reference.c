@@ -275,9 +275,10 @@ ref_attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run,
 }
 
 static void
-ref_attend_shared(int m, int head_dim, const float *q, int ldq, float scale, int n_run, const KernKeys *runs,
+ref_attend_shared(int m, int head_dim, const float *q, int ldq, float scale, int n_run, int n_shared, const KernKeys *runs,
 				  float *scores, float *out, int ldout)
 {
+	(void) n_shared;
 	for (int i = 0; i < m; i++, runs += n_run)
 		ref_attend(1, head_dim, q + (size_t) i * ldq, ldq, scale, n_run, runs, runs[n_run - 1].count, scores,
 				   out + (size_t) i * ldout, ldout);

@@ -286,7 +286,7 @@ bench_attend_shared(const KernOps *ops, int m, int head_dim, int before)
 			ops->attend(1, head_dim, q + (size_t) i * head_dim, head_dim, 0.1f, 2, runs + 2 * i, OWN, scores,
 						out + (size_t) i * head_dim, head_dim);
 	});
-	BEST(together, ops->attend_shared(m, head_dim, q, head_dim, 0.1f, 2, runs, scores, out, head_dim));
+	BEST(together, ops->attend_shared(m, head_dim, q, head_dim, 0.1f, 2, 1, runs, scores, out, head_dim));
 	printf("attend %2d x 1 token after %d shared and %d own: each alone %.2f us, side by side %.2f us\n", m, before, OWN,
 		   alone * 1e6, together * 1e6);
 	free(q);
