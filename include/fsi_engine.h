@@ -218,8 +218,8 @@ extern FsiStatus segment_encode(const Gpt2Model *model, Gpt2Work *work, int n, c
 extern int	segment_length(const Gpt2Config *cfg, const TokIds *text, bool *shortened);
 /* Write a segment of n = segment_length() tokens: begin, head and tail of the text (half of the room each), end. */
 extern void segment_write(const Gpt2Config *cfg, const TokIds *text, int n, int32_t *out);
-/* unit(z q) of a message and unit(z k) of anything else; out [n_embd]. */
-extern void segment_project(const Gpt2Model *model, const KernOps *ops, const float *z, bool message, float *out);
+/* unit(z q) of n messages, or unit(z k) of n of anything else; z and out [n][n_embd]. */
+extern void segment_project(const Gpt2Model *model, const KernOps *ops, int n, const float *z, bool message, float *out);
 
 /* A message or segment ready to be compared. */
 typedef struct SegmentVec

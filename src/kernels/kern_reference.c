@@ -161,14 +161,15 @@ ref_dots(int m, int n, const float *a, const float *const *b, float *y)
 }
 
 static void
-ref_gemv_f32(int k, int n, const float *x, const float *w, float *y)
+ref_gemv_f32(int m, int k, int n, const float *x, const float *w, float *y)
 {
-	for (int j = 0; j < n; j++)
-	{
-		y[j] = 0.0f;
-		for (int i = 0; i < k; i++)
-			y[j] = fmaf(x[i], w[(size_t) i * n + j], y[j]);
-	}
+	for (int r = 0; r < m; r++, x += k, y += n)
+		for (int j = 0; j < n; j++)
+		{
+			y[j] = 0.0f;
+			for (int i = 0; i < k; i++)
+				y[j] = fmaf(x[i], w[(size_t) i * n + j], y[j]);
+		}
 }
 
 /* x = exp(x - max); *max and the lane sum. */

@@ -336,35 +336,58 @@ dots(int m, int n, const float *a, const float *const *b, float *y)
 		y[at] = dot(n, a, b[at]);
 }
 
-/* vectors * 16 columns from column j, side by side: one column's sum is a chain of dependent steps */
+/* rows of x by vectors * 16 columns from column j, side by side: one sum is a chain of dependent steps */
 KERN_INLINE void
-gemv_columns(const int vectors, int k, int n, int j, const float *x, const float *w, float *y)
+gemv_columns(const int rows, const int vectors, int k, int n, int j, const float *x, const float *w, float *y)
 {
-	v16			acc[8];
+	v16			acc[KERN_VECTORS][KERN_VECTORS];
 
 	KERN_UNROLL
-	for (int v = 0; v < vectors; v++)
-		acc[v] = v_set(0.0f);
+	for (int r = 0; r < rows; r++)
+	{
+		KERN_UNROLL
+		for (int v = 0; v < vectors; v++)
+			acc[r][v] = v_set(0.0f);
+	}
 	for (int i = 0; i < k; i++)
 	{
 		KERN_UNROLL
 		for (int v = 0; v < vectors; v++)
-			acc[v] = v_fma(v_set(x[i]), row_load(w + (size_t) i * n, n, j + v * KERN_LANES), acc[v]);
+		{
+			v16			b = row_load(w + (size_t) i * n, n, j + v * KERN_LANES);
+
+			KERN_UNROLL
+			for (int r = 0; r < rows; r++)
+				acc[r][v] = v_fma(v_set(x[(size_t) r * k + i]), b, acc[r][v]);
+		}
 	}
 	KERN_UNROLL
-	for (int v = 0; v < vectors; v++)
-		row_store(y, n, j + v * KERN_LANES, acc[v]);
+	for (int r = 0; r < rows; r++)
+	{
+		KERN_UNROLL
+		for (int v = 0; v < vectors; v++)
+			row_store(y + (size_t) r * n, n, j + v * KERN_LANES, acc[r][v]);
+	}
 }
 
+/* 16 columns of w stay in the L1 cache while rows pass; rows that are too few to go side by side let columns do so. */
 static void
-gemv_f32(int k, int n, const float *x, const float *w, float *y)
+gemv_f32(int m, int k, int n, const float *x, const float *w, float *y)
 {
-	int			j = 0;
+	int			side_by_side = m - m % KERN_VECTORS;
 
-	for (; j + KERN_VECTORS * KERN_LANES <= n; j += KERN_VECTORS * KERN_LANES)
-		gemv_columns(KERN_VECTORS, k, n, j, x, w, y);
-	for (; j < n; j += KERN_LANES)
-		gemv_columns(1, k, n, j, x, w, y);
+	for (int j = 0; side_by_side > 0 && j < n; j += KERN_LANES)
+		for (int r = 0; r < side_by_side; r += KERN_VECTORS)
+			gemv_columns(KERN_VECTORS, 1, k, n, j, x + (size_t) r * k, w, y + (size_t) r * n);
+	for (int r = side_by_side; r < m; r++)
+	{
+		int			j = 0;
+
+		for (; j + KERN_VECTORS * KERN_LANES <= n; j += KERN_VECTORS * KERN_LANES)
+			gemv_columns(1, KERN_VECTORS, k, n, j, x + (size_t) r * k, w, y + (size_t) r * n);
+		for (; j < n; j += KERN_LANES)
+			gemv_columns(1, 1, k, n, j, x + (size_t) r * k, w, y + (size_t) r * n);
+	}
 }
 
 #endif

@@ -318,8 +318,11 @@ bench_rows(const KernOps *ops)
 	}
 	BEST(s, { memcpy(y, x, N * 4); ops->softmax(N, y); });
 	printf("softmax:                   %7.2f ns per 1000\n", s / N * 1e12);
-	BEST(s, ops->gemv_f32(K, K, x, w, y));
-	printf("gemv_f32 %d x %d:          %7.2f us, %.1f GFLOP/s\n", K, K, s * 1e6, 2e-9 * K * K / s);
+	for (int m = 1; m <= M; m *= 8)
+	{
+		BEST(s, ops->gemv_f32(m, K, K, x, w, y));
+		printf("gemv_f32 %2d x %d x %d:     %7.2f us a vector, %.1f GFLOP/s\n", m, K, K, s / m * 1e6, 2e-9 * m * K * K / s);
+	}
 	BEST(s, y[0] += ops->dot(K, x, x + K));
 	printf("dot %d:                    %7.2f ns\n", K, s * 1e9);
 	free(x);

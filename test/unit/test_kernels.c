@@ -163,24 +163,26 @@ same_vectors(const KernOps *ops, int n, int kind)
 }
 
 static bool
-same_gemv(const KernOps *ops, int k, int n)
+same_gemv(const KernOps *ops, int m, int k, int n)
 {
-	size_t		nw = (size_t) k * n;
-	float	   *x = guard_floats(k),
+	size_t		nx = (size_t) m * k,
+				nw = (size_t) k * n,
+				ny = (size_t) m * n;
+	float	   *x = guard_floats(nx),
 			   *w = guard_floats(nw),
-			   *y = guard_floats(n),
-			   *want = guard_floats(n);
+			   *y = guard_floats(ny),
+			   *want = guard_floats(ny);
 	bool		same;
 
-	fill(x, k, FILL_NORMAL);
+	fill(x, nx, FILL_NORMAL);
 	fill(w, nw, FILL_NORMAL);
-	ops->gemv_f32(k, n, x, w, y);
-	kern_reference.gemv_f32(k, n, x, w, want);
-	same = memcmp(y, want, (size_t) n * sizeof(float)) == 0;
-	guard_free_floats(x, k);
+	ops->gemv_f32(m, k, n, x, w, y);
+	kern_reference.gemv_f32(m, k, n, x, w, want);
+	same = memcmp(y, want, ny * sizeof(float)) == 0;
+	guard_free_floats(x, nx);
 	guard_free_floats(w, nw);
-	guard_free_floats(y, n);
-	guard_free_floats(want, n);
+	guard_free_floats(y, ny);
+	guard_free_floats(want, ny);
 	return same;
 }
 
@@ -233,13 +235,14 @@ test_rows(const KernOps *ops)
 				vectors &= same_vectors(ops, sizes[i], kind);
 			}
 		}
-		gemv &= same_gemv(ops, 37, sizes[i]) && same_gemv(ops, sizes[i], 70);
+		for (int m = 1; m <= 19; m += 6)
+			gemv &= same_gemv(ops, m, 37, sizes[i]) && same_gemv(ops, m, sizes[i], 70);
 	}
 	ok(quantize, "%s: quantize equals the reference on every kind of row", ops->name);
 	ok(norm_quantize, "%s: layer_norm_quantize equals the reference", ops->name);
 	ok(norm, "%s: layer_norm equals the reference, in place too", ops->name);
 	ok(vectors, "%s: add, axpy, dot, dots, activate, softmax equal the reference", ops->name);
-	ok(gemv, "%s: gemv_f32 equals the reference", ops->name);
+	ok(gemv, "%s: gemv_f32 of 1 to 19 vectors equals the reference", ops->name);
 	ok(transposed, "%s: transpose puts every element in its place", ops->name);
 	ok(same_activations(ops), "%s: activations equal the reference on random bit patterns", ops->name);
 }
