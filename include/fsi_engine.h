@@ -93,7 +93,7 @@ typedef struct Gpt2Model
 typedef struct KvRun
 {
 	int			count,			/* tokens stored */
-				cap;			/* room, a multiple of 16 */
+				cap;			/* room: a multiple of 8 keeps vectors of keys within lines of the cache */
 	float	   *kt;				/* [n_layer][n_head][head_dim][cap] */
 	float	   *v;				/* [n_layer][n_head][cap][head_dim] */
 } KvRun;

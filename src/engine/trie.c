@@ -160,6 +160,7 @@ fill_node(TrieNode *node, const SortedLabel *sorted, int lo, int hi, int depth, 
 	node->edge = sorted[lo].ids + depth;
 	node->n_edge = root ? 0 : end - depth;
 	node->label = hi - lo == 1 && !root ? sorted[lo].label : -1;
+	node->n_label = hi - lo;
 	node->min_label = sorted[lo].label;
 	for (int i = lo + 1; i < hi; i++)
 		node->min_label = sorted[i].label < node->min_label ? sorted[i].label : node->min_label;

@@ -16,6 +16,8 @@
 
 /* A prompt that leaves less than this to the message is the caller's mistake. */
 #define MESSAGE_ROOM_MIN 16
+/* Room for keys: 8 floats, a ymm register, never lie across two lines of the cache. */
+#define KEYS_ROUND 8
 /* Tokens of the prefix per forward pass. */
 #define PREFIX_STEP 512
 
@@ -149,7 +151,7 @@ compute_prefix(ExecSet *set, TokIds prefix, ExecCall *call)
 	const Gpt2Model *model = &set->model->file.model;
 	float	   *hidden = host_array(&call->arena, model->cfg.n_embd, sizeof(float));
 
-	HOST_TRY(kv_alloc(&model->cfg, KERN_ROUND_UP((int) prefix.n, KERN_LANES), &set->arena, &set->prefix, &err));
+	HOST_TRY(kv_alloc(&model->cfg, KERN_ROUND_UP((int) prefix.n, KEYS_ROUND), &set->arena, &set->prefix, &err));
 	for (size_t at = 0; at < prefix.n; at += PREFIX_STEP)
 	{
 		Gpt2Seq		seq = {0};
@@ -239,7 +241,7 @@ row_sequences(const ExecSet *set, int n, const ExecRow *rows, int more, FsiArena
 		TokIds		tokens = row_tokens(set, rows[i].ids, arena);
 		const KvRun **context = host_array(arena, 2, sizeof(KvRun *));
 
-		HOST_TRY(kv_alloc(cfg, (int) tokens.n + more, arena, &own[i], &err));
+		HOST_TRY(kv_alloc(cfg, Min(KERN_ROUND_UP((int) tokens.n + more, KEYS_ROUND), cfg->n_positions), arena, &own[i], &err));
 		context[0] = &set->prefix;
 		context[n_prefix] = &own[i];
 		seqs[i] = (Gpt2Seq) {.n_context = n_prefix, .context = context, .own = &own[i],
