@@ -37,6 +37,8 @@ runs_of(Pass *p, int layer, int head, const Gpt2Seq *seq, const float *kv, float
 
 	for (int c = 0; c < seq->n_context; c++)
 		runs[c] = kv_head(p->cfg, seq->context[c], layer, head, seq->context[c]->count);
+	if (seq->n_context > 0)
+		runs[seq->n_context - 1].count += seq->n_ahead;
 	if (seq->own != NULL)
 	{
 		kv_store(p->cfg, seq->own, layer, head, seq->own->count, n, k, v, 3 * E);

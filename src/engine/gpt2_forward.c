@@ -26,7 +26,7 @@ static const LinearOut add_to = {KERN_ACT_NONE, true};
 static int
 first_position(const Gpt2Seq *seq)
 {
-	int			position = seq->own != NULL ? seq->own->count : 0;
+	int			position = seq->n_ahead + (seq->own != NULL ? seq->own->count : 0);
 
 	for (int c = 0; c < seq->n_context; c++)
 		position += seq->context[c]->count;
@@ -36,7 +36,7 @@ first_position(const Gpt2Seq *seq)
 static FsiStatus
 check_seq(const Gpt2Config *cfg, const Gpt2Seq *seq, FsiError *err)
 {
-	int64_t		total = seq->n_token;
+	int64_t		total = (int64_t) seq->n_token + seq->n_ahead;
 
 	for (int c = 0; c < seq->n_context; c++)
 		total += seq->context[c]->count;

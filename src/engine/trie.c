@@ -232,6 +232,28 @@ trie_build(const Gpt2Config *cfg, int n_label, const TokIds *label_ids, const ch
 }
 
 int
+trie_ahead(const Trie *trie, Gpt2Seq *seqs)
+{
+	const TrieNode *root = &trie->nodes[0];
+	int			n = 0,
+				n_token = 0;
+
+	for (int i = 0; i < root->n_child; i++)
+	{
+		const TrieNode *child = &trie->nodes[root->first_child + i];
+
+		if (child->label >= 0)
+			continue;
+		n_token += child->n_edge;
+		if (n_token > TRIE_AHEAD)
+			return 0;
+		seqs[n].n_token = child->n_edge;
+		seqs[n++].tokens = child->edge;
+	}
+	return n;
+}
+
+int
 trie_max_tokens(const Trie *trie)
 {
 	return trie->max_tokens;

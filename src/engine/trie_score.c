@@ -397,6 +397,30 @@ score_sequences(Search *s, int n, Visit *const *visits, int n_hidden, const floa
 	return FSI_OK;
 }
 
+/* A root's children whose states are given wait no longer. */
+static FsiStatus
+score_ahead(Search *s, const Visit *root, FsiError *err)
+{
+	const TrieNode *children = &s->trie->nodes[root->node->first_child];
+	const float *hidden = s->rows[root->row].ahead;
+
+	for (int i = 0; i < root->node->n_child; i++)
+	{
+		Visit	  **v = &s->state[root->row].waiting,
+				   *visit;
+
+		if (children[i].label >= 0)
+			continue;
+		while ((*v)->node != &children[i])
+			v = &(*v)->next;
+		visit = *v;
+		*v = visit->next;
+		FSI_TRY(score_children(s, visit, hidden, err));
+		hidden += s->model->cfg.n_embd;
+	}
+	return FSI_OK;
+}
+
 /* Rows' roots: their hidden state is given. */
 static FsiStatus
 score_roots(Search *s, Visit *const *roots, FsiError *err)
@@ -407,7 +431,11 @@ score_roots(Search *s, Visit *const *roots, FsiError *err)
 	if (s->scoring != TRIE_SEQUENCE)
 	{
 		for (int r = 0; r < s->n_row; r++)
+		{
 			FSI_TRY(score_children(s, roots[r], s->rows[r].hidden, err));
+			if (s->rows[r].ahead != NULL)
+				FSI_TRY(score_ahead(s, roots[r], err));
+		}
 		return FSI_OK;
 	}
 	hidden = fsi_arena_array(&s->round, s->n_row, E * sizeof(float)); /* (n_row, E) */

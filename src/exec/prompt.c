@@ -226,14 +226,17 @@ row_tokens(const ExecSet *set, TokIds message, FsiArena *arena)
 	return out;
 }
 
-/* Sequences of the rows after the prefix; their own runs have room for more tokens.  context[1] leads to the own run. */
+/*
+ * Sequences of the rows after the prefix, with room behind them for add_ahead(); their own runs
+ * have room for more tokens.  The context leads to the own run, too, as a last one.
+ */
 static Gpt2Seq *
 row_sequences(const ExecSet *set, int n, const ExecRow *rows, int more, FsiArena *arena)
 {
 	FsiError	err = {0};
 	const Gpt2Config *cfg = &set->model->file.model.cfg;
 	int			n_prefix = set->prefix.count > 0 ? 1 : 0;
-	Gpt2Seq    *seqs = host_array(arena, n, sizeof(Gpt2Seq));
+	Gpt2Seq    *seqs = host_array(arena, n + TRIE_AHEAD, sizeof(Gpt2Seq));
 	KvRun	   *own = host_array(arena, n, sizeof(KvRun));
 
 	for (int i = 0; i < n; i++)
@@ -272,6 +275,27 @@ prompt_write(ExecSet *set, ExecCall *call, int n, const ExecRow *rows, TokIds *w
 	HOST_TRY(gpt2_generate_rows(&set->model->file.model, exec_work(), n, seqs, limit, &call->arena, written, &err));
 }
 
+/*
+ * A single row's pass reads all weights for few tokens: the nodes that its answer asks for first
+ * go with the message, behind it.  How many; hidden: the message's state, then theirs.
+ */
+static int
+add_ahead(const ExecSet *set, Gpt2Seq *seqs, TrieRow *row)
+{
+	int			n = trie_ahead(set->trie, seqs + 1);
+
+	for (int i = 1; i <= n; i++)
+	{
+		seqs[i].n_context = row->n_context;
+		seqs[i].context = row->context;
+		seqs[i].n_ahead = seqs[0].n_token;
+		seqs[i].own = NULL;
+	}
+	if (n > 0)
+		row->ahead = row->hidden + set->model->file.model.cfg.n_embd;
+	return n;
+}
+
 void
 prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 {
@@ -280,7 +304,8 @@ prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 	FsiArena   *arena = &call->arena;
 	Gpt2Seq    *seqs = row_sequences(set, n, rows, 0, arena);
 	TrieRow    *trie_rows = host_array(arena, n, sizeof(TrieRow));
-	float	   *hidden = host_array(arena, (size_t) n * model->cfg.n_embd, sizeof(float));
+	float	   *hidden = host_array(arena, (size_t) (n + TRIE_AHEAD) * model->cfg.n_embd, sizeof(float));
+	int			n_ahead = 0;
 	bool		best_alone = rows[0].scores == NULL && set->min_score == 0 && set->scoring == EXEC_TRIE;
 
 	for (int i = 0; i < n; i++)
@@ -290,7 +315,9 @@ prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 		if (!best_alone)
 			trie_rows[i].score = host_array(arena, set->n_labels, sizeof(double));
 	}
-	HOST_TRY(gpt2_forward(model, exec_work(), n, seqs, GPT2_LAST, hidden, &err));
+	if (n == 1 && best_alone)
+		n_ahead = add_ahead(set, seqs, &trie_rows[0]);
+	HOST_TRY(gpt2_forward(model, exec_work(), n + n_ahead, seqs, GPT2_LAST, hidden, &err));
 	CHECK_FOR_INTERRUPTS();
 	HOST_TRY(trie_score_rows(model, exec_work(), set->trie, n, trie_rows,
 							 best_alone ? TRIE_BEST : set->scoring == EXEC_SEQUENCE ? TRIE_SEQUENCE : TRIE_ALL,

@@ -367,6 +367,47 @@ test_cost(void)
 	ok(fed(labels, TRIE_ALL) == 0 && fed(labels, TRIE_BEST) == 0, "a single label costs nothing");
 }
 
+/* Nodes fed with the message, behind it: the same bits as in passes of their own. */
+static void
+test_ahead(void)
+{
+	Labels	   *labels = test_alloc(&arena, 1, sizeof(Labels));
+	bool		same = true;
+
+	for (int i = 0; i < 6; i++)
+		add_label(labels, 3, (int32_t[]) {10 + i / 2, 20 + i, 21});
+	add_label(labels, 4, (int32_t[]) {10, 20, 30, 31});
+	add_label(labels, 2, (int32_t[]) {15, 30});
+	for (int r = 0; r < 20; r++)
+	{
+		Trie	   *trie;
+		Message		m;
+		float		hidden[(1 + TRIE_AHEAD) * 48];
+		KvRun		own;
+		const KvRun *context[2] = {&m.runs[0], &own};
+		Gpt2Seq		seqs[1 + TRIE_AHEAD];
+		double		score[8],
+					want[8];
+		TrieRow		row = {.n_context = 2, .context = context, .hidden = hidden, .ahead = hidden + 48, .score = score};
+		int			best,
+					n;
+
+		make_message(&m);
+		must(trie_build(&model.i8.cfg, labels->n, labels->ids, labels->names, &arena, &trie, &err));
+		n = trie_ahead(trie, seqs + 1);
+		must(kv_alloc(&model.i8.cfg, PREFIX, &arena, &own, &err));
+		seqs[0] = (Gpt2Seq) {.n_context = 1, .context = context, .own = &own, .n_token = PREFIX - 4, .tokens = m.tokens + 4};
+		for (int i = 1; i <= n; i++)
+			seqs[i] = (Gpt2Seq) {.n_context = 2, .context = context, .n_ahead = PREFIX - 4, .n_token = seqs[i].n_token,
+				.tokens = seqs[i].tokens};
+		must(gpt2_forward(&model.i8, work, 1 + n, seqs, GPT2_LAST, hidden, &err));
+		must(trie_score_rows(&model.i8, work, trie, 1, &row, TRIE_BEST, &arena, &err));
+		must(trie_score(&model.i8, work, trie, 2, m.context, m.hidden, TRIE_BEST, &arena, &best, want, &err));
+		same &= n == 3 && best == row.best && memcmp(want, score, labels->n * sizeof(double)) == 0;
+	}
+	ok(same, "nodes fed with their message give the bits of those fed after it");
+}
+
 /* ---- many branchings: more keys and values than are kept ---- */
 
 static void
@@ -553,6 +594,7 @@ main(void)
 	random_labels(labels, 6, 3, 3);
 	test_rows(labels);
 	test_cost();
+	test_ahead();
 	test_large();
 	test_refused();
 	test_ties();
