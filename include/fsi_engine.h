@@ -93,7 +93,7 @@ typedef struct Gpt2Model
 typedef struct KvRun
 {
 	int			count,			/* tokens stored */
-				cap;			/* room, a multiple of 16 */
+				cap;			/* room: a multiple of 8 keeps vectors of keys within lines of the cache */
 	float	   *kt;				/* [n_layer][n_head][head_dim][cap] */
 	float	   *v;				/* [n_layer][n_head][cap][head_dim] */
 } KvRun;
@@ -106,6 +106,7 @@ typedef struct Gpt2Seq
 {
 	int			n_context;
 	const KvRun *const *context;
+	int			n_ahead;		/* tokens that an earlier sequence of the call adds to the last context run, seen too */
 	KvRun	   *own;			/* receives the new tokens' keys and values after own->count, and they
 								 * attend to those already there; NULL: kept for the pass only */
 	int			n_token;
@@ -192,10 +193,18 @@ typedef struct TrieRow
 	int			n_context;
 	const KvRun *const *context;
 	const float *hidden;		/* [n_embd] */
+	const float *ahead;			/* [trie_ahead()][n_embd], or NULL */
 	int			best;
 	double	   *score;			/* [n_label], or NULL for TRIE_BEST */
 } TrieRow;
 
+/*
+ * Nodes that TRIE_BEST may feed first, if they have few tokens, for a single row to feed with
+ * its message instead of in a pass of their own: n_token and tokens of seqs [TRIE_AHEAD] are
+ * set; returns how many.
+ */
+#define TRIE_AHEAD 4
+extern int	trie_ahead(const Trie *trie, Gpt2Seq *seqs);
 /* As trie_score() of each row, same bits, with the rows' nodes side by side in each forward pass. */
 extern FsiStatus trie_score_rows(const Gpt2Model *model, Gpt2Work *work, const Trie *trie,
 								 int n_row, TrieRow *rows, TrieScoring scoring, FsiArena *arena, FsiError *err);
@@ -218,8 +227,8 @@ extern FsiStatus segment_encode(const Gpt2Model *model, Gpt2Work *work, int n, c
 extern int	segment_length(const Gpt2Config *cfg, const TokIds *text, bool *shortened);
 /* Write a segment of n = segment_length() tokens: begin, head and tail of the text (half of the room each), end. */
 extern void segment_write(const Gpt2Config *cfg, const TokIds *text, int n, int32_t *out);
-/* unit(z q) of a message and unit(z k) of anything else; out [n_embd]. */
-extern void segment_project(const Gpt2Model *model, const KernOps *ops, const float *z, bool message, float *out);
+/* unit(z q) of n messages, or unit(z k) of n of anything else; z and out [n][n_embd]. */
+extern void segment_project(const Gpt2Model *model, const KernOps *ops, int n, const float *z, bool message, float *out);
 
 /* A message or segment ready to be compared. */
 typedef struct SegmentVec

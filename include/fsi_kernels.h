@@ -171,10 +171,15 @@ typedef struct KernOps
 	float		(*dot) (int n, const float *a, const float *b);
 	/* y[i] = dot(n, a, b[i]) for m vectors b[i], the same bits: several chains of sums side by side. */
 	void		(*dots) (int m, int n, const float *a, const float *const *b, float *y);
-	/* y[n] = sum_k x[k] w[k * n_out + n], k ascending, fused: any n, no lanes across k. */
-	void		(*gemv_f32) (int k, int n, const float *x, const float *w, float *y);
+	/* y[i * n + j] = sum_l x[i * k + l] w[l * n + j], l ascending, fused, for m vectors: any n, no lanes across l. */
+	void		(*gemv_f32) (int m, int k, int n, const float *x, const float *w, float *y);
 	/* Softmax of n values in place; returns the natural log of the sum of exp(x - max), plus max. */
 	float		(*softmax) (int n, float *x);
+	/*
+	 * y[j * ldy + i] = rows[i][at + j] for m > 0 rows of n.  ldy is at least m rounded up to 8; y's
+	 * rows hold anything between the two, and nothing past ldy is touched.
+	 */
+	void		(*transpose) (int m, int n, const float *const *rows, size_t at, float *y, int ldy);
 
 	/*
 	 * Causal attention of m queries of one head over runs of keys.  Query i sees all keys
@@ -190,12 +195,12 @@ typedef struct KernOps
 						   float *scores, float *out, int ldout);
 
 	/*
-	 * As attend() of m sequences with one query each: query i sees all keys of its n_run > 1
-	 * runs, runs[i * n_run] on, of which the first is the same for all.  It is read once for
+	 * As attend() of m single queries: query i sees all keys of its n_run runs, runs[i * n_run]
+	 * on, of which the first n_shared > 0 are the same for all.  Those are read once for
 	 * KERN_ATTEND_ROWS queries.  scores: KERN_ATTEND_SCRATCH(most keys of a query) floats.
 	 */
 	void		(*attend_shared) (int m, int head_dim, const float *q, int ldq, float scale,
-								  int n_run, const KernKeys *runs,
+								  int n_run, int n_shared, const KernKeys *runs,
 								  float *scores, float *out, int ldout);
 
 	const KernGradOps *grad;	/* of the same level; NULL in kern_reference */

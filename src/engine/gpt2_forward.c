@@ -11,34 +11,13 @@
  *
  * T: rows of a pass, E: n_embd, H: heads, D = E / H, I: n_inner.
  */
-#include <math.h>
 #include <string.h>
 
-#include "kv.h"
+#include "gpt2_pass.h"
 #include "linear.h"
 
 /* Enough rows to stream the weights rarely, few enough to keep scratch near 10 MB at E = 768. */
 #define PASS_TOKENS 512
-
-typedef struct Pass
-{
-	const Gpt2Model *model;
-	const Gpt2Config *cfg;
-	Gpt2Work   *work;
-	int			n_seq;
-	const Gpt2Seq *seqs;
-	int			n_row;			/* tokens of all seqs */
-	bool		last;			/* GPT2_LAST */
-	float	   *x;				/* (T, E), in the end (n_seq, E) when last */
-	float	   *qkv;			/* (T, 3E): q | k | v */
-	float	   *att;			/* (T, E) */
-	float	   *last_rows;		/* (2, n_seq, E): last rows of x, and their q */
-	float	   *inner;			/* (LINEAR_ROWS, I) */
-	float	   *scores;			/* attend()'s scratch */
-	float	   *keys;			/* (KERN_ATTEND_ROWS, D, longest sequence): transposed keys of one head */
-	size_t		keys_each;		/* floats of one of them */
-	KernKeys   *runs;			/* (KERN_ATTEND_ROWS, most context runs + 1) */
-} Pass;
 
 static const LinearOut plain = {KERN_ACT_NONE, false};
 static const LinearOut add_to = {KERN_ACT_NONE, true};
@@ -47,7 +26,7 @@ static const LinearOut add_to = {KERN_ACT_NONE, true};
 static int
 first_position(const Gpt2Seq *seq)
 {
-	int			position = seq->own != NULL ? seq->own->count : 0;
+	int			position = seq->n_ahead + (seq->own != NULL ? seq->own->count : 0);
 
 	for (int c = 0; c < seq->n_context; c++)
 		position += seq->context[c]->count;
@@ -57,7 +36,7 @@ first_position(const Gpt2Seq *seq)
 static FsiStatus
 check_seq(const Gpt2Config *cfg, const Gpt2Seq *seq, FsiError *err)
 {
-	int64_t		total = seq->n_token;
+	int64_t		total = (int64_t) seq->n_token + seq->n_ahead;
 
 	for (int c = 0; c < seq->n_context; c++)
 		total += seq->context[c]->count;
@@ -88,103 +67,12 @@ embed(Pass *p)
 	{
 		int			position = first_position(&p->seqs[s]);
 
-		for (int i = 0; i < p->seqs[s].n_token; i++, row += E)
+		for (int i = shared_rows(p->seqs, &p->seqs[s]); i < p->seqs[s].n_token; i++, row += E)
 		{
 			kern_matrix_column(&p->model->wte, p->seqs[s].tokens[i], row);
 			p->work->ops->add(E, row, p->model->wpe + (size_t) (position + i) * E);
 		}
 	}
-}
-
-/*
- * Runs of keys and values of one head of one sequence; kv: its rows of qkv.  New keys and
- * values go into the sequence's own run, or are used where they lie, the keys transposed
- * into keys.  runs [n_context + 1]; the last one has all that its last token sees.
- */
-static void
-runs_of(Pass *p, int layer, int head, const Gpt2Seq *seq, const float *kv, float *keys, KernKeys *runs)
-{
-	int			E = p->cfg->n_embd,
-				D = E / p->cfg->n_head,
-				n = seq->n_token;
-	const float *k = kv + E + head * D, /* (n, D), rows 3E apart */
-			   *v = kv + 2 * E + head * D;
-
-	for (int c = 0; c < seq->n_context; c++)
-		runs[c] = kv_head(p->cfg, seq->context[c], layer, head, seq->context[c]->count);
-	if (seq->own != NULL)
-	{
-		kv_store(p->cfg, seq->own, layer, head, seq->own->count, n, k, v, 3 * E);
-		runs[seq->n_context] = kv_head(p->cfg, seq->own, layer, head, seq->own->count + n);
-	}
-	else
-	{
-		int			cap = KERN_ROUND_UP(n, KERN_LANES);
-
-		kv_transpose(n, D, k, 3 * E, keys, cap);
-		runs[seq->n_context] = (KernKeys) {.kt = keys, .v = v, .ld = cap, .ldv = 3 * E, .count = n};
-	}
-}
-
-/* How many sequences from the s-th on ask with one token each after the same first run: they go side by side. */
-static int
-side_by_side(const Pass *p, int s, bool last)
-{
-	const Gpt2Seq *seq = &p->seqs[s];
-	int			n = 1;
-
-	if (seq->n_context == 0)
-		return 1;
-	while (n < KERN_ATTEND_ROWS && s + n < p->n_seq && (last || (seq[0].n_token == 1 && seq[n].n_token == 1)) &&
-		   seq[n].n_context == seq->n_context && seq[n].context[0] == seq->context[0])
-		n++;
-	return n;
-}
-
-/*
- * Attention of every sequence in one layer; q (n_live, E) at distance ldq -> att (n_live, E).
- * Head by head, so that one head of a prefix stays in the cache for all that share it.
- */
-static FsiStatus
-attend(Pass *p, int layer, bool last, const float *q, int ldq, FsiError *err)
-{
-	const KernOps *ops = p->work->ops;
-	int			E = p->cfg->n_embd,
-				D = E / p->cfg->n_head;
-	float		scale = p->cfg->scale_attn_weights ? 1.0f / sqrtf((float) D) : 1.0f;
-
-	if (p->cfg->scale_attn_by_inverse_layer_idx)
-		scale /= (float) (layer + 1);
-	for (int head = 0; head < p->cfg->n_head; head++)
-	{
-		size_t		row = 0,
-					live = 0;
-
-		for (int s = 0, n; s < p->n_seq; s += n)
-		{
-			const float *ask = q + live * ldq + head * D;	/* (m_q, D) or (n, D), rows ldq apart */
-			float	   *out = p->att + live * E + head * D;
-			int			n_run = p->seqs[s].n_context + 1,
-						m_q = last ? 1 : p->seqs[s].n_token;
-
-			if (fsi_should_stop(p->work->host))
-				return fsi_fail(err, FSI_CANCELLED, "canceled");
-			n = side_by_side(p, s, last);
-			for (int i = 0; i < n; i++)
-			{
-				runs_of(p, layer, head, &p->seqs[s + i], p->qkv + row * 3 * E, p->keys + (size_t) i * p->keys_each,
-						p->runs + i * n_run);
-				row += p->seqs[s + i].n_token;
-			}
-			if (n > 1)
-				ops->attend_shared(n, D, ask, ldq, scale, n_run, p->runs, p->scores, out, E);
-			else
-				ops->attend(m_q, D, ask, ldq, scale, n_run, p->runs, p->runs[n_run - 1].count - m_q + 1, p->scores,
-							out, E);
-			live += n > 1 ? n : m_q;
-		}
-	}
-	return FSI_OK;
 }
 
 /*
@@ -217,7 +105,7 @@ keep_last_rows(Pass *p, const Gpt2Layer *L, const LinearNorm *norm, const float 
 	}
 	for (int s = 0; s < p->n_seq; s++)
 	{
-		row += p->seqs[s].n_token;
+		row += own_rows(p, s);
 		memcpy(x_last + (size_t) s * E, p->x + (row - 1) * E, E * sizeof(float));
 		if (!split)
 			memcpy(q_last + (size_t) s * E, p->qkv + (row - 1) * 3 * E, E * sizeof(float));
@@ -265,7 +153,7 @@ block(Pass *p, int layer, FsiError *err)
 					   p->qkv + (size_t) r * 3 * E, 3 * E, err));
 	}
 
-	FSI_TRY(attend(p, layer, last, q, ldq, err));
+	FSI_TRY(gpt2_attend(p, layer, last, q, ldq, err));
 
 	for (int r = 0; r < n_live; r += LINEAR_ROWS)
 	{
@@ -306,21 +194,45 @@ take_scratch(Pass *p, FsiError *err)
 	FSI_TRY(work_take(work, WORK_SCORES, KERN_ATTEND_SCRATCH(p->cfg->n_positions), sizeof(float), &p->scores, err));
 	p->keys_each = (size_t) longest * D;
 	FSI_TRY(work_take(work, WORK_KEYS, KERN_ATTEND_ROWS * p->keys_each, sizeof(float), &p->keys, err));
-	return work_take(work, WORK_RUNS, KERN_ATTEND_ROWS * (contexts + 1), sizeof(KernKeys), &p->runs, err);
+	FSI_TRY(work_take(work, WORK_VALUES, p->keys_each, sizeof(float), &p->values, err));
+	FSI_TRY(work_take(work, WORK_ROWS, longest, sizeof(float *), &p->rows, err));
+	p->most_runs = contexts + 1;
+	return work_take(work, WORK_RUNS, (1 + KERN_ATTEND_ROWS) * (size_t) p->most_runs, sizeof(KernKeys), &p->runs, err);
 }
 
-/* One pass: hidden (T, E), or (n_seq, E) when last. */
+/* hidden: a row of ln_f(x) for each token, or with last for each sequence. */
+static void
+final_norm(Pass *p, float *hidden)
+{
+	int			E = p->cfg->n_embd;
+	const float *x = p->x,
+			   *first = hidden;
+
+	for (int s = 0; s < p->n_seq; s++)
+	{
+		int			shared = shared_rows(p->seqs, &p->seqs[s]),
+					m = p->last ? 1 : p->seqs[s].n_token - shared;
+
+		if (shared && !p->last)
+		{
+			memcpy(hidden, first, E * sizeof(float));
+			hidden += E;
+		}
+		p->work->ops->layer_norm(m, E, x, E, p->model->lnf_gain, p->model->lnf_bias, p->cfg->ln_eps, hidden, E);
+		x += (size_t) m * E;
+		hidden += (size_t) m * E;
+	}
+}
+
+/* One pass: hidden (tokens, E), or (n_seq, E) when last. */
 static FsiStatus
 run_pass(Pass *p, float *hidden, FsiError *err)
 {
-	int			E = p->cfg->n_embd;
-
 	FSI_TRY(take_scratch(p, err));
 	embed(p);
 	for (int layer = 0; layer < p->cfg->n_layer; layer++)
 		FSI_TRY(block(p, layer, err));
-	p->work->ops->layer_norm(p->last ? p->n_seq : p->n_row, E, p->x, E,
-							 p->model->lnf_gain, p->model->lnf_bias, p->cfg->ln_eps, hidden, E);
+	final_norm(p, hidden);
 	return FSI_OK;
 }
 
@@ -337,13 +249,16 @@ gpt2_forward(const Gpt2Model *model, Gpt2Work *work, int n_seq, const Gpt2Seq *s
 	for (int s = 0; s < n_seq;)
 	{
 		Pass		p = {.model = model, .cfg = &model->cfg, .work = work, .seqs = seqs + s, .last = want == GPT2_LAST};
+		size_t		n_token = 0;
 
 		do
-			p.n_row += seqs[s + p.n_seq++].n_token;
-		while (s + p.n_seq < n_seq && p.n_row + seqs[s + p.n_seq].n_token <= PASS_TOKENS);
+		{
+			n_token += seqs[s + p.n_seq].n_token;
+			p.n_row += own_rows(&p, p.n_seq++);
+		} while (s + p.n_seq < n_seq && p.n_row + own_rows(&p, p.n_seq) <= PASS_TOKENS);
 		FSI_TRY(run_pass(&p, hidden, err));
 		s += p.n_seq;
-		hidden += (size_t) (p.last ? p.n_seq : p.n_row) * E;
+		hidden += (p.last ? (size_t) p.n_seq : n_token) * E;
 	}
 	for (int s = 0; s < n_seq; s++)
 		if (seqs[s].own != NULL)

@@ -16,7 +16,7 @@ kv_floats(const Gpt2Config *cfg, int cap)
 size_t
 kv_bytes(const Gpt2Config *cfg, int cap)
 {
-	return 2 * sizeof(float) * kv_floats(cfg, KERN_ROUND_UP(cap, KERN_LANES));
+	return 2 * sizeof(float) * kv_floats(cfg, cap);
 }
 
 FsiStatus
@@ -26,7 +26,6 @@ kv_alloc(const Gpt2Config *cfg, int cap, FsiArena *arena, KvRun *kv, FsiError *e
 
 	if (cap < 0 || cap > cfg->n_positions)
 		return fsi_fail(err, FSI_LIMIT, "%d tokens do not fit into the model's %d positions", cap, cfg->n_positions);
-	cap = KERN_ROUND_UP(cap, KERN_LANES);
 	floats = kv_floats(cfg, cap);
 	kv->count = 0;
 	kv->cap = cap;

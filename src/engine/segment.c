@@ -111,10 +111,11 @@ segment_encode(const Gpt2Model *model, Gpt2Work *work, int n, const TokIds *text
 }
 
 void
-segment_project(const Gpt2Model *model, const KernOps *ops, const float *z, bool message, float *out)
+segment_project(const Gpt2Model *model, const KernOps *ops, int n, const float *z, bool message, float *out)
 {
 	int			E = model->cfg.n_embd;
 
-	ops->gemv_f32(E, E, z, message ? model->readout_q : model->readout_k, out);
-	unit(ops, E, out);
+	ops->gemv_f32(n, E, E, z, message ? model->readout_q : model->readout_k, out);
+	for (int i = 0; i < n; i++)
+		unit(ops, E, out + (size_t) i * E);
 }

@@ -160,6 +160,7 @@ fill_node(TrieNode *node, const SortedLabel *sorted, int lo, int hi, int depth, 
 	node->edge = sorted[lo].ids + depth;
 	node->n_edge = root ? 0 : end - depth;
 	node->label = hi - lo == 1 && !root ? sorted[lo].label : -1;
+	node->n_label = hi - lo;
 	node->min_label = sorted[lo].label;
 	for (int i = lo + 1; i < hi; i++)
 		node->min_label = sorted[i].label < node->min_label ? sorted[i].label : node->min_label;
@@ -228,6 +229,28 @@ trie_build(const Gpt2Config *cfg, int n_label, const TokIds *label_ids, const ch
 	grow(trie, sorted, at);
 	*out = trie;
 	return FSI_OK;
+}
+
+int
+trie_ahead(const Trie *trie, Gpt2Seq *seqs)
+{
+	const TrieNode *root = &trie->nodes[0];
+	int			n = 0,
+				n_token = 0;
+
+	for (int i = 0; i < root->n_child; i++)
+	{
+		const TrieNode *child = &trie->nodes[root->first_child + i];
+
+		if (child->label >= 0)
+			continue;
+		n_token += child->n_edge;
+		if (n_token > TRIE_AHEAD)
+			return 0;
+		seqs[n].n_token = child->n_edge;
+		seqs[n++].tokens = child->edge;
+	}
+	return n;
 }
 
 int

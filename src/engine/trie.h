@@ -20,6 +20,7 @@ typedef struct TrieNode
 	int			n_edge;
 	int			label;			/* a leaf's, else -1 */
 	int			min_label;		/* smallest label below: decides between equal scores */
+	int			n_label;		/* labels below, a leaf's own counts */
 	bool		deep;			/* some child is an inner node */
 	bool		long_child;		/* some child's edge has tokens after the first one */
 } TrieNode;

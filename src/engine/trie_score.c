@@ -6,7 +6,10 @@
  * one is 1), so only branchings are ever fed through the model, each as one short sequence
  * on top of its ancestors' keys and values.  A round feeds visits of all rows in one
  * ragged batch: all pending ones (TRIE_ALL, TRIE_SEQUENCE: level by level) or each row's
- * best one (TRIE_BEST: best first, until a label beats everything that waits).
+ * best one (TRIE_BEST: best first, until a label beats everything that waits).  A round of
+ * few tokens costs what reading the weights costs, so it takes along further visits of
+ * which a label may yet win: what is fed beside it changes no visit's scores, and so no
+ * answer, only the number of rounds.
  *
  * Log-probabilities are added along the path in double, in the same order in every mode,
  * so TRIE_BEST gives the label that TRIE_ALL puts first.  Of equal ones the smaller label
@@ -28,6 +31,7 @@
 #endif
 #define ROUND_VISITS 256
 #define ROUND_TOKENS 1024		/* of TRIE_SEQUENCE, whose hidden rows are all kept for the round */
+#define ROUND_ALONG 16			/* TRIE_BEST: below this many tokens a round takes along what may yet win */
 #define HEAD_ROWS 32			/* full-vocabulary logits at a time: 2.7 MB for 21,128 tokens */
 
 typedef struct Visit
@@ -39,9 +43,8 @@ typedef struct Visit
 	struct Visit *next;			/* in the row's list of those that wait */
 	int			n_again;		/* tokens of ancestors without a stored run, fed again before the edge */
 	bool		stored;
-	KvRun		kv;				/* stored: ends with this edge, may begin with ancestors' edges */
-	const struct Visit *below;	/* nearest stored ancestor that is not in kv */
-	bool		extended;		/* a child has appended to kv's memory */
+	KvRun		kv;				/* stored: of the tokens that were fed */
+	const struct Visit *below;	/* nearest stored ancestor */
 } Visit;
 
 typedef struct RowState
@@ -49,6 +52,7 @@ typedef struct RowState
 	Visit	   *waiting;
 	int			best;			/* best label reached, -1: none */
 	double		best_logp;
+	double		floor;			/* some label is known to have as much: a visit's best one has its mean or more */
 } RowState;
 
 typedef struct Search
@@ -106,6 +110,7 @@ reach_label(Search *s, int row, int label, double logp)
 	{
 		state->best = label;
 		state->best_logp = logp;
+		state->floor = logp > state->floor ? logp : state->floor;
 	}
 }
 
@@ -115,6 +120,7 @@ reach_child(Search *s, Visit *parent, const TrieNode *child, double logp, FsiErr
 {
 	RowState   *state = &s->state[parent->row];
 	Visit	   *visit;
+	double		floor;
 
 	if (child->label >= 0 && (s->scoring != TRIE_SEQUENCE || child->n_edge == 1))
 	{
@@ -130,12 +136,17 @@ reach_child(Search *s, Visit *parent, const TrieNode *child, double logp, FsiErr
 	visit->parent = parent;
 	visit->next = state->waiting;
 	state->waiting = visit;
+	floor = logp - fsi_log(child->n_label);
+	state->floor = floor > state->floor ? floor : state->floor;
 	return FSI_OK;
 }
 
-/* Take the best waiting visit off its row's list; NULL when none can beat the label reached. */
+/*
+ * Take the best waiting visit off its row's list; NULL when none can beat the label reached,
+ * or, of those that are fed along, none what some label is known to have.
+ */
 static Visit *
-take_best(RowState *state)
+take_best(RowState *state, bool along)
 {
 	Visit	  **best = &state->waiting,
 			   *taken;
@@ -147,6 +158,8 @@ take_best(RowState *state)
 			best = v;
 	taken = *best;
 	if (state->best >= 0 && better(state->best_logp, state->best, taken->logp, taken->node->min_label))
+		return NULL;
+	if (along && taken->logp < state->floor)
 		return NULL;
 	*best = taken->next;
 	return taken;
@@ -161,25 +174,25 @@ edge_tokens(const Visit *visit)
 	return visit->node->n_edge - (visit->node->label >= 0 ? 1 : 0);
 }
 
-static Visit *
+static const Visit *
 nearest_stored(const Visit *visit)
 {
-	Visit	   *v = visit->parent;
+	const Visit *v = visit->parent;
 
 	while (v != NULL && !v->stored)
 		v = v->parent;
 	return v;
 }
 
-/* Edges from below `stored` down to the visit, end to end. */
+/* Edges from below the nearest stored ancestor down to the visit, end to end. */
 static FsiStatus
-collect_tokens(Search *s, Visit *visit, const Visit *stored, Gpt2Seq *seq, FsiError *err)
+collect_tokens(Search *s, Visit *visit, Gpt2Seq *seq, FsiError *err)
 {
 	int			n = edge_tokens(visit);
 	int32_t    *tokens;
 
 	visit->n_again = 0;
-	for (const Visit *v = visit->parent; v != stored; v = v->parent)
+	for (const Visit *v = visit->parent; v != visit->below; v = v->parent)
 		visit->n_again += v->node->n_edge;
 	seq->n_token = visit->n_again + n;
 	seq->tokens = visit->node->edge;
@@ -191,7 +204,7 @@ collect_tokens(Search *s, Visit *visit, const Visit *stored, Gpt2Seq *seq, FsiEr
 	seq->tokens = tokens;
 	memcpy(tokens + visit->n_again, visit->node->edge, n * sizeof(int32_t));
 	tokens += visit->n_again;
-	for (const Visit *v = visit->parent; v != stored; v = v->parent)
+	for (const Visit *v = visit->parent; v != visit->below; v = v->parent)
 	{
 		tokens -= v->node->n_edge;
 		memcpy(tokens, v->node->edge, v->node->n_edge * sizeof(int32_t));
@@ -199,32 +212,17 @@ collect_tokens(Search *s, Visit *visit, const Visit *stored, Gpt2Seq *seq, FsiEr
 	return FSI_OK;
 }
 
-/*
- * Where a visit's keys and values go, if children will ask for them: behind the nearest
- * stored ancestor's when that run has room and no other child took it, else into a new run.
- */
+/* Keys and values of a visit are stored if children will ask for them and there is room. */
 static FsiStatus
-place_run(Search *s, Visit *visit, Visit *stored, Gpt2Seq *seq, FsiError *err)
+place_run(Search *s, Visit *visit, Gpt2Seq *seq, FsiError *err)
 {
 	bool		wanted = visit->node->deep || (s->scoring == TRIE_SEQUENCE && visit->node->long_child);
 	size_t		bytes = kv_bytes(&s->model->cfg, seq->n_token);
 
-	visit->below = stored;
-	if (!wanted)
+	if (!wanted || bytes > s->kv_left)
 		return FSI_OK;
-	if (stored != NULL && !stored->extended && stored->kv.cap - stored->kv.count >= seq->n_token)
-	{
-		visit->kv = stored->kv;
-		visit->below = stored->below;
-		stored->extended = true;
-	}
-	else if (bytes <= s->kv_left)
-	{
-		FSI_TRY(kv_alloc(&s->model->cfg, seq->n_token, s->arena, &visit->kv, err));
-		s->kv_left -= bytes;
-	}
-	else
-		return FSI_OK;
+	FSI_TRY(kv_alloc(&s->model->cfg, seq->n_token, s->arena, &visit->kv, err));
+	s->kv_left -= bytes;
 	seq->own = &visit->kv;
 	return FSI_OK;
 }
@@ -255,39 +253,63 @@ static FsiStatus
 add_to_round(Search *s, Round *round, Visit *visit, FsiError *err)
 {
 	Gpt2Seq    *seq = &round->seqs[round->n];
-	Visit	   *stored = nearest_stored(visit);
 
 	memset(seq, 0, sizeof(*seq));
-	FSI_TRY(collect_tokens(s, visit, stored, seq, err));
-	FSI_TRY(place_run(s, visit, stored, seq, err));
+	visit->below = nearest_stored(visit);
+	FSI_TRY(collect_tokens(s, visit, seq, err));
+	FSI_TRY(place_run(s, visit, seq, err));
 	FSI_TRY(collect_context(s, visit, seq, err));
 	round->visits[round->n++] = visit;
 	round->n_token += seq->n_token;
 	return FSI_OK;
 }
 
-/* Fill a round: each row's best visit, or as many waiting ones as a round holds. */
+/* TRIE_BEST: each row's best visit, then, while the round is small, what may yet win: each row's second, third, ... */
+static FsiStatus
+choose_best(Search *s, Round *round, FsiError *err)
+{
+	int			turn = 0,
+				before;
+
+	do
+	{
+		before = round->n;
+		for (int r = 0; r < s->n_row; r++)
+		{
+			Visit	   *visit;
+
+			if (round->n == ROUND_VISITS || round->n_token >= (turn == 0 ? ROUND_TOKENS : ROUND_ALONG))
+				return FSI_OK;
+			visit = take_best(&s->state[r], turn > 0);
+			if (visit != NULL)
+				FSI_TRY(add_to_round(s, round, visit, err));
+		}
+		turn++;
+	} while (round->n > before);
+	return FSI_OK;
+}
+
+/* As many waiting visits as a round holds. */
+static FsiStatus
+choose_all(Search *s, Round *round, FsiError *err)
+{
+	for (int r = 0; r < s->n_row; r++)
+		for (Visit *visit; (visit = s->state[r].waiting) != NULL;)
+		{
+			if (round->n == ROUND_VISITS || round->n_token >= ROUND_TOKENS)
+				return FSI_OK;
+			s->state[r].waiting = visit->next;
+			FSI_TRY(add_to_round(s, round, visit, err));
+		}
+	return FSI_OK;
+}
+
 static FsiStatus
 choose_round(Search *s, Round *round, FsiError *err)
 {
 	round->n = 0;
 	round->n_token = 0;
-	for (int r = 0; r < s->n_row; r++)
-		while (round->n < ROUND_VISITS && round->n_token < ROUND_TOKENS)
-		{
-			Visit	   *visit = s->state[r].waiting;
-
-			if (s->scoring == TRIE_BEST)
-				visit = take_best(&s->state[r]);
-			else if (visit != NULL)
-				s->state[r].waiting = visit->next;
-			if (visit == NULL)
-				break;
-			FSI_TRY(add_to_round(s, round, visit, err));
-			if (s->scoring == TRIE_BEST)
-				break;
-		}
-	return FSI_OK;
+	return s->scoring == TRIE_BEST ? choose_best(s, round, err) : choose_all(s, round, err);
 }
 
 /* ---------------------------------------------------------------- scoring what was fed */
@@ -375,6 +397,30 @@ score_sequences(Search *s, int n, Visit *const *visits, int n_hidden, const floa
 	return FSI_OK;
 }
 
+/* A root's children whose states are given wait no longer. */
+static FsiStatus
+score_ahead(Search *s, const Visit *root, FsiError *err)
+{
+	const TrieNode *children = &s->trie->nodes[root->node->first_child];
+	const float *hidden = s->rows[root->row].ahead;
+
+	for (int i = 0; i < root->node->n_child; i++)
+	{
+		Visit	  **v = &s->state[root->row].waiting,
+				   *visit;
+
+		if (children[i].label >= 0)
+			continue;
+		while ((*v)->node != &children[i])
+			v = &(*v)->next;
+		visit = *v;
+		*v = visit->next;
+		FSI_TRY(score_children(s, visit, hidden, err));
+		hidden += s->model->cfg.n_embd;
+	}
+	return FSI_OK;
+}
+
 /* Rows' roots: their hidden state is given. */
 static FsiStatus
 score_roots(Search *s, Visit *const *roots, FsiError *err)
@@ -385,7 +431,11 @@ score_roots(Search *s, Visit *const *roots, FsiError *err)
 	if (s->scoring != TRIE_SEQUENCE)
 	{
 		for (int r = 0; r < s->n_row; r++)
+		{
 			FSI_TRY(score_children(s, roots[r], s->rows[r].hidden, err));
+			if (s->rows[r].ahead != NULL)
+				FSI_TRY(score_ahead(s, roots[r], err));
+		}
 		return FSI_OK;
 	}
 	hidden = fsi_arena_array(&s->round, s->n_row, E * sizeof(float)); /* (n_row, E) */
@@ -464,6 +514,7 @@ search(Search *s, FsiError *err)
 	for (size_t r = 0; r < n_row; r++)
 	{
 		s->state[r].best = -1;
+		s->state[r].floor = -INFINITY;
 		visits[r].row = (int) r;
 		visits[r].node = &s->trie->nodes[0];
 		roots[r] = &visits[r];

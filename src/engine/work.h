@@ -25,6 +25,8 @@ typedef enum WorkSlot
 	WORK_GEMM,					/* int8: gemm_i8()'s scratch */
 	WORK_SCORES,				/* attend()'s scratch */
 	WORK_KEYS,					/* transposed keys of one head of some sequences */
+	WORK_VALUES,				/* values of one head of a sequence */
+	WORK_ROWS,					/* where a sequence's rows of q | k | v are */
 	WORK_RUNS,					/* KernKeys of one head of some sequences */
 	WORK_SEGMENTS,				/* segment_encode(): ln_f(h) of a batch */
 	WORK_SLOTS

@@ -16,6 +16,8 @@
 
 /* A prompt that leaves less than this to the message is the caller's mistake. */
 #define MESSAGE_ROOM_MIN 16
+/* Room for keys: 8 floats, a ymm register, never lie across two lines of the cache. */
+#define KEYS_ROUND 8
 /* Tokens of the prefix per forward pass. */
 #define PREFIX_STEP 512
 
@@ -149,7 +151,7 @@ compute_prefix(ExecSet *set, TokIds prefix, ExecCall *call)
 	const Gpt2Model *model = &set->model->file.model;
 	float	   *hidden = host_array(&call->arena, model->cfg.n_embd, sizeof(float));
 
-	HOST_TRY(kv_alloc(&model->cfg, KERN_ROUND_UP((int) prefix.n, KERN_LANES), &set->arena, &set->prefix, &err));
+	HOST_TRY(kv_alloc(&model->cfg, KERN_ROUND_UP((int) prefix.n, KEYS_ROUND), &set->arena, &set->prefix, &err));
 	for (size_t at = 0; at < prefix.n; at += PREFIX_STEP)
 	{
 		Gpt2Seq		seq = {0};
@@ -224,14 +226,17 @@ row_tokens(const ExecSet *set, TokIds message, FsiArena *arena)
 	return out;
 }
 
-/* Sequences of the rows after the prefix; their own runs have room for more tokens.  context[1] leads to the own run. */
+/*
+ * Sequences of the rows after the prefix, with room behind them for add_ahead(); their own runs
+ * have room for more tokens.  The context leads to the own run, too, as a last one.
+ */
 static Gpt2Seq *
 row_sequences(const ExecSet *set, int n, const ExecRow *rows, int more, FsiArena *arena)
 {
 	FsiError	err = {0};
 	const Gpt2Config *cfg = &set->model->file.model.cfg;
 	int			n_prefix = set->prefix.count > 0 ? 1 : 0;
-	Gpt2Seq    *seqs = host_array(arena, n, sizeof(Gpt2Seq));
+	Gpt2Seq    *seqs = host_array(arena, n + TRIE_AHEAD, sizeof(Gpt2Seq));
 	KvRun	   *own = host_array(arena, n, sizeof(KvRun));
 
 	for (int i = 0; i < n; i++)
@@ -239,7 +244,7 @@ row_sequences(const ExecSet *set, int n, const ExecRow *rows, int more, FsiArena
 		TokIds		tokens = row_tokens(set, rows[i].ids, arena);
 		const KvRun **context = host_array(arena, 2, sizeof(KvRun *));
 
-		HOST_TRY(kv_alloc(cfg, (int) tokens.n + more, arena, &own[i], &err));
+		HOST_TRY(kv_alloc(cfg, Min(KERN_ROUND_UP((int) tokens.n + more, KEYS_ROUND), cfg->n_positions), arena, &own[i], &err));
 		context[0] = &set->prefix;
 		context[n_prefix] = &own[i];
 		seqs[i] = (Gpt2Seq) {.n_context = n_prefix, .context = context, .own = &own[i],
@@ -270,6 +275,27 @@ prompt_write(ExecSet *set, ExecCall *call, int n, const ExecRow *rows, TokIds *w
 	HOST_TRY(gpt2_generate_rows(&set->model->file.model, exec_work(), n, seqs, limit, &call->arena, written, &err));
 }
 
+/*
+ * A single row's pass reads all weights for few tokens: the nodes that its answer asks for first
+ * go with the message, behind it.  How many; hidden: the message's state, then theirs.
+ */
+static int
+add_ahead(const ExecSet *set, Gpt2Seq *seqs, TrieRow *row)
+{
+	int			n = trie_ahead(set->trie, seqs + 1);
+
+	for (int i = 1; i <= n; i++)
+	{
+		seqs[i].n_context = row->n_context;
+		seqs[i].context = row->context;
+		seqs[i].n_ahead = seqs[0].n_token;
+		seqs[i].own = NULL;
+	}
+	if (n > 0)
+		row->ahead = row->hidden + set->model->file.model.cfg.n_embd;
+	return n;
+}
+
 void
 prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 {
@@ -278,7 +304,8 @@ prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 	FsiArena   *arena = &call->arena;
 	Gpt2Seq    *seqs = row_sequences(set, n, rows, 0, arena);
 	TrieRow    *trie_rows = host_array(arena, n, sizeof(TrieRow));
-	float	   *hidden = host_array(arena, (size_t) n * model->cfg.n_embd, sizeof(float));
+	float	   *hidden = host_array(arena, (size_t) (n + TRIE_AHEAD) * model->cfg.n_embd, sizeof(float));
+	int			n_ahead = 0;
 	bool		best_alone = rows[0].scores == NULL && set->min_score == 0 && set->scoring == EXEC_TRIE;
 
 	for (int i = 0; i < n; i++)
@@ -288,7 +315,9 @@ prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 		if (!best_alone)
 			trie_rows[i].score = host_array(arena, set->n_labels, sizeof(double));
 	}
-	HOST_TRY(gpt2_forward(model, exec_work(), n, seqs, GPT2_LAST, hidden, &err));
+	if (n == 1 && best_alone)
+		n_ahead = add_ahead(set, seqs, &trie_rows[0]);
+	HOST_TRY(gpt2_forward(model, exec_work(), n + n_ahead, seqs, GPT2_LAST, hidden, &err));
 	CHECK_FOR_INTERRUPTS();
 	HOST_TRY(trie_score_rows(model, exec_work(), set->trie, n, trie_rows,
 							 best_alone ? TRIE_BEST : set->scoring == EXEC_SEQUENCE ? TRIE_SEQUENCE : TRIE_ALL,

@@ -69,16 +69,14 @@ check_fits(const ExecQuestion *q, const Wanted *w)
 
 /* One chunk: head, vector, buckets, weights, ids, key. */
 static SegmentEntry *
-keep_segment(const StoreModel *model, const Wanted *w, const float *z, FsiArena *arena)
+keep_segment(const StoreModel *model, const Wanted *w, const float *proj, FsiArena *arena)
 {
-	const KernOps *ops = gpt2_work_ops(exec_work());
 	int			n_embd = model->file.model.cfg.n_embd;
 	SpellVec	spell;
 	CachePart	parts[CACHE_PARTS];
 	SegmentEntry *entry;
 	size_t		bytes;
 	char	   *at;
-	float	   *proj;
 
 	spell_text(model, w->text, arena, &spell);
 	text_parts(&model, w->text, parts);
@@ -87,9 +85,8 @@ keep_segment(const StoreModel *model, const Wanted *w, const float *z, FsiArena 
 	entry = MemoryContextAllocHuge(cache_context(), bytes);
 	at = (char *) entry + MAXALIGN(sizeof(SegmentEntry));
 
-	proj = (float *) at;
-	segment_project(&model->file.model, ops, z, false, proj);
-	entry->vec.proj = proj;
+	entry->vec.proj = (float *) at;
+	memcpy(at, proj, sizeof(float) * n_embd);
 	at += sizeof(float) * n_embd;
 	entry->vec.spell.bucket = (uint32_t *) at;
 	memcpy(at, spell.bucket, sizeof(uint32_t) * spell.n);
@@ -113,11 +110,14 @@ encode_batch(const StoreModel *model, ExecCall *call, int n, Wanted **batch)
 {
 	FsiError	err = {0};
 	TokIds		ids[ENCODE_ROWS];
-	float	   *z = host_array(&call->arena, (size_t) n * model->file.model.cfg.n_embd, sizeof(float));
+	int			n_embd = model->file.model.cfg.n_embd;
+	float	   *z = host_array(&call->arena, (size_t) n * n_embd, sizeof(float));
+	float	   *proj = host_array(&call->arena, (size_t) n * n_embd, sizeof(float));
 
 	for (int i = 0; i < n; i++)
 		ids[i] = batch[i]->ids;
 	HOST_TRY(segment_encode(&model->file.model, exec_work(), n, ids, z, NULL, &call->arena, &err));
+	segment_project(&model->file.model, gpt2_work_ops(exec_work()), n, z, false, proj);
 	for (int i = 0; i < n; i++)
 	{
 		CachePart	parts[CACHE_PARTS];
@@ -126,8 +126,7 @@ encode_batch(const StoreModel *model, ExecCall *call, int n, Wanted **batch)
 		text_parts(&model, batch[i]->text, parts);
 		batch[i]->entry = (SegmentEntry *) cache_find(CACHE_SEGMENT, parts);
 		if (batch[i]->entry == NULL)
-			batch[i]->entry = keep_segment(model, batch[i], z + (size_t) i * model->file.model.cfg.n_embd,
-										   &call->arena);
+			batch[i]->entry = keep_segment(model, batch[i], proj + (size_t) i * n_embd, &call->arena);
 	}
 }
 
@@ -337,18 +336,18 @@ segments_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 	FsiArena   *arena = &call->arena;
 	TokIds	   *ids = host_array(arena, n, sizeof(TokIds));
 	float	   *z = host_array(arena, (size_t) n * n_embd, sizeof(float));
-	float	   *proj = host_array(arena, n_embd, sizeof(float));
+	float	   *proj = host_array(arena, (size_t) n * n_embd, sizeof(float));
 
 	for (int i = 0; i < n; i++)
 		ids[i] = rows[i].ids;
 	HOST_TRY(segment_encode(model, exec_work(), n, ids, z, NULL, arena, &err));
+	segment_project(model, gpt2_work_ops(exec_work()), n, z, true, proj);
 	for (int i = 0; i < n; i++)
 	{
 		FsiArenaMark mark = fsi_arena_mark(arena);
-		SegmentVec	message = {.proj = proj};
+		SegmentVec	message = {.proj = proj + (size_t) i * n_embd};
 
 		CHECK_FOR_INTERRUPTS();
-		segment_project(model, gpt2_work_ops(exec_work()), z + (size_t) i * n_embd, true, proj);
 		spell_text(set->model, rows[i].clipped, arena, &message.spell);
 		point(set, call, &message, rows[i].answer, rows[i].scores);
 		keep_vector(set, &rows[i], &message);

@@ -7,8 +7,10 @@
  * the keys that the first of them sees; the later ones then add their few further keys.
  * A query's own order of operations never changes.
  *
- * attend_shared(): the queries are of different sequences, which have their first run in
- * common; they go side by side over that one and then each over its own.
+ * attend_shared(): the queries have their first runs in common and go side by side over
+ * those, then over their own, of which each has others.
+ *
+ * Fewer queries than that take more vectors of keys or values side by side.
  */
 #ifndef KERN_ATTEND_H
 #define KERN_ATTEND_H
@@ -24,11 +26,19 @@ typedef struct AttendBlock
 	const float *q;
 	float		scale;
 	const KernKeys *runs;
-	int			n_own;			/* attend_shared(): further runs of each query, n_own + 1 apart */
+	int			n_own,			/* attend_shared(): further runs of each query */
+				ldown;			/* distance of the queries' runs */
 	const KernKeys *own;
 	float	   *scores;
 	float	   *out;
 } AttendBlock;
+
+/* Vectors of which rows queries take as many sums side by side as KERN_ATTEND_ROWS queries take of n. */
+#ifdef KERN_MEMORY_VECTORS
+#define SIDE_BY_SIDE(rows, n) (n)
+#else
+#define SIDE_BY_SIDE(rows, n) ((rows) == 1 ? 4 * (n) : (rows) == 2 ? 2 * (n) : (n))
+#endif
 
 /* Keys of a run that the block's first query sees. */
 KERN_INLINE int
@@ -49,7 +59,7 @@ KERN_INLINE void
 score_keys(const int rows, const int vectors, const bool whole, const AttendBlock *b, const KernKeys *run, int j, int count,
 		   float *s)
 {
-	v16			acc[KERN_ATTEND_ROWS][2];
+	v16			acc[KERN_ATTEND_ROWS][8];
 
 	KERN_UNROLL
 	for (int r = 0; r < rows; r++)
@@ -83,23 +93,66 @@ score_keys(const int rows, const int vectors, const bool whole, const AttendBloc
 KERN_INLINE void
 score_run(const int rows, const AttendBlock *b, const KernKeys *run, int count, float *s)
 {
+	const int	vectors = SIDE_BY_SIDE(rows, KERN_KEY_VECTORS);
 	int			j = 0;
 
-#if KERN_KEY_VECTORS >= 2
-	for (; j + 2 * KERN_LANES <= count; j += 2 * KERN_LANES)
+	for (; vectors >= 8 && j + 8 * KERN_LANES <= count; j += 8 * KERN_LANES)
+		score_keys(rows, 8, true, b, run, j, count, s);
+	for (; vectors >= 4 && j + 4 * KERN_LANES <= count; j += 4 * KERN_LANES)
+		score_keys(rows, 4, true, b, run, j, count, s);
+	for (; vectors >= 2 && j + 2 * KERN_LANES <= count; j += 2 * KERN_LANES)
 		score_keys(rows, 2, true, b, run, j, count, s);
-#endif
+	if (vectors >= 2 && j + KERN_LANES < count)
+	{
+		score_keys(rows, 2, false, b, run, j, count, s);
+		return;
+	}
 	for (; j + KERN_LANES <= count; j += KERN_LANES)
 		score_keys(rows, 1, true, b, run, j, count, s);
 	if (j < count)
 		score_keys(rows, 1, false, b, run, j, count, s);
 }
 
+/* Scores of rows queries with the i-th of their own runs, which go to s[r]. */
+KERN_INLINE void
+score_own(const int rows, const AttendBlock *b, int i, float *const *s)
+{
+	const KernKeys *run = b->own + i;
+	int			most = 0;
+
+	for (int r = 0; r < rows; r++)
+		most = run[r * b->ldown].count > most ? run[r * b->ldown].count : most;
+	for (int j = 0; j < most; j += KERN_LANES)
+	{
+		v16			acc[KERN_ATTEND_ROWS];
+		int			left[KERN_ATTEND_ROWS];	/* keys from j on */
+
+		KERN_UNROLL
+		for (int r = 0; r < rows; r++)
+		{
+			acc[r] = v_set(0.0f);
+			left[r] = run[r * b->ldown].count > j ? run[r * b->ldown].count - j : 0;
+		}
+		for (int d = 0; d < b->head_dim; d++)
+		{
+			KERN_UNROLL
+			for (int r = 0; r < rows; r++)
+				acc[r] = v_fma(v_set(b->q[r * b->ldq + d]),
+							   row_load(run[r * b->ldown].kt + (size_t) d * run[r * b->ldown].ld + j, left[r], 0), acc[r]);
+		}
+		KERN_UNROLL
+		for (int r = 0; r < rows; r++)
+			if (left[r] > 0)
+				v_store(s[r] + j, v_mul(acc[r], v_set(b->scale)));
+	}
+}
+
 /* All scores of the block; row r's keys past its own are garbage that is never used. */
 KERN_INLINE void
 score_block(const int rows, const bool shared, const AttendBlock *b)
 {
-	float	   *s = b->scores;
+	float	   *s = b->scores,
+			   *own[KERN_ATTEND_ROWS];
 
 	for (int i = 0; i < b->n_run; i++)
 	{
@@ -109,18 +162,12 @@ score_block(const int rows, const bool shared, const AttendBlock *b)
 		s += count;
 	}
 	for (int r = 0; shared && r < rows; r++)
+		own[r] = s + r * b->lds;
+	for (int i = 0; shared && i < b->n_own; i++)
 	{
-		AttendBlock row = *b;
-		float	   *t = s + r * b->lds;
-
-		row.q += r * b->ldq;
-		for (int i = 0; i < b->n_own; i++)
-		{
-			const KernKeys *run = &b->own[r * (b->n_own + 1) + i];
-
-			score_run(1, &row, run, run->count, t);
-			t += run->count;
-		}
+		score_own(rows, b, i, own);
+		for (int r = 0; r < rows; r++)
+			own[r] += b->own[r * b->ldown + i].count;
 	}
 }
 
@@ -145,13 +192,19 @@ exp_scores(float *s, int n)
 	return v_sum(sum);
 }
 
-/* Add query r's values in runs of its own; s: its scores there. */
+/* Add query r's values in runs of its own to what out holds, and divide; s: its scores there. */
 KERN_INLINE void
-weigh_own(const int vectors, const bool whole, const AttendBlock *b, int d, int r, const float *s, v16 *acc)
+weigh_own(const int vectors, const bool whole, const AttendBlock *b, int d, int r, const float *s, float sum)
 {
+	float	   *out = b->out + (size_t) r * b->ldout;
+	v16			acc[4];
+
+	KERN_UNROLL
+	for (int v = 0; v < vectors; v++)
+		acc[v] = part_load(whole, out, b->head_dim, d + v * KERN_LANES);
 	for (int i = 0; i < b->n_own; i++)
 	{
-		const KernKeys *run = &b->own[r * (b->n_own + 1) + i];
+		const KernKeys *run = &b->own[r * b->ldown + i];
 		const float *value = run->v;
 
 		for (int j = 0; j < run->count; j++, s++, value += run->ldv)
@@ -161,9 +214,12 @@ weigh_own(const int vectors, const bool whole, const AttendBlock *b, int d, int 
 				acc[v] = v_fma(v_set(*s), part_load(whole, value, b->head_dim, d + v * KERN_LANES), acc[v]);
 		}
 	}
+	KERN_UNROLL
+	for (int v = 0; v < vectors; v++)
+		row_store(out, b->head_dim, d + v * KERN_LANES, v_div(acc[v], v_set(sum)));
 }
 
-/* out of vectors * 16 dimensions from dimension d, for all rows of the block. */
+/* out of vectors * 16 dimensions from dimension d, for all rows of the block; shared: of their common runs, undivided. */
 KERN_INLINE void
 weigh_values(const int rows, const int vectors, const bool whole, const bool shared, const AttendBlock *b, int d,
 			 const float *sum)
@@ -214,18 +270,17 @@ weigh_values(const int rows, const int vectors, const bool whole, const bool sha
 	KERN_UNROLL
 	for (int r = 0; r < rows; r++)
 	{
-		if (shared)
-			weigh_own(vectors, whole, b, d, r, s + r * b->lds, acc[r]);
 		KERN_UNROLL
 		for (int v = 0; v < vectors; v++)
 			row_store(b->out + r * b->ldout, b->head_dim, d + v * KERN_LANES,
-					  v_div(acc[r][v], v_set(sum[r])));
+					  shared ? acc[r][v] : v_div(acc[r][v], v_set(sum[r])));
 	}
 }
 
 KERN_INLINE void
 attend_block(const int rows, const bool shared, const AttendBlock *b)
 {
+	const int	vectors = SIDE_BY_SIDE(rows, KERN_VALUE_VECTORS);
 	float		sum[KERN_ATTEND_ROWS];
 	int			n = 0,
 				d = 0;
@@ -238,21 +293,26 @@ attend_block(const int rows, const bool shared, const AttendBlock *b)
 		int			keys = n + (shared ? 0 : r);
 
 		for (int i = 0; shared && i < b->n_own; i++)
-			keys += b->own[r * (b->n_own + 1) + i].count;
+			keys += b->own[r * b->ldown + i].count;
 		sum[r] = exp_scores(b->scores + r * b->lds, keys);
 	}
-#if KERN_VALUE_VECTORS >= 4
-	for (; d + 4 * KERN_LANES <= b->head_dim; d += 4 * KERN_LANES)
+	for (; vectors >= 4 && d + 4 * KERN_LANES <= b->head_dim; d += 4 * KERN_LANES)
 		weigh_values(rows, 4, true, shared, b, d, sum);
-#endif
-#if KERN_VALUE_VECTORS >= 2
-	for (; d + 2 * KERN_LANES <= b->head_dim; d += 2 * KERN_LANES)
+	for (; vectors >= 2 && d + 2 * KERN_LANES <= b->head_dim; d += 2 * KERN_LANES)
 		weigh_values(rows, 2, true, shared, b, d, sum);
-#endif
 	for (; d + KERN_LANES <= b->head_dim; d += KERN_LANES)
 		weigh_values(rows, 1, true, shared, b, d, sum);
 	if (d < b->head_dim)
 		weigh_values(rows, 1, false, shared, b, d, sum);
+	for (int r = 0; shared && r < rows; r++)
+	{
+		const float *s = b->scores + r * b->lds + n;
+
+		for (d = 0; d + 4 * KERN_LANES <= b->head_dim; d += 4 * KERN_LANES)
+			weigh_own(4, true, b, d, r, s, sum[r]);
+		for (; d < b->head_dim; d += KERN_LANES)
+			weigh_own(1, false, b, d, r, s, sum[r]);
+	}
 }
 
 #define ATTEND(rows) \
@@ -294,11 +354,11 @@ attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run, con
 }
 
 static void
-attend_shared(int m, int head_dim, const float *q, int ldq, float scale, int n_run, const KernKeys *runs,
+attend_shared(int m, int head_dim, const float *q, int ldq, float scale, int n_run, int n_shared, const KernKeys *runs,
 			  float *scores, float *out, int ldout)
 {
-	AttendBlock b = {.head_dim = head_dim, .ldq = ldq, .n_run = 1, .seen = runs[0].count, .ldout = ldout,
-		.scale = scale, .runs = runs, .n_own = n_run - 1, .scores = scores};
+	AttendBlock b = {.head_dim = head_dim, .ldq = ldq, .n_run = n_shared, .seen = runs[n_shared - 1].count, .ldout = ldout,
+		.scale = scale, .runs = runs, .n_own = n_run - n_shared, .ldown = n_run, .scores = scores};
 
 	for (int i = 0, rows; i < m; i += rows)
 	{
@@ -316,7 +376,7 @@ attend_shared(int m, int head_dim, const float *q, int ldq, float scale, int n_r
 		b.lds = KERN_ROUND_UP(most, KERN_LANES) + KERN_LANES;
 		b.q = q + (size_t) i * ldq;
 		b.out = out + (size_t) i * ldout;
-		b.own = runs + (size_t) i * n_run + 1;
+		b.own = runs + (size_t) i * n_run + n_shared;
 		attend_shared_rows[rows] (&b);
 	}
 }

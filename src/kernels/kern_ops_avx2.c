@@ -11,6 +11,7 @@
 #define KERN_TILE_MAX 4			/* rows of the tile: two ymm accumulators each */
 
 #include "kern_math.h"
+#include "kern_transpose_avx.h"
 #include "kern_rows.h"
 #include "kern_attend.h"
 

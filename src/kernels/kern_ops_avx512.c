@@ -11,6 +11,7 @@
 #define KERN_TILE_MAX 28		/* zmm accumulators of the largest tile: 24 + 4 panels + 1 row fit 32 registers */
 
 #include "kern_math.h"
+#include "kern_transpose_avx.h"
 #include "kern_rows.h"
 #include "kern_attend.h"
 

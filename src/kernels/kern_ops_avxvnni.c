@@ -6,11 +6,12 @@
 #include "kern_vec_avx2.h"
 
 #define KERN_VECTORS 4			/* gemv_f32: accumulators side by side (two ymm each) */
-#define KERN_KEY_VECTORS 2
+#define KERN_KEY_VECTORS 1		/* attend: vectors of keys a pass: 2 of two ymm each would spill */
 #define KERN_VALUE_VECTORS 1	/* attend: vectors of values a pass, 4 queries each */
 #define KERN_TILE_MAX 6			/* rows of the tile: 12 accumulators + 2 weights + 1 row fit 16 registers */
 
 #include "kern_math.h"
+#include "kern_transpose_avx.h"
 #include "kern_rows.h"
 #include "kern_attend.h"
 

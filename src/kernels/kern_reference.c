@@ -161,14 +161,15 @@ ref_dots(int m, int n, const float *a, const float *const *b, float *y)
 }
 
 static void
-ref_gemv_f32(int k, int n, const float *x, const float *w, float *y)
+ref_gemv_f32(int m, int k, int n, const float *x, const float *w, float *y)
 {
-	for (int j = 0; j < n; j++)
-	{
-		y[j] = 0.0f;
-		for (int i = 0; i < k; i++)
-			y[j] = fmaf(x[i], w[(size_t) i * n + j], y[j]);
-	}
+	for (int r = 0; r < m; r++, x += k, y += n)
+		for (int j = 0; j < n; j++)
+		{
+			y[j] = 0.0f;
+			for (int i = 0; i < k; i++)
+				y[j] = fmaf(x[i], w[(size_t) i * n + j], y[j]);
+		}
 }
 
 /* x = exp(x - max); *max and the lane sum. */
@@ -194,6 +195,14 @@ ref_softmax(int n, float *x)
 	for (int i = 0; i < n; i++)
 		x[i] /= sum;
 	return (float) (fsi_log((double) sum) + (double) max);
+}
+
+static void
+ref_transpose(int m, int n, const float *const *rows, size_t at, float *y, int ldy)
+{
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			y[(size_t) j * ldy + i] = rows[i][at + (size_t) j];
 }
 
 /* ---------------------------------------------------------------- int8 */
@@ -267,9 +276,10 @@ ref_attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run,
 }
 
 static void
-ref_attend_shared(int m, int head_dim, const float *q, int ldq, float scale, int n_run, const KernKeys *runs,
+ref_attend_shared(int m, int head_dim, const float *q, int ldq, float scale, int n_run, int n_shared, const KernKeys *runs,
 				  float *scores, float *out, int ldout)
 {
+	(void) n_shared;
 	for (int i = 0; i < m; i++, runs += n_run)
 		ref_attend(1, head_dim, q + (size_t) i * ldq, ldq, scale, n_run, runs, runs[n_run - 1].count, scores,
 				   out + (size_t) i * ldout, ldout);
@@ -290,6 +300,7 @@ const KernOps kern_reference = {
 	.dots = ref_dots,
 	.gemv_f32 = ref_gemv_f32,
 	.softmax = ref_softmax,
+	.transpose = ref_transpose,
 	.attend = ref_attend,
 	.attend_shared = ref_attend_shared,
 };

@@ -39,6 +39,16 @@ row_mask(v16 v, int n, int i)
 	return v_load_n(t, n - i);
 }
 
+#ifndef KERN_OWN_TRANSPOSE
+static void
+transpose(int m, int n, const float *const *rows, size_t at, float *y, int ldy)
+{
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			y[(size_t) j * ldy + i] = rows[i][at + (size_t) j];
+}
+#endif
+
 /* ---------------------------------------------------------------- quantize */
 
 /* NaN to 0, infinities to +-FLT_MAX. */
@@ -73,29 +83,6 @@ row_scale(float amax, float *scale, float *inv)
 	*scale = zero ? 0.0f : amax / 127.0f;
 	*inv = zero ? 0.0f : 127.0f / amax;
 	return !zero;
-}
-
-static void
-quantize(int m, int k, const float *x, int ldx, uint8_t *q, int ldq, float *scale)
-{
-	for (int r = 0; r < m; r++, x += ldx, q += ldq)
-	{
-		v16			amax = v_set(0.0f);
-		float		inv;
-		int			i;
-
-		for (i = 0; i < k; i += KERN_LANES)
-			amax = v_max(v_abs(v_finite(row_load(x, k, i))), amax);
-		if (!row_scale(v_hmax(amax), scale + r, &inv))
-		{
-			memset(q, 128, (size_t) ldq);
-			continue;
-		}
-		for (i = 0; i < k; i += KERN_LANES)
-			store_codes(q, ldq, i, v_finite(row_load(x, k, i)), v_set(inv));
-		if (i < ldq)
-			memset(q + i, 128, (size_t) (ldq - i));
-	}
 }
 
 /* ---------------------------------------------------------------- layer norm */
@@ -143,39 +130,103 @@ layer_norm(int m, int k, const float *x, int ldx, const float *gain, const float
 	}
 }
 
-/* The row is normalised twice, once for amax: cheaper than keeping it. */
+/* ---------------------------------------------------------------- rows to codes */
+
+/* A row that is to be quantised: x, or its layer norm where there is a gain. */
+typedef struct CodeRow
+{
+	int			k;
+	const float *x,
+			   *gain,
+			   *bias;
+	v16			mean,
+				rstd;
+} CodeRow;
+
+/* Elements i .. i+15, 0 past the end.  A row is normalised twice, once for amax: cheaper than keeping it. */
+KERN_INLINE v16
+code_part(const bool norm, const CodeRow *row, int i)
+{
+	if (!norm)
+		return row_load(row->x, row->k, i);
+	return row_mask(row_norm(row->k, row->x, i, row->mean, row->rstd, row->gain, row->bias), row->k, i);
+}
+
+/* amax of a row without NaN and infinities; false if it has one. */
+KERN_INLINE bool
+finite_amax(const bool norm, const CodeRow *row, float *amax)
+{
+	v16			zero = v_set(0.0f),
+				top[2] = {zero, zero},
+				odd[2] = {zero, zero};	/* sums of x * 0 in two chains: NaN where x is none or infinite */
+
+	for (int i = 0; i < row->k; i += 2 * KERN_LANES)
+	{
+		v16			x = code_part(norm, row, i);
+
+		top[0] = v_max(v_abs(x), top[0]);
+		odd[0] = v_fma(x, zero, odd[0]);
+		if (i + KERN_LANES < row->k)
+		{
+			x = code_part(norm, row, i + KERN_LANES);
+			top[1] = v_max(v_abs(x), top[1]);
+			odd[1] = v_fma(x, zero, odd[1]);
+		}
+	}
+	*amax = v_hmax(v_max(top[0], top[1]));
+	return v_sum(v_add(odd[0], odd[1])) == 0.0f;
+}
+
+KERN_INLINE void
+code_row(const bool norm, const CodeRow *row, uint8_t *q, int ldq, float *scale)
+{
+	float		amax,
+				inv;
+	bool		finite = finite_amax(norm, row, &amax);
+	int			i;
+
+	if (!finite)
+	{
+		v16			top = v_set(0.0f);
+
+		for (i = 0; i < row->k; i += KERN_LANES)
+			top = v_max(v_abs(v_finite(code_part(norm, row, i))), top);
+		amax = v_hmax(top);
+	}
+	if (!row_scale(amax, scale, &inv))
+	{
+		memset(q, 128, (size_t) ldq);
+		return;
+	}
+	for (i = 0; finite && i < row->k; i += KERN_LANES)
+		store_codes(q, ldq, i, code_part(norm, row, i), v_set(inv));
+	for (i = finite ? i : 0; i < row->k; i += KERN_LANES)
+		store_codes(q, ldq, i, v_finite(code_part(norm, row, i)), v_set(inv));
+	if (i < ldq)
+		memset(q + i, 128, (size_t) (ldq - i));
+}
+
+static void
+quantize(int m, int k, const float *x, int ldx, uint8_t *q, int ldq, float *scale)
+{
+	for (int r = 0; r < m; r++, x += ldx, q += ldq)
+	{
+		CodeRow		row = {.k = k, .x = x};
+
+		code_row(false, &row, q, ldq, scale + r);
+	}
+}
+
 static void
 layer_norm_quantize(int m, int k, const float *x, int ldx, const float *gain, const float *bias, float eps,
 					uint8_t *q, int ldq, float *scale)
 {
 	for (int r = 0; r < m; r++, x += ldx, q += ldq)
 	{
-		v16			mean,
-					rstd,
-					amax = v_set(0.0f);
-		float		inv;
-		int			i;
+		CodeRow		row = {.k = k, .x = x, .gain = gain, .bias = bias};
 
-		row_stats(k, x, eps, &mean, &rstd);
-		for (i = 0; i < k; i += KERN_LANES)
-		{
-			v16			y = v_finite(row_norm(k, x, i, mean, rstd, gain, bias));
-
-			amax = v_max(v_abs(row_mask(y, k, i)), amax);
-		}
-		if (!row_scale(v_hmax(amax), scale + r, &inv))
-		{
-			memset(q, 128, (size_t) ldq);
-			continue;
-		}
-		for (i = 0; i < k; i += KERN_LANES)
-		{
-			v16			y = v_finite(row_norm(k, x, i, mean, rstd, gain, bias));
-
-			store_codes(q, ldq, i, row_mask(y, k, i), v_set(inv));
-		}
-		if (i < ldq)
-			memset(q + i, 128, (size_t) (ldq - i));
+		row_stats(k, x, eps, &row.mean, &row.rstd);
+		code_row(true, &row, q, ldq, scale + r);
 	}
 }
 
@@ -285,35 +336,58 @@ dots(int m, int n, const float *a, const float *const *b, float *y)
 		y[at] = dot(n, a, b[at]);
 }
 
-/* vectors * 16 columns from column j, side by side: one column's sum is a chain of dependent steps */
+/* rows of x by vectors * 16 columns from column j, side by side: one sum is a chain of dependent steps */
 KERN_INLINE void
-gemv_columns(const int vectors, int k, int n, int j, const float *x, const float *w, float *y)
+gemv_columns(const int rows, const int vectors, int k, int n, int j, const float *x, const float *w, float *y)
 {
-	v16			acc[8];
+	v16			acc[KERN_VECTORS][KERN_VECTORS];
 
 	KERN_UNROLL
-	for (int v = 0; v < vectors; v++)
-		acc[v] = v_set(0.0f);
+	for (int r = 0; r < rows; r++)
+	{
+		KERN_UNROLL
+		for (int v = 0; v < vectors; v++)
+			acc[r][v] = v_set(0.0f);
+	}
 	for (int i = 0; i < k; i++)
 	{
 		KERN_UNROLL
 		for (int v = 0; v < vectors; v++)
-			acc[v] = v_fma(v_set(x[i]), row_load(w + (size_t) i * n, n, j + v * KERN_LANES), acc[v]);
+		{
+			v16			b = row_load(w + (size_t) i * n, n, j + v * KERN_LANES);
+
+			KERN_UNROLL
+			for (int r = 0; r < rows; r++)
+				acc[r][v] = v_fma(v_set(x[(size_t) r * k + i]), b, acc[r][v]);
+		}
 	}
 	KERN_UNROLL
-	for (int v = 0; v < vectors; v++)
-		row_store(y, n, j + v * KERN_LANES, acc[v]);
+	for (int r = 0; r < rows; r++)
+	{
+		KERN_UNROLL
+		for (int v = 0; v < vectors; v++)
+			row_store(y + (size_t) r * n, n, j + v * KERN_LANES, acc[r][v]);
+	}
 }
 
+/* 16 columns of w stay in the L1 cache while rows pass; rows that are too few to go side by side let columns do so. */
 static void
-gemv_f32(int k, int n, const float *x, const float *w, float *y)
+gemv_f32(int m, int k, int n, const float *x, const float *w, float *y)
 {
-	int			j = 0;
+	int			side_by_side = m - m % KERN_VECTORS;
 
-	for (; j + KERN_VECTORS * KERN_LANES <= n; j += KERN_VECTORS * KERN_LANES)
-		gemv_columns(KERN_VECTORS, k, n, j, x, w, y);
-	for (; j < n; j += KERN_LANES)
-		gemv_columns(1, k, n, j, x, w, y);
+	for (int j = 0; side_by_side > 0 && j < n; j += KERN_LANES)
+		for (int r = 0; r < side_by_side; r += KERN_VECTORS)
+			gemv_columns(KERN_VECTORS, 1, k, n, j, x + (size_t) r * k, w, y + (size_t) r * n);
+	for (int r = side_by_side; r < m; r++)
+	{
+		int			j = 0;
+
+		for (; j + KERN_VECTORS * KERN_LANES <= n; j += KERN_VECTORS * KERN_LANES)
+			gemv_columns(1, KERN_VECTORS, k, n, j, x + (size_t) r * k, w, y + (size_t) r * n);
+		for (; j < n; j += KERN_LANES)
+			gemv_columns(1, 1, k, n, j, x + (size_t) r * k, w, y + (size_t) r * n);
+	}
 }
 
 #endif

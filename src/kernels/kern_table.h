@@ -19,6 +19,7 @@ const KernOps KERN_TABLE = {
 	.dots = dots,
 	.gemv_f32 = gemv_f32,
 	.softmax = softmax,
+	.transpose = transpose,
 	.attend = attend,
 	.attend_shared = attend_shared,
 	.grad = &grad_ops,

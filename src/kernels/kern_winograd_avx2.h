@@ -179,9 +179,12 @@ wide_tile_rows(int m, int i)
 	return (m - i) / tiles;
 }
 
-/* acc of one panel for m widened rows, tile after tile. */
+/*
+ * acc of one panel for m widened rows, tile after tile.  Fetched on the way: the next weights, and the places of y where
+ * the result goes, a line a row, which the CPU does not foresee.
+ */
 static void
-wide_panel(int m, Wide *wide, const int8_t *w, const int32_t *comp, int k4)
+wide_panel(int m, Wide *wide, const int8_t *w, const int32_t *comp, int k4, const float *y, int ldy)
 {
 	for (int k = 0, quads; k < k4; k += quads)
 	{
@@ -197,6 +200,8 @@ wide_panel(int m, Wide *wide, const int8_t *w, const int32_t *comp, int k4)
 			rows = wide_tile_rows(m, i);
 			for (int j = 0; j < ahead; j++, next += KERN_STEP_BYTES)
 				_mm_prefetch((const char *) next, _MM_HINT_T0);
+			for (int r = i; k + quads == k4 && r < i + rows; r++)
+				__builtin_prefetch(y + (size_t) r * ldy, 1);
 			wide_tiles[rows] (wide, k == 0, wide->row_minus + i, wide->rows + 2 * ((size_t) i * k4 + (size_t) k * rows),
 							  quads, wide->acc + i);
 		}
@@ -228,7 +233,8 @@ gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix 
 		}
 		for (int col = 0; col < w->n; col += KERN_PANEL)
 		{
-			wide_panel(n_row, wide, w->panels + (size_t) col * k4 * KERN_QUAD, w->comp + col, k4);
+			wide_panel(n_row, wide, w->panels + (size_t) col * k4 * KERN_QUAD, w->comp + col, k4,
+					   y + (size_t) i * ldy + col, ldy);
 			tile_finish(n_row, 1, wide->acc[0], ascale + i, w, col, bias, act, residual, y + (size_t) i * ldy, ldy);
 		}
 		i += n_row;

@@ -143,11 +143,10 @@ answer(const Gpt2Model *model, Gpt2Work *work, const FsiFile *file, const Episod
 		check(spell_features(normalised, len, file->spelling_idf, arena, &vec[i].spell, err), err);
 	}
 	check(segment_encode(model, work, n, ids, z, NULL, arena, err), err);
+	segment_project(model, gpt2_work_ops(work), 1, z, true, proj);
+	segment_project(model, gpt2_work_ops(work), n - 1, z + d, false, proj + d);
 	for (int i = 0; i < n; i++)
-	{
 		vec[i].proj = proj + (size_t) i * (size_t) d;
-		segment_project(model, gpt2_work_ops(work), z + (size_t) i * (size_t) d, i == 0, proj + (size_t) i * (size_t) d);
-	}
 	for (int c = 0; c < e->n_intent; c++)
 	{
 		candidates[c].name = &vec[1 + c];

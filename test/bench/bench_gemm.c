@@ -119,6 +119,36 @@ avx2_loop(int n)
 	return lanes[0];
 }
 
+/*
+ * What others multiply with at this level: vpmaddubsw, whose 16-bit sums saturate, vpmaddwd and
+ * vpaddd for 32 multiply-adds.  Fewer instructions, but two of the three are multiplications.
+ */
+__attribute__((target("avx2"), noinline))
+static int
+saturating_loop(int n)
+{
+	__m256i		s[10],
+				a = _mm256_set1_epi8(1);
+	int			lanes[8];
+
+#pragma GCC unroll 10
+	for (int j = 0; j < 10; j++)
+		s[j] = _mm256_set1_epi32(j);
+	for (int i = 0; i < n; i++)
+	{
+#pragma GCC unroll 10
+		for (int j = 0; j < 10; j++)
+		{
+			__m256i		u;
+
+			__asm__ volatile("vpmaddubsw %2, %2, %0\n\tvpmaddwd %2, %0, %0\n\tvpaddd %0, %1, %1"
+					: "=&x"(u), "+x"(s[j]) : "x"(a));
+		}
+	}
+	_mm256_storeu_si256((__m256i *) lanes, s[0]);
+	return lanes[0];
+}
+
 __attribute__((target("avx2"), noinline))
 static int
 read_loop(const char *p, size_t bytes)
@@ -172,7 +202,25 @@ peak(const KernOps *ops)
 	}
 	return 0.0;
 }
+
+static void
+print_saturating(const KernOps *ops, double top)
+{
+	double		s;
+
+	if (ops->level != KERN_AVX2)
+		return;
+	BEST(s, sink = saturating_loop(20000));
+	printf("multiply-adds by way of saturating 16-bit sums: %.2f of that\n", 20000.0 * 10 * 32 * 2 / s * 1e-9 / top);
+}
 #else
+static void
+print_saturating(const KernOps *ops, double top)
+{
+	(void) ops;
+	(void) top;
+}
+
 static double
 peak(const KernOps *ops)
 {
@@ -286,7 +334,7 @@ bench_attend_shared(const KernOps *ops, int m, int head_dim, int before)
 			ops->attend(1, head_dim, q + (size_t) i * head_dim, head_dim, 0.1f, 2, runs + 2 * i, OWN, scores,
 						out + (size_t) i * head_dim, head_dim);
 	});
-	BEST(together, ops->attend_shared(m, head_dim, q, head_dim, 0.1f, 2, runs, scores, out, head_dim));
+	BEST(together, ops->attend_shared(m, head_dim, q, head_dim, 0.1f, 2, 1, runs, scores, out, head_dim));
 	printf("attend %2d x 1 token after %d shared and %d own: each alone %.2f us, side by side %.2f us\n", m, before, OWN,
 		   alone * 1e6, together * 1e6);
 	free(q);
@@ -318,8 +366,11 @@ bench_rows(const KernOps *ops)
 	}
 	BEST(s, { memcpy(y, x, N * 4); ops->softmax(N, y); });
 	printf("softmax:                   %7.2f ns per 1000\n", s / N * 1e12);
-	BEST(s, ops->gemv_f32(K, K, x, w, y));
-	printf("gemv_f32 %d x %d:          %7.2f us, %.1f GFLOP/s\n", K, K, s * 1e6, 2e-9 * K * K / s);
+	for (int m = 1; m <= M; m *= 8)
+	{
+		BEST(s, ops->gemv_f32(m, K, K, x, w, y));
+		printf("gemv_f32 %2d x %d x %d:     %7.2f us a vector, %.1f GFLOP/s\n", m, K, K, s / m * 1e6, 2e-9 * m * K * K / s);
+	}
 	BEST(s, y[0] += ops->dot(K, x, x + K));
 	printf("dot %d:                    %7.2f ns\n", K, s * 1e9);
 	free(x);
@@ -345,6 +396,7 @@ main(int argc, char **argv)
 		   read_rate(ops));
 	if (strcmp(what, "peak") == 0)
 		return 0;
+	print_saturating(ops, top);
 	if (strcmp(what, "rows") != 0)
 	{
 		printf("GOP/s of k x n    m: 1, 2, 4, 8, 16, 24, 32, 64, 128, 256, 512\n");

@@ -89,7 +89,8 @@ class Data:
         r = random.Random(messages.SEED)
         path = make_base_model()
         begins = [han(r, 1) for _ in range(W_LABELS // 2)]
-        labels = [begins[i // 2] + han(r, 3) for i in range(W_LABELS)]
+        # The token that ends an answer is each label's last: scored, never read, like the last of a peer's four.
+        labels = [begins[i // 2] + han(r, LABEL_TOKENS - 2) for i in range(W_LABELS)]
         examples = [{"text": han(r, 8), "intent": x} for x in labels]
         options = {"model": "base", "examples": examples, "instructions": "",
                    "template": "{instructions}{intents}\n{examples}\n{text}"}

@@ -1,4 +1,5 @@
-"""w: a GPT-2 of the base shape with random weights, a prefix of 200 tokens, 24 tokens a row, 8 labels of 4 tokens.
+"""w: a GPT-2 of the base shape with random weights, a prefix of 200 tokens, 24 tokens a row, 8 labels of 4 tokens (of
+which ours count the token that ends an answer).
 
 "sequence" scores every label token, as the peers do in one pass over a tree of 44 tokens a row; "trie", the default, asks
 only what decides. The peers' weights are random too, but their own; among themselves they read the same weights and ids, and

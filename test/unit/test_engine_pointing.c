@@ -144,8 +144,8 @@ test_project(void)
 
 	for (int i = 0; i < E; i++)
 		z[i] = test_normal();
-	segment_project(&model.i8, ops, z, true, q);
-	segment_project(&model.i8, ops, z, false, k);
+	segment_project(&model.i8, ops, 1, z, true, q);
+	segment_project(&model.i8, ops, 1, z, false, k);
 	for (int j = 0; j < E; j++)
 	{
 		want[j] = 0;
@@ -156,7 +156,7 @@ test_project(void)
 	for (int j = 0; j < E; j++)
 		worst = fmax(worst, fabs(q[j] - want[j] / sqrt(norm)));
 	ok(worst < 1e-6 && memcmp(q, k, sizeof(q)) != 0, "a message is projected by q (%.0e), a segment by k", worst);
-	segment_project(&model.i8, ops, zero, true, q);
+	segment_project(&model.i8, ops, 1, zero, true, q);
 	ok(memcmp(q, zero, sizeof(q)) == 0, "a zero vector stays zero");
 }
 

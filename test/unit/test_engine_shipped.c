@@ -111,7 +111,7 @@ segment(const Gpt2Model *model, const char *text, bool message)
 	size_t		len;
 
 	must(segment_encode(model, work, 1, &ids, z, NULL, &arena, &err));
-	segment_project(model, kern_ops(KERN_AUTO), z, message, proj);
+	segment_project(model, kern_ops(KERN_AUTO), 1, z, message, proj);
 	vec->proj = proj;
 	must(tok_normalize(&file.tok, text, strlen(text), &arena, &normal, &len, &err));
 	must(spell_features(normal, len, file.spelling_idf, &arena, &vec->spell, &err));

@@ -258,19 +258,20 @@ test_rows(const Labels *labels)
 			for (int i = 0; i < n; i++)
 				permuted &= memcmp(&one[n - 1 - i], &rows[r].score[i], sizeof(double)) == 0;
 			permuted &= best == n - 1 - rows[r].best;
-			kv_budget = (size_t) test_below(6) * kv_bytes(&model.i8.cfg, 16);
+			kv_budget = (size_t) test_below(6) * kv_bytes(&model.i8.cfg, 1);
 			must(trie_score_within(&model.i8, work, trie, 2, m[r].context, m[r].hidden, scoring, &arena, &best, one, &err));
 			unkept &= best == rows[r].best && memcmp(one, rows[r].score, n * sizeof(double)) == 0;
 		}
 		ok(same, "%s: %d messages of %d labels at once have the bits of each alone", names[scoring], ROWS, n);
 		ok(permuted, "... and turning the labels round turns the scores");
-		ok(unkept, "... and so have walks that keep the keys of 0 to 5 nodes only");
+		ok(unkept, "... and so have walks that keep the keys of 0 to 5 tokens only");
 	}
 }
 
 /* ---- how much is fed ---- */
 
-static long tokens_fed;
+static long tokens_fed,
+			passes;
 static KernOps counting;
 
 static void
@@ -278,7 +279,10 @@ counting_gemm(int m, const uint8_t *q, int ldq, const float *ascale, const KernM
 			  KernAct act, bool residual, float *y, int ldy, void *scratch)
 {
 	if (residual && w->k == shape.n_embd)
+	{
 		tokens_fed += m;		/* attention's projection: once a layer, in the last one for last rows only */
+		passes++;
+	}
 	kern_ops(KERN_AUTO)->gemm_i8(m, q, ldq, ascale, w, bias, act, residual, y, ldy, scratch);
 }
 
@@ -299,7 +303,7 @@ fed(const Labels *labels, TrieScoring scoring)
 	m.context[1] = &m.runs[1];
 	must(gpt2_work_create(&fsi_host_malloc, &counting, &counted, &err));
 	must(trie_build(&model.i8.cfg, labels->n, labels->ids, labels->names, &arena, &trie, &err));
-	tokens_fed = 0;
+	tokens_fed = passes = 0;
 	must(trie_score(&model.i8, counted, trie, 2, m.context, m.hidden, scoring, &arena, &best, score, &err));
 	gpt2_work_destroy(counted);
 	return tokens_fed;
@@ -330,6 +334,13 @@ test_cost(void)
 	   "... best first feeds no more");
 	ok(fed(labels, TRIE_SEQUENCE) == 2 * 4 * (2 + 2 * 2), "... full likelihood: shared tokens once");
 
+	labels->n = 0;
+	for (int i = 0; i < 40; i++)
+		add_label(labels, 2, (int32_t[]) {2 + i / 2, 2 + i});
+	best = fed(labels, TRIE_BEST);
+	ok(best >= 2 * (1 + 1) && passes == shape.n_layer, "what may yet win is fed beside the best: %ld tokens in %ld pass", best / 2,
+	   passes / shape.n_layer);
+
 	/* tokens from the likeliest on: a label of the first one alone beats what any pair behind the others can reach */
 	next_logits(PREFIX, fed_message.tokens, 0, fed_message.tokens, logits);
 	for (int i = 0; i < VOCAB - 2; i++)
@@ -354,6 +365,47 @@ test_cost(void)
 	labels->n = 0;
 	add_label(labels, 4, (int32_t[]) {10, 20, 21, 22});
 	ok(fed(labels, TRIE_ALL) == 0 && fed(labels, TRIE_BEST) == 0, "a single label costs nothing");
+}
+
+/* Nodes fed with the message, behind it: the same bits as in passes of their own. */
+static void
+test_ahead(void)
+{
+	Labels	   *labels = test_alloc(&arena, 1, sizeof(Labels));
+	bool		same = true;
+
+	for (int i = 0; i < 6; i++)
+		add_label(labels, 3, (int32_t[]) {10 + i / 2, 20 + i, 21});
+	add_label(labels, 4, (int32_t[]) {10, 20, 30, 31});
+	add_label(labels, 2, (int32_t[]) {15, 30});
+	for (int r = 0; r < 20; r++)
+	{
+		Trie	   *trie;
+		Message		m;
+		float		hidden[(1 + TRIE_AHEAD) * 48];
+		KvRun		own;
+		const KvRun *context[2] = {&m.runs[0], &own};
+		Gpt2Seq		seqs[1 + TRIE_AHEAD];
+		double		score[8],
+					want[8];
+		TrieRow		row = {.n_context = 2, .context = context, .hidden = hidden, .ahead = hidden + 48, .score = score};
+		int			best,
+					n;
+
+		make_message(&m);
+		must(trie_build(&model.i8.cfg, labels->n, labels->ids, labels->names, &arena, &trie, &err));
+		n = trie_ahead(trie, seqs + 1);
+		must(kv_alloc(&model.i8.cfg, PREFIX, &arena, &own, &err));
+		seqs[0] = (Gpt2Seq) {.n_context = 1, .context = context, .own = &own, .n_token = PREFIX - 4, .tokens = m.tokens + 4};
+		for (int i = 1; i <= n; i++)
+			seqs[i] = (Gpt2Seq) {.n_context = 2, .context = context, .n_ahead = PREFIX - 4, .n_token = seqs[i].n_token,
+				.tokens = seqs[i].tokens};
+		must(gpt2_forward(&model.i8, work, 1 + n, seqs, GPT2_LAST, hidden, &err));
+		must(trie_score_rows(&model.i8, work, trie, 1, &row, TRIE_BEST, &arena, &err));
+		must(trie_score(&model.i8, work, trie, 2, m.context, m.hidden, TRIE_BEST, &arena, &best, want, &err));
+		same &= n == 3 && best == row.best && memcmp(want, score, labels->n * sizeof(double)) == 0;
+	}
+	ok(same, "nodes fed with their message give the bits of those fed after it");
 }
 
 /* ---- many branchings: more keys and values than are kept ---- */
@@ -542,6 +594,7 @@ main(void)
 	random_labels(labels, 6, 3, 3);
 	test_rows(labels);
 	test_cost();
+	test_ahead();
 	test_large();
 	test_refused();
 	test_ties();

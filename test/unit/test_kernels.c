@@ -54,6 +54,30 @@ same_quantize(const KernOps *ops, int k, int kind, bool norm)
 	return same;
 }
 
+/* Rows in any order, of which columns from the at-th on are asked for; y ends where its last row does. */
+static bool
+same_transpose(const KernOps *ops, int m, int n)
+{
+	int			ld = n + rng_below(9),
+				at = ld - n,
+				ldy = KERN_ROUND_UP(m, 8) + rng_below(3);
+	float	   *x = guard_floats((size_t) m * ld),
+			   *y = guard_floats((size_t) n * ldy);
+	const float *rows[40];
+	bool		same = true;
+
+	fill(x, (size_t) m * ld, FILL_BITS);
+	for (int i = 0; i < m; i++)
+		rows[i] = x + (size_t) (m - 1 - i) * ld;
+	ops->transpose(m, n, rows, (size_t) at, y, ldy);
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			same &= memcmp(&y[(size_t) j * ldy + i], &rows[i][at + j], sizeof(float)) == 0;
+	guard_free_floats(x, (size_t) m * ld);
+	guard_free_floats(y, (size_t) n * ldy);
+	return same;
+}
+
 static bool
 same_layer_norm(const KernOps *ops, int k, int kind)
 {
@@ -139,24 +163,26 @@ same_vectors(const KernOps *ops, int n, int kind)
 }
 
 static bool
-same_gemv(const KernOps *ops, int k, int n)
+same_gemv(const KernOps *ops, int m, int k, int n)
 {
-	size_t		nw = (size_t) k * n;
-	float	   *x = guard_floats(k),
+	size_t		nx = (size_t) m * k,
+				nw = (size_t) k * n,
+				ny = (size_t) m * n;
+	float	   *x = guard_floats(nx),
 			   *w = guard_floats(nw),
-			   *y = guard_floats(n),
-			   *want = guard_floats(n);
+			   *y = guard_floats(ny),
+			   *want = guard_floats(ny);
 	bool		same;
 
-	fill(x, k, FILL_NORMAL);
+	fill(x, nx, FILL_NORMAL);
 	fill(w, nw, FILL_NORMAL);
-	ops->gemv_f32(k, n, x, w, y);
-	kern_reference.gemv_f32(k, n, x, w, want);
-	same = memcmp(y, want, (size_t) n * sizeof(float)) == 0;
-	guard_free_floats(x, k);
+	ops->gemv_f32(m, k, n, x, w, y);
+	kern_reference.gemv_f32(m, k, n, x, w, want);
+	same = memcmp(y, want, ny * sizeof(float)) == 0;
+	guard_free_floats(x, nx);
 	guard_free_floats(w, nw);
-	guard_free_floats(y, n);
-	guard_free_floats(want, n);
+	guard_free_floats(y, ny);
+	guard_free_floats(want, ny);
 	return same;
 }
 
@@ -190,8 +216,11 @@ test_rows(const KernOps *ops)
 				norm_quantize = true,
 				norm = true,
 				vectors = true,
-				gemv = true;
+				gemv = true,
+				transposed = true;
 
+	for (int m = 1; m <= 40; m++)
+		transposed &= same_transpose(ops, m, 1 + rng_below(70)) && same_transpose(ops, m, 32);
 	for (int i = 0; i < N_SIZE; i++)
 	{
 		for (int kind = 0; kind < FILL_KINDS; kind++)
@@ -206,13 +235,15 @@ test_rows(const KernOps *ops)
 				vectors &= same_vectors(ops, sizes[i], kind);
 			}
 		}
-		gemv &= same_gemv(ops, 37, sizes[i]) && same_gemv(ops, sizes[i], 70);
+		for (int m = 1; m <= 19; m += 6)
+			gemv &= same_gemv(ops, m, 37, sizes[i]) && same_gemv(ops, m, sizes[i], 70);
 	}
 	ok(quantize, "%s: quantize equals the reference on every kind of row", ops->name);
 	ok(norm_quantize, "%s: layer_norm_quantize equals the reference", ops->name);
 	ok(norm, "%s: layer_norm equals the reference, in place too", ops->name);
 	ok(vectors, "%s: add, axpy, dot, dots, activate, softmax equal the reference", ops->name);
-	ok(gemv, "%s: gemv_f32 equals the reference", ops->name);
+	ok(gemv, "%s: gemv_f32 of 1 to 19 vectors equals the reference", ops->name);
+	ok(transposed, "%s: transpose puts every element in its place", ops->name);
 	ok(same_activations(ops), "%s: activations equal the reference on random bit patterns", ops->name);
 }
 

@@ -152,12 +152,13 @@ same_alone(const KernOps *ops, int m, int head_dim, int before)
 	return same;
 }
 
-/* Queries of m sequences that share their first run against the same queries alone and the reference. */
+/* Queries of m sequences that share their first runs, before keys each, against the same queries alone and the reference. */
 static bool
-same_shared(const KernOps *ops, int m, int head_dim, int before, int n_own, int kind)
+same_shared(const KernOps *ops, int m, int head_dim, int n_shared, int before, int n_own, int kind)
 {
 	enum { MAX_M = 9 };
-	int			most = before + n_own * 30;
+	int			most = n_shared * before + n_own * 40,
+				befores[MAX_RUNS] = {before, before, before, before};
 	size_t		nk = (size_t) most * head_dim,
 				nq = (size_t) m * head_dim,
 				ns = KERN_ATTEND_SCRATCH(most);
@@ -171,13 +172,13 @@ same_shared(const KernOps *ops, int m, int head_dim, int before, int n_own, int 
 	Keys		shared,
 				own[MAX_M];
 	KernKeys	runs[MAX_M * MAX_RUNS];
-	int			n_run = 1 + n_own;
+	int			n_run = n_shared + n_own;
 	bool		same;
 
 	fill(q, nq, kind);
 	fill(k, nk, kind);
 	fill(v, nk, kind);
-	shared = cut(k, v, head_dim, 1, &before);
+	shared = cut(k, v, head_dim, n_shared, befores);
 	for (int i = 0; i < m; i++)
 	{
 		int			counts[MAX_RUNS];
@@ -185,13 +186,13 @@ same_shared(const KernOps *ops, int m, int head_dim, int before, int n_own, int 
 		fill(k, nk, kind);
 		fill(v, nk, kind);
 		for (int r = 0; r < n_own; r++)
-			counts[r] = 1 + rng_below(30);
+			counts[r] = 1 + rng_below(r == 0 ? 40 : 5);
 		own[i] = cut(k, v, head_dim, n_own, counts);
-		runs[i * n_run] = shared.run[0];
-		memcpy(runs + i * n_run + 1, own[i].run, n_own * sizeof(KernKeys));
+		memcpy(runs + i * n_run, shared.run, n_shared * sizeof(KernKeys));
+		memcpy(runs + i * n_run + n_shared, own[i].run, n_own * sizeof(KernKeys));
 	}
-	ops->attend_shared(m, head_dim, q, head_dim, 0.2f, n_run, runs, scores, all, head_dim);
-	kern_reference.attend_shared(m, head_dim, q, head_dim, 0.2f, n_run, runs, scores, want, head_dim);
+	ops->attend_shared(m, head_dim, q, head_dim, 0.2f, n_run, n_shared, runs, scores, all, head_dim);
+	kern_reference.attend_shared(m, head_dim, q, head_dim, 0.2f, n_run, n_shared, runs, scores, want, head_dim);
 	for (int i = 0; i < m; i++)
 		ops->attend(1, head_dim, q + (size_t) i * head_dim, head_dim, 0.2f, n_run, runs + i * n_run,
 					runs[i * n_run + n_run - 1].count, scores, one + (size_t) i * head_dim, head_dim);
@@ -238,8 +239,8 @@ test_attend(const KernOps *ops)
 	for (int m = 1; m <= 17; m += 4)
 		alone &= same_alone(ops, m, 32, 5 * m) && same_alone(ops, m, 64, 0) && same_alone(ops, m, 24, 33);
 	for (int m = 1; m <= 9; m++)
-		for (int before = 1; before < 80; before += 13)
-			shared &= same_shared(ops, m, m % 2 ? 32 : 20 + m, before, 1 + before % 3,
+		for (int before = 1; before < 150; before += 13)
+			shared &= same_shared(ops, m, m % 3 == 0 ? 64 : m % 2 ? 32 : 20 + m, 1 + m % 2, before, 1 + before % 2,
 								  m == 5 ? FILL_ONE : m == 6 ? FILL_DENORMAL : FILL_NORMAL);
 	ok(shapes, "%s: attend equals the reference: head_dim 1 to 128, any number of keys", ops->name);
 	ok(runs, "%s: keys cut into runs give the same as one run", ops->name);
