@@ -1,6 +1,7 @@
-"""train: the trainer's step, 6 x 384, vocabulary 12,000, 16 rows of 256 tokens, one thread; peer: PyTorch. Memory of fsi_train.
+"""train: the trainer's step on one thread; peer: PyTorch. Memory of fsi_train.
 
-With dropout 0.1, the default, and with none. Both sides clip to norm 1 and update with AdamW, in fp32. Tokens are counted
+"small" is 6 x 384, vocabulary 12,000, 16 rows of 256 tokens, with dropout 0.1, the default, and with none; "base" GPT-2's
+12 x 768, vocabulary 21,128, 4 rows of 64 tokens. Both sides clip to norm 1 and update with AdamW, in fp32. Tokens are counted
 per second of CPU time, which others on the machine disturb least. Memory is that of a backend that trains all 102 million
 parameters of a GPT-2 of the base shape: its peak resident size, what it shares with others included.
 """
@@ -10,7 +11,7 @@ import re
 import harness
 from data import han
 
-STEPS, DROPOUTS = 1, ("0.1", "0")
+STEPS, CASES = 1, (("small", "0.1"), ("small", "0"), ("base", "0"))
 MEMORY_ROWS, MEMORY_TOKENS, MEMORY_LIMIT_GB = 8, 256, 6
 
 
@@ -43,20 +44,20 @@ def memory(piece, data):
 
 
 def run(data):
-    piece = harness.Piece("train", "a training step of 6 x 384, vocabulary 12,000, 16 x 256 tokens, 1 thread")
-    for dropout in DROPOUTS:
-        sides = {"fsi_intent": harness.Peer([f"{harness.OUT}/bench_train", 1, dropout], 1)}
-        torch = [c for c in harness.python_peers("peer_train.py", dropout, threads=(1,)) if c[0] == "torch"]
+    piece = harness.Piece("train", "a training step, 1 thread")
+    for shape, dropout in CASES:
+        sides = {"fsi_intent": harness.Peer([f"{harness.OUT}/bench_train", 1, dropout, shape], 1)}
+        torch = [c for c in harness.python_peers("peer_train.py", dropout, shape, threads=(1,)) if c[0] == "torch"]
         sides.update(harness.open_peers(piece, torch))
         last = {name: {} for name in sides}
         for side in sides.values():
             side.ask("steps 1")
         got = harness.rounds({name: case(side, last[name]) for name, side in sides.items()})
         for name, values in got.items():
-            piece.figure(f"{name}, dropout {dropout}", "tokens/s", values)
+            piece.figure(f"{name}, {shape}, dropout {dropout}", "tokens/s", values)
             piece.note(f"  {name}: peak memory {last[name]['peak_mb']} MB, loss {last[name]['loss']:.2f}")
             if name != "fsi_intent":
-                piece.ratio(f"fsi_intent / {name}", got["fsi_intent"], values)
+                piece.ratio(f"fsi_intent / {name}, {shape}, dropout {dropout}", got["fsi_intent"], values, 1)
         for side in sides.values():
             side.close()
     memory(piece, data)
