@@ -52,6 +52,10 @@ def run(data):
                  "FROM w_message, generate_series(1, 100) n")
     base_many = (f"SELECT cardinality(fsi_classify_many(array_agg(msg), {base.intents}, {base.options(scoring='sequence')})) "
                  "FROM w_message")
+    train = ("CALL fsi_train('canceled', 'SELECT msg AS text, id % 5 AS intent FROM message', "
+             "'{\"freeze\": false, \"restart\": true, \"num_train_epochs\": 1000}')")
+    base_train = ("CALL fsi_train('canceled base', 'SELECT msg AS prompt, id AS response FROM w_message', "
+                  "'{\"model\": \"base\", \"restart\": true, \"eval_split\": 0}')")
     got = harness.rounds({
         "shipped model, fsi_classify over rows": cancel(f"SELECT count(fsi_classify(msg, {intents})) FROM {lasting} m"),
         "shipped model, fsi_classify_many of 50,000": cancel(many),
@@ -60,6 +64,8 @@ def run(data):
         "shipped model, the same after 2 s": cancel(tokens, 2),
         "base shape, fsi_classify over rows": cancel(base_scan),
         "base shape, fsi_classify_many of 2,048": cancel(base_many),
+        "shipped model, fsi_train of the whole": cancel(train, 3),
+        "base shape, fsi_train": cancel(base_train, 8),
     }, REPEATS)
     piece.figures("ms", got)
     return piece.end()

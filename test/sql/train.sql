@@ -53,6 +53,18 @@ SELECT count(*) FILTER (WHERE fsi_classify(text, ARRAY['alpha', 'beta'], '{"mode
 -- training that does not help leaves the base model's weights
 CALL fsi_train('tr same', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
 SELECT pg_temp.digest('tr same') = pg_temp.digest('tiny segments') AS same_weights;
+-- early stopping: three evaluations that are not better, here on held-out rows that say the contrary
+CREATE VIEW contrary AS SELECT text, CASE WHEN id % 4 <> 0 THEN intent WHEN intent = 'alpha' THEN 'beta' ELSE 'alpha' END AS intent,
+	CASE WHEN id % 4 = 0 THEN 'validation' END AS split FROM labelled;
+CALL fsi_train('tr stops', 'contrary', '{"model": "tiny segments", "freeze": true, "max_steps": 100, "eval_split": 0, "eval_steps": 2, "early_stopping_patience": 3, "learning_rate": 0.01}');
+SELECT step < max_steps AS early, step - best_step AS steps_since_best FROM fsi_training WHERE model = 'tr stops';
+-- the best evaluation's state is the result, wherever the training ended
+CALL fsi_train('tr best', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 40, "eval_steps": 1, "early_stopping_patience": 0, "learning_rate": 0.05, "lr_scheduler_type": "constant"}');
+SELECT step, best_step BETWEEN 1 AND 39 AS before_the_end, best_step FROM fsi_training WHERE model = 'tr best' \gset
+SELECT :step AS step, :'before_the_end'::bool AS before_the_end;
+CALL fsi_train('tr until best', 'labelled', jsonb_build_object('model', 'tiny segments', 'freeze', true, 'max_steps', :best_step, 'learning_rate', 0.05,
+	'lr_scheduler_type', 'constant', 'load_best_model_at_end', false));
+SELECT pg_temp.digest('tr until best') = pg_temp.digest('tr best') AS same_weights;
 
 -- a prompt model
 CREATE VIEW prompts AS SELECT text || E'\nintent:' AS prompt, intent AS response FROM labelled;

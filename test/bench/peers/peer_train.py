@@ -1,6 +1,6 @@
 """A training step of bench_train.c's model and batch in PyTorch, written as one would to be fast on CPUs.
 
-    peer_train.py KIND THREADS PEERS DROPOUT
+    peer_train.py KIND THREADS PEERS DROPOUT SHAPE
 
 KIND: torch. Fused attention, fused AdamW, gradients clipped to 1, fp32. Requests: `steps N`.
 """
@@ -17,7 +17,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from serve import serve, timed  # noqa: E402
 
-LAYERS, HEADS, WIDTH, VOCABULARY, POSITIONS, BATCH, LENGTH, ROWS = 6, 12, 384, 12000, 512, 16, 256, 64
+HEADS, POSITIONS, ROWS = 12, 512, 64
+SHAPES = {"small": (6, 384, 12000, 16, 256), "base": (12, 768, 21128, 4, 64)}
+LAYERS, WIDTH, VOCABULARY, BATCH, LENGTH = SHAPES[sys.argv[5]]
 
 
 class Block(nn.Module):
