@@ -129,6 +129,8 @@ extern ExecSet *exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuest
 /* Labels in canonical order (ascending bytes), "other" last. */
 extern int	exec_n_labels(const ExecSet *set);
 extern const text *exec_label(const ExecSet *set, int label);
+/* For qsort_arg over label numbers, with their scores (double[]): best first, equal ones in canonical order. */
+extern int	exec_compare_scores(const void *a, const void *b, void *scores);
 /* text[] of n labels, in the current memory context. */
 extern ArrayType *exec_label_array(const ExecSet *set, int n, const int *labels);
 extern const StoreModel *exec_model(const ExecSet *set);

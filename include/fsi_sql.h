@@ -28,6 +28,8 @@ extern ExecSet *args_set(ExecSlot *slot, ArrayType *intents, Jsonb *options);
 
 extern void plan_init(void);	/* statistics of indexes on intents */
 
+/* A JSON type with its article: "a number". */
+extern const char *args_type_name(const JsonbValue *v);
 /* The option's value is of another type than the one wanted ("a number"). */
 extern void args_wrong_type(const char *path, const char *wanted, const JsonbValue *v) pg_attribute_noreturn();
 extern bool args_key_is(const JsonbValue *key, const char *name);

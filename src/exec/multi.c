@@ -30,8 +30,8 @@ check_other(const ExecSet *set)
 			 errhint("Name that answer, for example {\"other\": \"none of these\"}.")));
 }
 
-static int
-compare_held(const void *a, const void *b, void *scores)
+int
+exec_compare_scores(const void *a, const void *b, void *scores)
 {
 	int			i = *(const int *) a;
 	int			j = *(const int *) b;
@@ -54,7 +54,7 @@ choose_held(const ExecSet *set, double *scores, int *held)
 			held[n++] = i;
 	if (n == 0 && set->with_other)
 		held[n++] = set->n_candidates;
-	qsort_arg(held, n, sizeof(int), compare_held, scores);
+	qsort_arg(held, n, sizeof(int), exec_compare_scores, scores);
 	return n;
 }
 

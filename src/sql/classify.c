@@ -80,18 +80,6 @@ fsi_classify_multi(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(exec_label_array(set, n_held, held));
 }
 
-static int
-compare_scores(const void *a, const void *b, void *scores)
-{
-	int			i = *(const int *) a;
-	int			j = *(const int *) b;
-	const double *s = scores;
-
-	if (s[i] != s[j])
-		return s[i] < s[j] ? 1 : -1;
-	return (i > j) - (i < j);
-}
-
 /* Best first; equal scores in the labels' byte order. */
 Datum
 fsi_scores(PG_FUNCTION_ARGS)
@@ -108,7 +96,7 @@ fsi_scores(PG_FUNCTION_ARGS)
 	exec_classify(set, slot, 1, &message, &answer, scores);
 	for (int i = 0; i < n; i++)
 		order[i] = i;
-	qsort_arg(order, n, sizeof(int), compare_scores, scores);
+	qsort_arg(order, n, sizeof(int), exec_compare_scores, scores);
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < n; i++)

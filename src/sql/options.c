@@ -18,8 +18,8 @@
 
 typedef void (*OptionReader) (ExecQuestion *q, const char *path, JsonbValue *value);
 
-static const char *
-json_type_name(const JsonbValue *v)
+const char *
+args_type_name(const JsonbValue *v)
 {
 	switch (v->type)
 	{
@@ -43,7 +43,7 @@ args_wrong_type(const char *path, const char *wanted, const JsonbValue *v)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("option \"%s\" must be %s, not %s", path, wanted, json_type_name(v))));
+			 errmsg("option \"%s\" must be %s, not %s", path, wanted, args_type_name(v))));
 }
 
 static HostText

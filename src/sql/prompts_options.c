@@ -16,38 +16,6 @@
 
 typedef void (*OptionReader) (PromptsOptions *o, const char *path, JsonbValue *value);
 
-static const char *
-type_name(const JsonbValue *v)
-{
-	switch (v->type)
-	{
-		case jbvNull:
-			return "null";
-		case jbvString:
-			return "a string";
-		case jbvNumeric:
-			return "a number";
-		case jbvBool:
-			return "a boolean";
-		default:
-			return v->type == jbvBinary && JsonContainerIsArray(v->val.binary.data) ? "an array" : "an object";
-	}
-}
-
-static void
-wrong_type(const char *path, const char *wanted, const JsonbValue *v)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("option \"%s\" must be %s, not %s", path, wanted, type_name(v))));
-}
-
-static bool
-key_is(const JsonbValue *key, const char *name)
-{
-	return key->val.string.len == (int) strlen(name) && memcmp(key->val.string.val, name, key->val.string.len) == 0;
-}
-
 static char *
 key_path(const char *path, const JsonbValue *key)
 {
@@ -114,7 +82,7 @@ add_spelling(const Place *p, const char *path, FewshotText label, const JsonbVal
 	FewshotText spelling;
 
 	if (value->type != jbvString)
-		wrong_type(path, "a string", value);
+		args_wrong_type(path, "a string", value);
 	spelling = template_strip(string_text(value));
 	if (spelling.len == 0)
 		ereport(ERROR,
@@ -137,7 +105,7 @@ add_label(const Place *p, const char *path, FewshotText label, JsonbValue *value
 		return;
 	}
 	if (!is_array(value))
-		wrong_type(path, "a string or an array of strings", value);
+		args_wrong_type(path, "a string or an array of strings", value);
 	it = members(value);
 	while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
 		add_spelling(p, psprintf("%s[%d]", path, n++), label, &element);
@@ -156,7 +124,7 @@ add_levels(const Place *p, const char *path, int levels, JsonbValue *value)
 	JsonbValue	member;
 
 	if (!is_object(value))
-		wrong_type(path, "an object", value);
+		args_wrong_type(path, "an object", value);
 	it = members(value);
 	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
 	{
@@ -185,7 +153,7 @@ prompts_add_spellings(Fewshot *f, FewshotKind kind, const char *option, JsonbVal
 	if (value->type == jbvNull)
 		return;
 	if (!is_object(value))
-		wrong_type(option, "an object", value);
+		args_wrong_type(option, "an object", value);
 	levels = count_levels(value);
 	if (levels > 2)
 		ereport(ERROR,
@@ -202,7 +170,7 @@ wrong_templates(const char *path, const JsonbValue *value)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s must be a template file's text or an array of such texts, not %s", path, type_name(value))));
+			 errmsg("%s must be a template file's text or an array of such texts, not %s", path, args_type_name(value))));
 }
 
 static void
@@ -270,7 +238,7 @@ read_integer(const char *path, JsonbValue *value, int64 low, int64 high)
 	int64		n;
 
 	if (value->type != jbvNumeric)
-		wrong_type(path, "a number", value);
+		args_wrong_type(path, "a number", value);
 	number = NumericGetDatum(value->val.numeric);
 	/* an error of its own for what is no bigint */
 	n = DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
@@ -308,16 +276,16 @@ read_faithful(PromptsOptions *o, const char *path, JsonbValue *value)
 		return;
 	}
 	if (!is_array(value))
-		wrong_type(path, "a boolean or an array of strings", value);
+		args_wrong_type(path, "a boolean or an array of strings", value);
 	it = members(value);
 	while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
 	{
 		size_t		i;
 
 		if (element.type != jbvString)
-			wrong_type(path, "a boolean or an array of strings", &element);
+			args_wrong_type(path, "a boolean or an array of strings", &element);
 		for (i = 0; i < lengthof(flaws); i++)
-			if (key_is(&element, flaws[i].name))
+			if (args_key_is(&element, flaws[i].name))
 				break;
 		if (i == lengthof(flaws))
 			ereport(ERROR,
@@ -351,7 +319,7 @@ static void
 read_model(PromptsOptions *o, const char *path, JsonbValue *value)
 {
 	if (value->type != jbvString)
-		wrong_type(path, "a string", value);
+		args_wrong_type(path, "a string", value);
 	o->model_name = pnstrdup(value->val.string.val, value->val.string.len);
 }
 
@@ -410,7 +378,7 @@ prompts_read_options(Jsonb *options, PromptsOptions *o)
 
 		JsonbIteratorNext(&it, &value, true);
 		for (i = 0; i < lengthof(option_readers); i++)
-			if (key_is(&key, option_readers[i].name))
+			if (args_key_is(&key, option_readers[i].name))
 				break;
 		if (i == lengthof(option_readers))
 			ereport(ERROR,
