@@ -55,6 +55,8 @@ typedef struct SessionIdentity
 	bool		superuser;
 } SessionIdentity;
 
+/* A worker's first step: its signals, and the caller's segment of memory; NULL: the caller has gone. */
+extern void *session_enter(Datum segment, const char *owner);
 extern void session_identify(SessionIdentity *identity);
 /* What the client asked for: name, value, name, value, ... "". */
 extern void session_collect_settings(StringInfo out);

@@ -10,18 +10,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/dsm.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
-#include "tcop/tcopprot.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/wait_event.h"
 
 #include "jobs.h"
@@ -224,22 +220,14 @@ worker_work(JobShared *shared, JobWorkerState *state)
 void
 fsi_jobs_worker_main(Datum arg)
 {
-	dsm_segment *segment;
-	JobShared  *shared;
+	JobShared  *shared = session_enter(arg, "fsi_intent worker");
 	JobWorkerState *state;
 	int			no;
 
-	memcpy(&no, MyBgworkerEntry->bgw_extra, sizeof(no));
-	pqsignal(SIGTERM, die);
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	BackgroundWorkerUnblockSignals();
-	CurrentResourceOwner = ResourceOwnerCreate(NULL, "fsi_intent worker");
-	segment = dsm_attach(DatumGetUInt32(arg));
-	/* The caller has gone, and its job with it. */
-	if (segment == NULL)
+	/* its job has gone with the caller */
+	if (shared == NULL)
 		return;
-	dsm_pin_mapping(segment);
-	shared = dsm_segment_address(segment);
+	memcpy(&no, MyBgworkerEntry->bgw_extra, sizeof(no));
 	state = &shared->workers[no];
 	BackgroundWorkerInitializeConnectionByOid(shared->identity.database, shared->identity.user, 0);
 	PG_TRY();

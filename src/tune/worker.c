@@ -10,18 +10,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/dsm.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
-#include "tcop/tcopprot.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/wait_event.h"
 
 #include "tune.h"
@@ -210,20 +206,10 @@ worker_work(TuneJob *job)
 void
 fsi_train_worker_main(Datum arg)
 {
-	dsm_segment *segment;
-	TuneJob    *job;
+	TuneJob    *job = session_enter(arg, "fsi_intent training");
 
-	pqsignal(SIGTERM, die);
-	pqsignal(SIGINT, StatementCancelHandler);
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	BackgroundWorkerUnblockSignals();
-	CurrentResourceOwner = ResourceOwnerCreate(NULL, "fsi_intent training");
-	segment = dsm_attach(DatumGetUInt32(arg));
-	/* The caller has gone. */
-	if (segment == NULL)
+	if (job == NULL)
 		return;
-	dsm_pin_mapping(segment);
-	job = dsm_segment_address(segment);
 	BackgroundWorkerInitializeConnectionByOid(job->identity.database, job->identity.user, 0);
 	PG_TRY();
 	{
