@@ -162,7 +162,7 @@ endif
 demo: ## see it work: install what is missing, build, classify tickets in a throw-away cluster
 	@test/demo/demo.sh
 
-check-sql check-tap check-isolation: ## one kind of test; REGRESS, PROVE_TESTS or ISOLATION pick some
+check-sql check-tap check-isolation check-cross: ## one kind of test; REGRESS, PROVE_TESTS or ISOLATION pick some
 	@test/check.sh $(@:check-%=%)
 
 psql: ## try it: psql in a throw-away cluster that has the extension
@@ -221,4 +221,4 @@ help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z][a-z -]*:.*## /{printf "  make %-36s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
 		| sed 's|\$$(BUILD)|$(BUILD)|g'
 
-.PHONY: all demo check check-sql check-tap check-isolation psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help
+.PHONY: all demo check check-sql check-tap check-isolation check-cross psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help

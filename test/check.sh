@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Every test, in a private PostgreSQL that is gone afterwards.
 #
-#   test/check.sh [unit] [sql] [tap] [isolation]     all four when none is named
+#   test/check.sh [unit] [sql] [tap] [isolation] [cross]     the first four when none is named
+#
+# cross: the kernels' unit tests once more, compiled for aarch64 and run under qemu; where CI is set, it is one of all.
 #
 # UNIT_TESTS, REGRESS, PROVE_TESTS and ISOLATION pick single tests; FSI_SHARED names the folder with reference
 # data that some tests compare with (default: ../shared beside the checkout; they are skipped where it is not).
@@ -11,7 +13,7 @@ set -euo pipefail
 cd "$top"
 
 kinds=("$@")
-[ ${#kinds[@]} -gt 0 ] || kinds=(unit sql tap isolation)
+[ ${#kinds[@]} -gt 0 ] || kinds=(unit sql tap isolation ${CI:+cross})
 wanted() { case " ${kinds[*]} " in *" $1 "*) return 0 ;; esac; return 1; }
 base_names() { local f; for f in "$@"; do f=${f##*/}; echo "${f%.*}"; done; }
 shopt -s nullglob
@@ -23,6 +25,7 @@ tally() {
 }
 
 "$top/test/setup/packages.sh" test
+! wanted cross || "$top/test/setup/packages.sh" cross
 make_tmp
 keep=$top/build/check
 build all units tools
@@ -98,6 +101,13 @@ wanted tap || taps=()
 wanted unit || units=()
 
 [ ${#units[@]} -eq 0 ] || run_tap unit command "${units[@]}"
+if wanted cross; then
+    if test/cross/aarch64.sh build "$FSI_TMP/aarch64"; then
+        run_tap cross command "$FSI_TMP"/aarch64/*.sh
+    else
+        tally cross 0 1 0
+    fi
+fi
 if [ $((${#regress[@]} + ${#specs[@]} + ${#taps[@]})) -gt 0 ]; then
     make_private_tree
     pgtest=$(dirname "$("$PG_CONFIG" --pgxs)")/../test

@@ -4,6 +4,7 @@
 #
 #   test/setup/packages.sh          what `make demo` needs
 #   test/setup/packages.sh test     what `make check` needs
+#   test/setup/packages.sh cross    what `make check-cross` needs beside that
 #   test/setup/packages.sh bench    what `make bench` needs; bench-llama: what compiling its peer llama.cpp needs
 #
 # Needs root or sudo, and only when something is missing. No database cluster is created, started or restarted,
@@ -38,6 +39,11 @@ else
     if [ "${1:-}" = test ]; then
         need perl has_perl TAP::Harness
         need libipc-run-perl has_perl IPC::Run
+    fi
+    if [ "${1:-}" = cross ]; then
+        need gcc-aarch64-linux-gnu has_program aarch64-linux-gnu-gcc
+        need libc6-dev-arm64-cross has_file /usr/aarch64-linux-gnu/include/stdio.h
+        need qemu-user has_program qemu-aarch64
     fi
     case ${1:-} in bench*)
         need python3 has_program python3
