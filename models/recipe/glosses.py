@@ -37,6 +37,9 @@ class Packed:
     def translate(self, text):
         return self.made[text] if HAN.search(text) else text
 
+    def entries(self):
+        return []
+
 
 def load(work, fetch):
     """Packed translations if the work folder has them, else the dictionary (fetched by `fetch`)."""
@@ -63,6 +66,11 @@ class Glosses:
                         sense = sense.split(",")[0].strip()  # Beijing, capital of … -> Beijing
                     if sense and len(sense) < 40:
                         self.senses.setdefault(simplified, []).append(sense)
+
+    def entries(self):
+        """Dictionary words of two characters and more, each with its first senses: cleaner than a glossed sentence."""
+        return [(", ".join(senses[:2]), w) for w, senses in sorted(self.senses.items())
+                if len(w) > 1 and all(HAN.match(c) for c in w)]
 
     def word(self, w):
         """The shortest of a word's first senses, '' for a particle, None for an unknown word."""

@@ -33,6 +33,25 @@ def distil(embed, source, rng, lang):
     return (2 * c + 0.2 * similarity_kl(z, y) if lang == "en" else c + 0.1 * similarity_kl(z, y)), 1 - c.item()
 
 
+def words(embed, source, rng):
+    """Names are short: phrases of one to four words of English texts, and dictionary words, against the teacher's vectors."""
+    phrases = []
+    for text in rng.sample(source.short["en"], source.batch):
+        said = [w.strip(".,;:!?()\"") for w in text.split()]
+        n = rng.randint(1, 4)
+        at = rng.randint(0, max(0, len(said) - n))
+        phrases.append(" ".join(said[at: at + n]).strip() or text)
+    entries = rng.sample(source.entries, source.batch) if source.entries else []
+    y = source.teacher.encode(phrases + [e for e, _ in entries])
+    z = embed(phrases + [w for _, w in entries])
+    n = len(phrases)
+    c = cosine(z[:n], y[:n])
+    loss = 2 * c + 0.2 * similarity_kl(z[:n], y[:n])
+    if entries:
+        loss = loss + cosine(z[n:], y[n:]) + 0.3 * F.cross_entropy(z[n:] @ y[n:].T / TAU, torch.arange(len(y) - n, device=y.device))
+    return loss, 1 - c.item()
+
+
 def distil_long(embed, source, rng):
     """Passages of up to 510 tokens: trains the later positions. 8 at a time, so that a step costs as much as others."""
     lang = rng.choice(("en", "zh"))

@@ -31,9 +31,11 @@ MIXES = {
     "chinese": [(0.50, "episodes"), (0.28, "parallel"), (0.07, "en"), (0.02, "zh"), (0.12, "pairs"), (0.01, "long")],
     "written": [(0.46, "episodes"), (0.12, "parallel"), (0.14, "written"), (0.06, "intents"), (0.12, "en"), (0.04, "zh"),
                 (0.05, "pairs"), (0.01, "long")],
+    "names": [(0.37, "episodes"), (0.12, "parallel"), (0.12, "written"), (0.05, "intents"), (0.15, "en"), (0.03, "zh"),
+              (0.05, "pairs"), (0.10, "words"), (0.01, "long")],
 }
-CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6}  # share of Chinese sets among episodes, by kind
-OWN = {"written": 0.45}  # share of sets that we wrote ourselves, by kind
+CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55}  # share of Chinese sets among episodes, by kind
+OWN = {"written": 0.45, "names": 0.4}  # share of sets that we wrote ourselves, by kind
 
 
 def step_loss(kind, embed, head, source, rng):
@@ -49,7 +51,7 @@ def step_loss(kind, embed, head, source, rng):
         loss, figure = episodes.loss(embed, head, source, rng, max(1, source.batch // 24))
     else:
         loss, figure = {"parallel": losses.parallel, "written": losses.written, "pairs": losses.paraphrases, "intents": losses.intents,
-                        "long": losses.distil_long}[chosen](embed, source, rng)
+                        "words": losses.words, "long": losses.distil_long}[chosen](embed, source, rng)
     return loss, chosen, figure
 
 
