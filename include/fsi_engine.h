@@ -70,7 +70,8 @@ typedef struct PointingScalars
 	double		example_scale,	/* examples alone (hidden names) */
 				example_bias;
 	double		other_logit;	/* of "none of these" */
-	double		reserved[5];
+	double		other_share;	/* of the candidates' logsumexp in its logit; 0: a constant */
+	double		reserved[4];
 } PointingScalars;
 
 typedef struct Gpt2Model
@@ -265,7 +266,7 @@ extern FsiStatus pointing_index_build(int n, const SegmentVec *const *examples, 
 extern FsiStatus pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *message,
 								int n, const PointingCandidate *candidates, const PointingIndex *index, bool with_other,
 								double *logit, double *prob, FsiArena *arena, FsiError *err);
-/* Each candidate's probability against "other" alone, whatever stands beside it: score[n] from logit[n]. */
+/* score[n] from logit[n]: what pointing_score() gives each candidate beside "other" where it is the only one. */
 extern void pointing_alone(const Gpt2Model *model, int n, const double *logit, double *score);
 
 #endif

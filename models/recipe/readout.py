@@ -18,7 +18,11 @@ A candidate has a name, D >= 0 descriptions and E >= 0 examples:
     examples and name:   logit = both_scale (u N + (1 - u) X) + both_bias    u = `name_share`
     examples alone:      logit = example_scale X + example_bias              (only where an engine hides the names)
 
-`other`, when it is asked for, has the constant logit `other_logit`. Scores are the softmax over the candidates and, if
+`other`, when it is asked for, has the logit
+
+    other_logit + other_share log(sum(e^logit)) over the candidates
+
+so that many close candidates, each of which says less, raise what one must reach. Scores are the softmax over the candidates and, if
 asked for, `other`; the label is the highest logit, ties to the first in the canonical order. Sums over examples and
 descriptions run in a canonical order that does not depend on the order of the arguments (the engine sorts similarities
 ascending), so that permuting them changes no bit.
@@ -34,7 +38,7 @@ import torch.nn.functional as F
 
 DEFAULTS = {"spelling_weight": 1.0, "description_weight": 1.0, "example_sharpness": 0.0, "name_share": 0.5,
             "name_scale": 16.0, "name_bias": 0.0, "both_scale": 16.0, "both_bias": 0.0, "example_scale": 16.0,
-            "example_bias": 0.0, "other_logit": 5.0}
+            "example_bias": 0.0, "other_logit": 5.0, "other_share": 0.0}
 NAME, DESCRIPTION, EXAMPLE = range(3)
 
 
@@ -69,6 +73,12 @@ class Head(nn.Module):
         mixed = torch.where(has_x & has_n, (names + x) / 2, torch.where(has_x, x, names))
         logits = torch.where(has_x | has_n, self.log_scale.exp() * mixed, torch.tensor(-1e4, device=s.device))
         return torch.cat([logits, self.other.expand(len(zm), 1)], 1)
+
+
+def other(logits, scalars):
+    """The logit of `other` beside these candidates' logits."""
+    top = max(logits)
+    return scalars["other_logit"] + scalars["other_share"] * (top + math.log(sum(sorted(math.exp(x - top) for x in logits))))
 
 
 def mix(sims, kinds, scalars):

@@ -66,7 +66,9 @@ class Table:
                        np.where(shown, c["example_scale"] * x + c["example_bias"],
                                 c["name_scale"] * n + c["name_bias"]))
         out = np.where(self.candidate, out, -1e9)
-        return np.concatenate([out, np.full((len(out), 1), c["other_logit"])], 1)
+        top = out.max(1)
+        pooled = top + np.log(np.exp(out - top[:, None]).sum(1))
+        return np.concatenate([out, (c["other_logit"] + c["other_share"] * pooled)[:, None]], 1)
 
     def right(self, c):
         """Which answerable questions are answered right when `other` is not offered."""

@@ -67,7 +67,7 @@ def episode_scores(e, embed, head, spelling, scalars):
         sims.append(s)
         logits.append(readout.mix(s, kinds, scalars))
     if e["other"]:
-        logits.append(scalars["other_logit"])
+        logits.append(readout.other(logits, scalars))
     return sims, logits, torch.softmax(torch.tensor(logits, dtype=torch.float64), 0).tolist()
 
 

@@ -31,14 +31,32 @@ canonical_sum(int n, double *v)
 	return sum;
 }
 
+static double
+highest(int n, const double *v)
+{
+	double		max = v[0];
+
+	for (int i = 1; i < n; i++)
+		max = v[i] > max ? v[i] : max;
+	return max;
+}
+
+double
+canonical_logsumexp(int n, const double *logit, double *scratch)
+{
+	double		max = highest(n, logit);
+
+	for (int i = 0; i < n; i++)
+		scratch[i] = fsi_exp(logit[i] - max);
+	return max + fsi_log(canonical_sum(n, scratch));
+}
+
 void
 canonical_softmax(int n, const double *logit, double *prob, double *scratch)
 {
-	double		max = logit[0],
+	double		max = highest(n, logit),
 				sum;
 
-	for (int i = 1; i < n; i++)
-		max = logit[i] > max ? logit[i] : max;
 	for (int i = 0; i < n; i++)
 		scratch[i] = prob[i] = logit[i] == -INFINITY ? 0 : fsi_exp(logit[i] - max);
 	sum = canonical_sum(n, scratch);

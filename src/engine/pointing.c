@@ -16,7 +16,9 @@
  *	both:			logit = both_scale * (name_share * N + (1 - name_share) * X) + both_bias
  *	examples alone:	logit = example_scale * X + example_bias
  *
- * "other" has the logit other_logit.  Sums run over sorted values, so the order of
+ *	other:			logit = other_logit + other_share * log(sum(e^logit)) over the candidates
+ *
+ * so that many close candidates, each of which says less, raise what one must reach.  Sums run over sorted values, so the order of
  * candidates and examples changes no bit; models/recipe/readout.py has the same formula.
  */
 #include <math.h>
@@ -188,6 +190,13 @@ pointing_index_build(int n, const SegmentVec *const *examples, FsiArena *arena, 
 	return status;
 }
 
+static double
+other_logit(const PointingScalars *s, int n, const double *logit, double *scratch)
+{
+	return s->other_share == 0 ? s->other_logit :
+		s->other_logit + s->other_share * canonical_logsumexp(n, logit, scratch);
+}
+
 FsiStatus
 pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *message,
 			   int n, const PointingCandidate *candidates, const PointingIndex *index, bool with_other,
@@ -218,7 +227,7 @@ pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *mes
 		if (index != NULL)
 			sims += candidates[i].n_example;
 	}
-	all[n] = model->pointing.other_logit;
+	all[n] = with_other ? other_logit(&model->pointing, n, all, scratch) : 0;
 	canonical_softmax(with_other ? n + 1 : n, all, prob, scratch);
 	if (!with_other)
 		prob[n] = 0;
@@ -230,5 +239,13 @@ void
 pointing_alone(const Gpt2Model *model, int n, const double *logit, double *score)
 {
 	for (int i = 0; i < n; i++)
-		score[i] = 1 / (1 + fsi_exp(model->pointing.other_logit - logit[i]));
+	{
+		double		pair[2] = {logit[i]},
+					prob[2],
+					scratch[2];
+
+		pair[1] = other_logit(&model->pointing, 1, pair, scratch);
+		canonical_softmax(2, pair, prob, scratch);
+		score[i] = prob[0];
+	}
 }

@@ -53,6 +53,7 @@ _Static_assert(offsetof(PointingScalars, both_bias) == 56, "version 1");
 _Static_assert(offsetof(PointingScalars, example_scale) == 64, "version 1");
 _Static_assert(offsetof(PointingScalars, example_bias) == 72, "version 1");
 _Static_assert(offsetof(PointingScalars, other_logit) == 80, "version 1");
+_Static_assert(offsetof(PointingScalars, other_share) == 88, "version 1; 0 in older files, which means a constant");
 _Static_assert(sizeof(PointingScalars) == 128, "new scalars take from reserved");
 
 _Static_assert(sizeof(FsifileSection) == 24, "a fixed-size record: the table is indexed by arithmetic");

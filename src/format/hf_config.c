@@ -34,9 +34,10 @@ typedef struct ScalarField
 {
 	const char *name;
 	size_t		offset;
+	bool		optional;		/* 0 when absent */
 } ScalarField;
 
-#define SCALAR(name) {#name, offsetof(PointingScalars, name)}
+#define SCALAR(name) {#name, offsetof(PointingScalars, name), false}
 static const ScalarField scalar_fields[] = {
 	SCALAR(spelling_weight),
 	SCALAR(description_weight),
@@ -49,6 +50,7 @@ static const ScalarField scalar_fields[] = {
 	SCALAR(example_scale),
 	SCALAR(example_bias),
 	SCALAR(other_logit),
+	{"other_share", offsetof(PointingScalars, other_share), true},
 };
 
 /* A key, or the general transformers name for it; JSON null counts as absent. */
@@ -194,7 +196,7 @@ read_readout(json_t *readout, PointingScalars *out, FsiError *err)
 		*(double *) ((char *) out + scalar_fields[i].offset) = json_number_value(value);
 	}
 	for (size_t i = 0; i < n_field; i++)
-		if (json_object_get(readout, scalar_fields[i].name) == NULL)
+		if (!scalar_fields[i].optional && json_object_get(readout, scalar_fields[i].name) == NULL)
 			return fsi_fail(err, FSI_MISSING, "\"%s\" is missing in config.json's readout",
 							scalar_fields[i].name);
 	return FSI_OK;

@@ -31,6 +31,7 @@ typedef struct Pointing
 	int		   *start,			/* [n + 1] segments of candidate i: item[start[i]] .. */
 			   *item;			/* [S] */
 	double	   *logit,			/* [n + 1], last: other */
+			   *among,			/* [n] softmax over the candidates, without other */
 			   *bias;			/* [n + 1] the part of a logit that is no scale times a mix */
 	float	   *g_scalar;
 } Pointing;
@@ -186,6 +187,27 @@ mix_of(const Pointing *p, const Pooled *c)
 	return m;
 }
 
+/*
+ * Logit of "other": a constant and a share of the logsumexp of the candidates' (those without segments have none).
+ * Leaves the candidates' softmax in p->among, for the way back.
+ */
+static double
+other_forward(Pointing *p)
+{
+	int			n = p->e->n_candidate;
+	double		top = -INFINITY,
+				sum = 0;
+
+	for (int i = 0; i < n; i++)
+		top = p->logit[i] > top ? p->logit[i] : top;
+	for (int i = 0; i < n; i++)
+		sum += p->among[i] = exp(p->logit[i] - top);
+	for (int i = 0; i < n; i++)
+		p->among[i] /= sum;
+	p->bias[n] = (double) p->r->learned[SCALAR_OTHER];
+	return p->bias[n] + p->r->scalars->other_share * (top + log(sum));
+}
+
 /* Logits of one message; returns its loss and whether the answer is right. */
 static double
 message_forward(Pointing *p, int m, const float *sims, bool *right)
@@ -200,7 +222,7 @@ message_forward(Pointing *p, int m, const float *sims, bool *right)
 		p->bias[i] = 0;
 		p->logit[i] = -INFINITY;
 		if (i == n)
-			p->logit[i] = p->bias[i] = (double) p->r->learned[SCALAR_OTHER];
+			p->logit[i] = other_forward(p);
 		else if (p->start[i + 1] > p->start[i])
 		{
 			Pooled		c = pool_candidate(p, i, sims);
@@ -226,21 +248,24 @@ message_back(Pointing *p, int m, float *sims, double factor)
 	int			n = p->e->n_candidate;
 	double		t = p->r->scalars->example_sharpness,
 				top = -INFINITY,
-				sum = 0;
+				sum = 0,
+				d_other;
 
 	for (int i = 0; i <= n; i++)
 		top = p->logit[i] > top ? p->logit[i] : top;
 	for (int i = 0; i <= n; i++)
 		sum += exp(p->logit[i] - top);
-	for (int i = 0; i <= n; i++)
+	d_other = factor * (exp(p->logit[n] - top) / sum - (n == p->e->gold[m]));
+	if (p->g_scalar != NULL)
+		p->g_scalar[SCALAR_OTHER] += (float) d_other;
+	for (int i = 0; i < n; i++)
 	{
-		double		d = factor * (exp(p->logit[i] - top) / sum - (i == p->e->gold[m]));
+		double		d = factor * (exp(p->logit[i] - top) / sum - (i == p->e->gold[m])) +
+			d_other * p->r->scalars->other_share * p->among[i];
 		Pooled		c;
 		Mix			mix;
 
-		if (i == n && p->g_scalar != NULL)
-			p->g_scalar[SCALAR_OTHER] += (float) d;
-		if (i == n || p->start[i + 1] == p->start[i])
+		if (p->start[i + 1] == p->start[i])
 			continue;
 		c = pool_candidate(p, i, sims);
 		mix = mix_of(p, &c);
@@ -277,10 +302,11 @@ take(Pointing *p, const TrainEpisode *e, FsiError *err)
 
 	p->start = fsi_arena_array(p->arena, n + 1, sizeof(int));
 	p->item = fsi_arena_array(p->arena, S, sizeof(int));
-	p->logit = fsi_arena_array(p->arena, 2 * (n + 1), sizeof(double));
+	p->logit = fsi_arena_array(p->arena, 3 * (n + 1), sizeof(double));
 	if (floats == NULL || p->start == NULL || p->item == NULL || p->logit == NULL)
 		return fsi_nomem(err, ((M + S) * (E + 1) + M * S) * sizeof(float));
 	p->bias = p->logit + n + 1;
+	p->among = p->bias + n + 1;
 	p->pm = floats;
 	p->ps = p->pm + M * E;
 	p->norm_m = p->ps + S * E;

@@ -42,12 +42,13 @@ SELECT q.*, c.intents, s.shot, :'extra'::jsonb || jsonb_build_object('examples',
 			WHERE x.set = q.set AND x.intent = ANY (c.intents)) e) END) AS options
 FROM question q JOIN candidate c USING (set, id), (VALUES (0), (3)) s(shot);
 
--- every threshold at once: an intent's score is its share beside "other"
+-- every threshold at once: an intent's score is the one it has where it is the only one beside "other"
 CREATE TABLE held AS
-SELECT a.set, a.id, a.shot, s.intent, s.intent = ANY (a.gold) AS gold,
-	s.score / (s.score + max(s.score) FILTER (WHERE s.intent = 'none of these') OVER (PARTITION BY a.set, a.id, a.shot)) AS score
-FROM asked a, LATERAL fsi_scores(a.text, a.intents, a.options || '{"other": "none of these"}') s;
-DELETE FROM held WHERE intent = 'none of these';
+SELECT a.set, a.id, a.shot, s.intent, s.intent = ANY (a.gold) AS gold, s.score
+FROM asked a, unnest(a.intents) i,
+	LATERAL fsi_scores(a.text, ARRAY[i], a.options || jsonb_build_object('other', 'none of these', 'examples',
+		jsonb_path_query_array(a.options, '$.examples[*] ? (@.intent == $i)', jsonb_build_object('i', i)))) s
+WHERE s.intent = i;
 
 CREATE FUNCTION figures(OUT set text, OUT shot int, OUT min_score float8, OUT "precision" numeric, OUT recall numeric,
 	OUT f1 numeric, OUT exact numeric) RETURNS SETOF record LANGUAGE sql AS $$

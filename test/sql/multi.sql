@@ -22,7 +22,7 @@ SELECT fsi_classify_multi('zqx 17', ARRAY['alpha', 'beta', 'gamma'], '{"min_scor
 -- one intent alone holds or does not
 SELECT fsi_classify_multi('zqx 17', ARRAY['alpha'], '{"min_score": 0}'), fsi_classify_multi('zqx 17', ARRAY['alpha'], '{"min_score": 1}');
 
--- What holds is what fsi_scores() puts before "other" by so much: score / (score + score of "other").
+-- What holds is what fsi_scores() gives so much where it is the only intent beside "other".
 CREATE TABLE multi_msg AS SELECT i AS id, CASE WHEN i % 11 = 0 THEN NULL ELSE (ARRAY['where is my parcel', 'I want my money back', 'hello', '退款', 'is it raining'])[1 + i % 5] ||
 	(ARRAY['', ' and ', ' 另外 '])[1 + i % 3] || (ARRAY['', 'cancel my order', 'my parcel is broken', 'what is the weather'])[1 + i % 4] END AS txt
 FROM generate_series(1, 200) i;
@@ -31,7 +31,7 @@ SELECT t AS min_score, count(*), bool_and(same) AS same, max(n) > 0 AS any FROM 
 	SELECT fsi_classify_multi(txt, :intents, o) = m AS same, cardinality(m) AS n
 	FROM multi_msg, LATERAL (SELECT jsonb_build_object('min_score', t, 'other', 'none') AS o) o, LATERAL (
 		SELECT coalesce(array_agg(intent ORDER BY p DESC, intent COLLATE "C") FILTER (WHERE p >= t AND intent <> 'none'), '{none}') AS m
-		FROM (SELECT intent, score / (score + max(score) FILTER (WHERE intent = 'none') OVER ()) AS p FROM fsi_scores(txt, :intents, o)) s) m
+		FROM (SELECT s.intent, s.score AS p FROM unnest(:intents) i, fsi_scores(txt, ARRAY[i], o) s) s) m
 	WHERE txt IS NOT NULL) x GROUP BY t ORDER BY t;
 -- an intent's score does not depend on what stands beside it
 SELECT bool_and((fsi_classify_multi(txt, :intents) @> ARRAY['refund']) = (fsi_classify_multi(txt, ARRAY['refund']) @> ARRAY['refund'])) AS alone FROM multi_msg;

@@ -272,6 +272,12 @@ index_examples(int n, const PointingCandidate *c, PointingIndex *index)
 	must(pointing_index_build(total, all, &arena, index, &err));
 }
 
+static double
+other_alone(double logit)
+{
+	return model.i8.pointing.other_logit + model.i8.pointing.other_share * logit;
+}
+
 static void
 test_scores(int n, int most_examples, double sharpness)
 {
@@ -282,7 +288,8 @@ test_scores(int n, int most_examples, double sharpness)
 			   *logit2 = test_alloc(&arena, n, sizeof(double)),
 			   *prob2 = test_alloc(&arena, n + 1, sizeof(double)),
 				worst = 0,
-				total = exp(model.i8.pointing.other_logit),
+				total = 0,
+				other,
 				sum = 0;
 	int		   *place = test_alloc(&arena, n, sizeof(int));
 	const SegmentVec *message = &vecs[7];
@@ -299,9 +306,11 @@ test_scores(int n, int most_examples, double sharpness)
 		worst = fmax(worst, fabs(logit[i] - want));
 		total += exp(want);
 	}
+	other = model.i8.pointing.other_logit + model.i8.pointing.other_share * log(total);
+	total += exp(other);
 	for (int i = 0; i <= n; i++)
 	{
-		worst = fmax(worst, fabs(prob[i] - exp(i < n ? logit[i] : model.i8.pointing.other_logit) / total));
+		worst = fmax(worst, fabs(prob[i] - exp(i < n ? logit[i] : other) / total));
 		sum += prob[i];
 	}
 	ok(worst < 1e-5 && fabs(sum - 1) < 1e-12, "%d candidates, up to %d examples, sharpness %g: the formula (%.0e)",
@@ -310,7 +319,7 @@ test_scores(int n, int most_examples, double sharpness)
 	pointing_alone(&model.i8, n, logit, logit2);
 	worst = 0;
 	for (int i = 0; i < n; i++)
-		worst = fmax(worst, fabs(logit2[i] - prob[i] / (prob[i] + prob[n])));
+		worst = fmax(worst, fabs(logit2[i] - 1 / (1 + exp(other_alone(logit[i]) - logit[i]))));
 	ok(worst < 1e-12, "... each against \"other\" alone (%.0e)", worst);
 
 	index_examples(n, c, &index);
@@ -423,7 +432,7 @@ main(void)
 	test_model(&arena, shape, &model);
 	model.i8.pointing = (PointingScalars) {.spelling_weight = 1.1, .description_weight = 0.7, .name_share = 0.4,
 		.name_scale = 9, .name_bias = -0.3, .both_scale = 11, .both_bias = 0.2, .example_scale = 8,
-		.example_bias = 0.1, .other_logit = 1.5};
+		.example_bias = 0.1, .other_logit = 1.5, .other_share = 0.3};
 	for (int i = 0; i < N_SEGMENT; i++)
 		random_segment(&vecs[i]);
 	vecs[5].spell.n = 0;

@@ -179,7 +179,8 @@ test_segments(void)
 	   "begin and end from bos and eos");
 	ok(p->spelling_weight == 1 && p->description_weight == 0.5 && p->example_sharpness == 2 && p->name_share == 0.25 &&
 	   p->name_scale == 16 && p->name_bias == -1 && p->both_scale == 17 && p->both_bias == 0.125 &&
-	   p->example_scale == 18 && p->example_bias == 0 && p->other_logit == 5.5 && p->reserved[0] == 0, "readout's scalars");
+	   p->example_scale == 18 && p->example_bias == 0 && p->other_logit == 5.5 && p->other_share == 0, "readout's scalars, other_share 0 where it is absent");
+	ok(fine(read_tiny(m, SEGMENTS(READOUT ", \"other_share\": 0.25"), true)) && p->other_share == 0.25, "... or given");
 	ok(same_values(model.model.readout_q, "fsi.readout.q", 64) && same_values(model.model.readout_k, "fsi.readout.k", 64) &&
 	   same_values(model.spelling_idf, "fsi.spelling.idf", SPELL_BUCKETS), "readout's tensors");
 	ok(card_says("\"name\": \"tiny \\\"one\\\"\"") && card_says("\"card\": {\"licence\":\"none \xe4\xb8\xad\",\"n\":[1,2.5]}"),

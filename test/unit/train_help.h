@@ -37,7 +37,7 @@ train_test_model(TestShape shape, bool segments)
 	if (segments)
 		m->f32.pointing = (PointingScalars) {.spelling_weight = 1, .description_weight = 0.7, .example_sharpness = 1.5,
 			.name_share = 0.4, .name_scale = 6, .name_bias = 0.3, .both_scale = 7, .both_bias = 0.1,
-			.example_scale = 5, .example_bias = -0.2, .other_logit = 1.1};
+			.example_scale = 5, .example_bias = -0.2, .other_logit = 1.1, .other_share = 0.4};
 	return &m->f32;
 }
 
