@@ -28,8 +28,8 @@ LIMITS = """## Limits
   intents that need specialist knowledge (medicine above all) or several clauses of context are its weak side; give
   examples there.
 - Examples help most where names are vague. With good names and unlike examples, one or two examples may lower accuracy.
-- Scores are calibrated on ten validation sets of mixed kind; on your data take thresholds from your data. `other` is a
-  constant to compare with, not a detector of harm or nonsense.
+- Scores are calibrated on ten validation sets of mixed kind; on your data take thresholds from your data. `other` is a bar
+  for the best intent to clear, not a detector of harm or nonsense.
 - It was not trained for, nor measured on, sentiment, irony, negation, arithmetic or facts.
 - Training texts carry their authors' biases. Do not use it alone for decisions about people.
 """

@@ -33,9 +33,11 @@ MIXES = {
                 (0.05, "pairs"), (0.01, "long")],
     "names": [(0.37, "episodes"), (0.12, "parallel"), (0.12, "written"), (0.05, "intents"), (0.15, "en"), (0.03, "zh"),
               (0.05, "pairs"), (0.10, "words"), (0.01, "long")],
+    "english": [(0.34, "episodes"), (0.08, "parallel"), (0.04, "written"), (0.06, "intents"), (0.27, "en"), (0.02, "zh"),
+                (0.08, "pairs"), (0.10, "words"), (0.01, "long")],
 }
-CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55}  # share of Chinese sets among episodes, by kind
-OWN = {"written": 0.45, "names": 0.4}  # share of sets that we wrote ourselves, by kind
+CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55, "english": 0.2}  # share of Chinese sets among episodes, by kind
+OWN = {"written": 0.45, "names": 0.4, "english": 0.35}  # share of sets that we wrote ourselves, by kind
 
 
 def step_loss(kind, embed, head, source, rng):
