@@ -149,9 +149,14 @@ write_contents(FileWriter *w, const HfModel *src, const FsifileHeader *header, c
 static FsiStatus
 seal(FileWriter *w, uint8_t sha256[FSI_SHA256_BYTES])
 {
+	ssize_t		done;
+
 	fsi_sha256_final(&w->sha, sha256);
-	if (pwrite(w->fd, sha256, FSI_SHA256_BYTES, offsetof(FsifileHeader, sha256)) != FSI_SHA256_BYTES ||
-		fsync(w->fd) != 0)
+	done = pwrite(w->fd, sha256, FSI_SHA256_BYTES, offsetof(FsifileHeader, sha256));
+	/* A short write does not say why. */
+	if (done >= 0 && done != FSI_SHA256_BYTES)
+		errno = ENOSPC;
+	if (done != FSI_SHA256_BYTES || fsync(w->fd) != 0)
 		return fsi_fail_errno(w->err, "could not write model file \"%s\"", w->shown);
 	return FSI_OK;
 }

@@ -42,7 +42,9 @@ args_trim(HostText t)
 int
 args_compare(HostText a, HostText b)
 {
-	int			cmp = memcmp(a.s, b.s, Min(a.len, b.len));
+	size_t		len = Min(a.len, b.len);
+	/* An empty text may have no bytes to point to. */
+	int			cmp = len == 0 ? 0 : memcmp(a.s, b.s, len);
 
 	if (cmp != 0)
 		return cmp;

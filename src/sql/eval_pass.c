@@ -39,6 +39,7 @@ typedef struct Reader
 /* Distinct labels, sorted. */
 typedef struct Labels
 {
+	MemoryContext context;		/* of what the pointers below point to */
 	HostText	other;			/* not one of them; s NULL: none */
 	int			n;
 	HostText   *names;			/* trimmed */
@@ -158,10 +159,12 @@ search(const HostText *names, int n, HostText name, bool *found)
 	return low;
 }
 
+/* A label of a row, whose memory is the current one. */
 static void
 add_label(const EvalPass *pass, Labels *labels, const char *label)
 {
 	HostText	name = label_name(pass, label);
+	MemoryContext old;
 	char	   *copy;
 	bool		found;
 	int			at;
@@ -177,11 +180,13 @@ add_label(const EvalPass *pass, Labels *labels, const char *label)
 				 errmsg("source of %s() has more than %d intents", pass->function, ARGS_MAX_INTENTS)));
 	memmove(labels->names + at + 1, labels->names + at, sizeof(HostText) * (labels->n - at));
 	memmove(labels->spelled + at + 1, labels->spelled + at, sizeof(Datum) * (labels->n - at));
+	old = MemoryContextSwitchTo(labels->context);
 	copy = palloc(name.len);
 	memcpy(copy, name.s, name.len);
 	labels->names[at] = (HostText) {copy, name.len};
 	labels->spelled[at] = CStringGetTextDatum(label);
 	labels->n++;
+	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -203,11 +208,10 @@ static void
 gather(Reader *r, MemoryContext row_context)
 {
 	EvalPass   *pass = r->pass;
-	Labels		labels = {.other = other_name(pass->options)};
+	Labels		labels = {.context = CurrentMemoryContext, .other = other_name(pass->options)};
 	TupleDesc	desc = CreateTemplateTupleDesc(2);
 	char	   *values[COLUMNS];
 	int64		rows = 0;
-	MemoryContext context = CurrentMemoryContext;
 
 	TupleDescInitEntry(desc, 1, "text", TEXTOID, -1, 0);
 	TupleDescInitEntry(desc, 2, "intent", TEXTOID, -1, 0);
@@ -227,10 +231,9 @@ gather(Reader *r, MemoryContext row_context)
 		datums[0] = CStringGetTextDatum(values[COLUMN_TEXT]);
 		datums[1] = CStringGetTextDatum(values[COLUMN_INTENT]);
 		tuplestore_putvalues(r->store, desc, datums, nulls);
-		MemoryContextSwitchTo(context);
 		add_label(pass, &labels, values[COLUMN_INTENT]);
 	}
-	MemoryContextSwitchTo(context);
+	MemoryContextSwitchTo(labels.context);
 	check_read(r, rows);
 	source_close(r->source);
 	r->source = NULL;

@@ -148,77 +148,6 @@ write_packed(const Origin *origin, const char *tmp, MemoryContext cxt)
 	HOST_TRY(fsifile_write(tmp, &source, &host, sha256, &err));
 }
 
-/* A file that goes if this transaction ends in a way: one that it has brought, or one that it replaces. */
-typedef struct FileToGo
-{
-	struct FileToGo *next;
-	SubTransactionId subxact;
-	XactEvent	when;			/* XACT_EVENT_ABORT or XACT_EVENT_COMMIT */
-	char		sha256[STORE_HEX_LEN + 1];
-} FileToGo;
-
-static FileToGo *files_to_go;	/* in TopMemoryContext */
-
-/* Take from the list those of one subtransaction (0: all), and from the folder those whose time has come. */
-static void
-settle_files(SubTransactionId subxact, XactEvent event)
-{
-	FileToGo  **link = &files_to_go;
-
-	while (*link != NULL)
-	{
-		FileToGo   *f = *link;
-
-		if (subxact != InvalidSubTransactionId && f->subxact != subxact)
-		{
-			link = &f->next;
-			continue;
-		}
-		if (f->when == event)
-			store_unlink_cached(f->sha256);
-		*link = f->next;
-		pfree(f);
-	}
-}
-
-static void
-at_xact_end(XactEvent event, void *arg)
-{
-	(void) arg;
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
-		settle_files(InvalidSubTransactionId, event);
-}
-
-static void
-at_subxact_end(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
-{
-	(void) arg;
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		settle_files(mine, XACT_EVENT_ABORT);
-	for (FileToGo *f = files_to_go; event == SUBXACT_EVENT_COMMIT_SUB && f != NULL; f = f->next)
-		if (f->subxact == mine)
-			f->subxact = parent;
-}
-
-static void
-remember_file(const char *sha256, XactEvent when)
-{
-	static bool registered;
-	FileToGo   *f = MemoryContextAllocZero(TopMemoryContext, sizeof(FileToGo));
-
-	if (!registered)
-	{
-		RegisterXactCallback(at_xact_end, NULL);
-		RegisterSubXactCallback(at_subxact_end, NULL);
-		registered = true;
-	}
-	f->subxact = GetCurrentSubTransactionId();
-	f->when = when;
-	strlcpy(f->sha256, sha256, sizeof(f->sha256));
-	f->next = files_to_go;
-	files_to_go = f;
-}
-
 static void
 check_may_drop(const StoreRow *row)
 {
@@ -278,6 +207,7 @@ record(const char *name, const StoreModel *model, const Origin *origin)
 
 	/* One import or drop at a time; readers go on. */
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
+	store_remove_left_files();
 	known = check_name_free(name, model->sha256, origin->replace, origin->source);
 	if (!store_identity_in_use(model->sha256))
 		store_write_chunks(model->sha256, model->map, model->size);
@@ -296,7 +226,7 @@ record(const char *name, const StoreModel *model, const Origin *origin)
 	if (!old.dropped && !store_identity_in_use(old.sha256))
 	{
 		store_delete_chunks(old.sha256);
-		remember_file(old.sha256, XACT_EVENT_COMMIT);
+		store_file_goes(old.sha256, XACT_EVENT_COMMIT);
 	}
 }
 
@@ -308,7 +238,7 @@ keep_file(const char *tmp, const char *sha256)
 	struct stat st;
 
 	if (stat(path, &st) < 0 && errno == ENOENT)
-		remember_file(sha256, XACT_EVENT_ABORT);
+		store_file_goes(sha256, XACT_EVENT_ABORT);
 	durable_rename(tmp, path, ERROR);
 	if (stat(path, &st) == 0)
 		store_set_checked(path, &st, sha256);

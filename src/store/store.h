@@ -9,6 +9,7 @@
 
 #include <sys/stat.h>
 
+#include "access/xact.h"
 #include "utils/snapshot.h"
 
 #include "fsi_compat.h"
@@ -49,6 +50,13 @@ extern bool store_is_checked(const char *path, const struct stat *st, const char
 extern void store_set_checked(const char *path, const struct stat *st, const char *sha256);
 /* Remove an imported model's file and its stamp: a copy, which whoever misses it writes again. */
 extern void store_unlink_cached(const char *sha256);
+
+/* --- going.c --- */
+
+/* Remove an imported model's file at the end of this (sub)transaction if that is an abort, or if it is a commit. */
+extern void store_file_goes(const char *sha256, XactEvent when);
+/* Remove those that a crash has kept from it; nobody else may be bringing a model (the catalog is locked). */
+extern void store_remove_left_files(void);
 
 /* --- mapping.c --- */
 

@@ -19,7 +19,7 @@
 static bool
 is_same(const TokIds *a, const TokIds *b)
 {
-	return a->n == b->n && memcmp(a->ids, b->ids, sizeof(int32_t) * a->n) == 0;
+	return a->n == b->n && (a->n == 0 || memcmp(a->ids, b->ids, sizeof(int32_t) * a->n) == 0);
 }
 
 static bool

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,7 +21,7 @@
 
 /* Base backups leave out what begins so. */
 #define FOLDER_PREFIX PG_TEMP_FILE_PREFIX "_train_"
-#define PLAN_MAX_BYTES ((size_t) 16 * 1024 * 1024)
+#define TEXT_MAX_BYTES ((size_t) 16 * 1024 * 1024)
 
 char *
 tune_folder_path(const char *name)
@@ -43,16 +44,30 @@ file_exists(const char *path, const char *file)
 	return stat(file_in(path, file), &st) == 0;
 }
 
+/* Gone at once for all who look, by a name of no database; what a crash leaves of it is an orphan. */
 void
 tune_folder_remove(const char *path)
 {
+	char	   *going = store_cache_path(psprintf("%s0_%d", FOLDER_PREFIX, MyProcPid));
 	struct stat st;
 
-	if (lstat(path, &st) == 0)
-		(void) rmtree(path, true);
+	if (lstat(path, &st) < 0)
+		return;
+	if (strcmp(path, going) != 0 && lstat(going, &st) == 0)
+		(void) rmtree(going, true);
+	(void) rmtree(rename(path, going) == 0 ? going : path, true);
 }
 
-/* Folders of databases that are no more. */
+/* Whether a process that is still there is removing that folder. */
+static bool
+is_going(const char *folder)
+{
+	int			pid;
+
+	return sscanf(folder, FOLDER_PREFIX "0_%d", &pid) == 1 && pid != MyProcPid && (kill(pid, 0) == 0 || errno != ESRCH);
+}
+
+/* Folders of databases that are no more, and what a crash has left of others. */
 static void
 remove_orphans(void)
 {
@@ -64,7 +79,7 @@ remove_orphans(void)
 	{
 		Oid			database;
 
-		if (sscanf(entry->d_name, FOLDER_PREFIX "%u_", &database) == 1 &&
+		if (sscanf(entry->d_name, FOLDER_PREFIX "%u_", &database) == 1 && !is_going(entry->d_name) &&
 			!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
 			tune_folder_remove(store_cache_path(entry->d_name));
 	}
@@ -86,11 +101,11 @@ remove_unfinished(const char *path)
 		FreeDir(dir);
 }
 
-/* ---- The plan. ---- */
+/* ---- Small files: the plan, the result. ---- */
 
-/* The plan of an unfinished training, or NULL. */
+/* A file's text, or NULL. */
 static char *
-read_plan(const char *path)
+read_text(const char *path, const char *file)
 {
 	FsiError	err = {0};
 	FsiHost		host;
@@ -101,7 +116,7 @@ read_plan(const char *path)
 
 	host_init(&host, CurrentMemoryContext);
 	fsi_arena_init(&arena, &host);
-	status = fsi_read_file(file_in(path, "plan"), PLAN_MAX_BYTES, &arena, &data, &len, &err);
+	status = fsi_read_file(file_in(path, file), TEXT_MAX_BYTES, &arena, &data, &len, &err);
 	if (status == FSI_MISSING)
 		return NULL;
 	if (status != FSI_OK)
@@ -110,10 +125,10 @@ read_plan(const char *path)
 }
 
 static void
-write_plan(const char *path, const char *plan)
+write_text(const char *path, const char *name, const char *text)
 {
-	char	   *file = file_in(path, "plan");
-	char	   *tmp = file_in(path, "plan.tmp");
+	char	   *file = file_in(path, name);
+	char	   *tmp = psprintf("%s.tmp", file);
 	int			fd = OpenTransientFile(tmp, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
 
 	if (fd < 0)
@@ -121,7 +136,7 @@ write_plan(const char *path, const char *plan)
 				(errcode_for_file_access(),
 				 errmsg("could not create file \"%s\": %m", tmp)));
 	errno = 0;
-	if (write(fd, plan, strlen(plan)) != (ssize_t) strlen(plan))
+	if (write(fd, text, strlen(text)) != (ssize_t) strlen(text))
 	{
 		/* A short write does not say why. */
 		if (errno == 0)
@@ -137,6 +152,24 @@ write_plan(const char *path, const char *plan)
 	CloseTransientFile(fd);
 	durable_rename(tmp, file, ERROR);
 }
+
+/* Before it is committed: the model's identity. */
+void
+tune_folder_note_result(const char *path, const char *sha256)
+{
+	write_text(path, "result", sha256);
+}
+
+bool
+tune_folder_has_result(const char *path, const char *name)
+{
+	char	   *result = read_text(path, "result");
+	StoreRow	row;
+
+	return result != NULL && store_find(name, &row) && strcmp(row.sha256, result) == 0;
+}
+
+/* ---- The plan. ---- */
 
 /* The next line of a plan, "key value", cut in two; false: there is none. */
 static bool
@@ -204,7 +237,7 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 	remove_orphans();
 	if (restart)
 		tune_folder_remove(path);
-	old = read_plan(path);
+	old = read_text(path, "plan");
 	/* Before its first checkpoint there is nothing to lose. */
 	if (old != NULL && (file_exists(path, "last") || file_exists(path, "best")))
 	{
@@ -217,7 +250,7 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not create directory \"%s\": %m", path)));
-	write_plan(path, plan);
+	write_text(path, "plan", plan);
 	return false;
 }
 

@@ -173,11 +173,13 @@ prepare(TuneRun *run)
 	tune_options_read(run->options_given, run->model->file.model.cfg.layout, &run->options);
 	check_logging_dir(run);
 	hold_name(run);
+	run->folder = tune_folder_path(run->name);
+	if (tune_folder_has_result(run->folder, run->name))
+		tune_folder_remove(run->folder);
 	store_check_register(run->name, run->options.replace);
 	begin_progress(run);
 	read_rows(run);
 	tune_check_memory(run->model, &run->options, &run->data);
-	run->folder = tune_folder_path(run->name);
 	run->resumed = tune_folder_open(run->folder, run->name, make_plan(run), run->options.restart);
 	PopActiveSnapshot();
 	tell_about_rows(run);
@@ -486,7 +488,7 @@ register_model(TuneRun *run)
 	model.tokenizer_len = run->model->file.tok.blob_len;
 	model.spelling_idf = run->model->file.spelling_idf;
 	PushActiveSnapshot(GetTransactionSnapshot());
-	(void) store_register(run->name, &model, run->options.replace);
+	tune_folder_note_result(run->folder, store_register(run->name, &model, run->options.replace));
 	PopActiveSnapshot();
 	commit(run);
 	MemoryContextDelete(context);

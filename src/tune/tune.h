@@ -127,6 +127,12 @@ extern bool tune_folder_open(const char *path, const char *name, const char *pla
 extern void tune_folder_save(const char *path, Train *train, bool best);
 extern void tune_folder_load_last(const char *path, Train *train);
 extern void tune_folder_load_best(const char *path, Train *train);
+/*
+ * What the training's transaction is about to commit; and whether it did, though a crash has left the folder: nothing in
+ * it is to be gone on with.
+ */
+extern void tune_folder_note_result(const char *path, const char *sha256);
+extern bool tune_folder_has_result(const char *path, const char *name);
 extern void tune_folder_remove(const char *path);
 
 /* --- progress.c --- */
