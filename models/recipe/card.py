@@ -78,8 +78,9 @@ def markdown(c):
     """models/README.md from a card; the part between the accuracy marks is kept by `write_markdown`."""
     n = c["counts"]
     steps = ", ".join(f"{p['steps']} steps of {p['kind']}{' with rounding' if p.get('rounding') else ''}"
+                      f"{' from the end of phase ' + p['from'] if 'from' in p else ''}"
                       f"{' from the mean with the end of phase ' + p['mean'] if 'mean' in p else ''}" if p["steps"]
-                      else f"the mean with the end of phase {p['mean']}" for p in c["plan"])
+                      else f"the mean with the end of phase {p['mean'].replace('+', ' and of ')}" for p in c["plan"])
     out = [HEAD, f"Plan: {steps}. Readout scalars: "
            + ", ".join(f"{k} {v:g}" for k, v in c["readout"].items()) + ".\n",
            "## Accuracy\n\n<!-- accuracy -->\nNot measured yet.\n<!-- /accuracy -->\n", LIMITS,

@@ -34,7 +34,10 @@ from table import Table  # noqa: E402
 SHAPE.update(layers=2, width=48, heads=4, inner=96)
 PLAN = [{"name": "a", "kind": "distil", "steps": 4, "rate": 1e-3},
         {"name": "b", "kind": "episodes", "steps": 2, "rate": 1e-3, "rounding": True},
-        {"name": "c", "kind": "episodes", "steps": 1, "rate": 0.0, "mean": "a"}]
+        {"name": "c", "kind": "episodes", "steps": 1, "rate": 0.0, "mean": "a"},
+        {"name": "d", "kind": "names", "steps": 3, "rate": 1e-3, "from": "a"},
+        {"name": "e", "kind": "names", "steps": 1, "rate": 0.0, "mean": "a+b"},
+        {"name": "f", "kind": "english", "steps": 1, "rate": 0.0, "from": "b"}]
 
 
 def toy_corpus():
@@ -83,7 +86,7 @@ def trainer(work, corpus, tokenizer, steps=None):
 
 
 def resume_is_exact(tmp, corpus, tokenizer):
-    for name, runs in (("once", (None,)), ("twice", (3, None)), ("often", (1, 2, 1, 1, 1, None))):
+    for name, runs in (("once", (None,)), ("twice", (3, None)), ("often", (1, 2, 1, 1, 1, 2, None))):
         os.makedirs(f"{tmp}/{name}")
         for steps in runs:
             trainer(f"{tmp}/{name}", corpus, tokenizer, steps).run()
@@ -93,9 +96,13 @@ def resume_is_exact(tmp, corpus, tokenizer):
         for other in got[1:]:
             check(f"{part} after a stop and a resume equals one run",
                   all(torch.equal(v, other[part][k]) for k, v in got[0][part].items()))
-    ends = [checkpoint.load(f"{tmp}/once/end-{n}.pt")["student"] for n in "abc"]
+    ends = [checkpoint.load(f"{tmp}/once/end-{n}.pt")["student"] for n in "abcdef"]
     check("a phase may start from the mean of two ends",
-          all(torch.allclose((a + b) / 2, c, atol=1e-6) for a, b, c in zip(*(e.values() for e in ends))))
+          all(torch.allclose((a + b) / 2, c, atol=1e-6) for a, b, c in zip(*(e.values() for e in ends[:3]))))
+    check("... of several", all(torch.allclose((a + b + d) / 3, e, atol=1e-6)
+                                for a, b, _, d, e, _ in zip(*(e.values() for e in ends))))
+    check("a phase may start from the end of another",
+          all(torch.equal(b, f) for _, b, _, _, _, f in zip(*(e.values() for e in ends))))
     check("training moved the weights",
           not torch.equal(got[0]["student"]["wte.weight"], start["wte.weight"])
           and not torch.equal(got[0]["head"]["q"], torch.eye(48)))

@@ -1,8 +1,9 @@
 """The training loop: named phases of a fixed number of steps each, resumable at any step.
 
 `plan.json` in the work folder lists the phases; `make.py --extend` appends to it. A phase starts from the end of the
-one before with a fresh optimiser, warms up, and lowers its rate linearly to (nearly) zero. With `"mean": NAME` it starts
-from the mean of that end and the end of phase NAME instead; ends are kept as `end-NAME.pt`.
+one before with a fresh optimiser, warms up, and lowers its rate linearly to (nearly) zero. With `"from": NAME` it starts
+from the end of phase NAME instead, with `"mean": NAME+NAME…` from the mean of its start and the ends of those phases; ends
+are kept as `end-NAME.pt`.
 """
 import json
 import os
@@ -122,21 +123,29 @@ class Trainer:
         checkpoint.save(self.end_path(name), {"student": self.student.state_dict(), "head": self.head.state_dict()},
                         self.mirror)
 
-    @torch.no_grad()
-    def start_from_mean(self, name):
-        """Weights halfway between those at hand and the end of phase `name`."""
+    def start_from(self, name):
         end = checkpoint.load(self.end_path(name), self.device)
-        for module, other in ((self.student, end["student"]), (self.head, end["head"])):
-            for key, value in module.state_dict().items():
-                value.lerp_(other[key], 0.5)
+        self.student.load_state_dict(end["student"])
+        self.head.load_state_dict(end["head"])
+
+    @torch.no_grad()
+    def start_from_mean(self, names):
+        """The even mean of the weights at hand and the ends of the phases `names`."""
+        for seen, name in enumerate(names, 1):
+            end = checkpoint.load(self.end_path(name), self.device)
+            for module, other in ((self.student, end["student"]), (self.head, end["head"])):
+                for key, value in module.state_dict().items():
+                    value.lerp_(other[key], 1 / (seen + 1))
 
     def run(self):
         """Train what is left of the plan. Returns false when told to stop before its end."""
         stop = Stop()
         while self.phase < len(self.plan):
             phase = self.plan[self.phase]
+            if self.step == 0 and "from" in phase:
+                self.start_from(phase["from"])
             if self.step == 0 and "mean" in phase:
-                self.start_from_mean(phase["mean"])
+                self.start_from_mean(phase["mean"].split("+"))
             if not self.run_phase(phase, stop):
                 return False
             self.save_end(phase["name"])
@@ -185,7 +194,7 @@ class Trainer:
 
 
 def load_plan(work, extend=()):
-    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding][:mean=PHASE]) is appended unless its name
+    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding][:from=PHASE][:mean=PHASE+…]) is appended unless its name
     is there."""
     path = f"{work}/plan.json"
     plan = PLAN
@@ -194,14 +203,15 @@ def load_plan(work, extend=()):
             plan = json.load(f)
     for text in extend:
         name, kind, steps, rate, *flags = text.split(":")
-        means = [f.removeprefix("mean=") for f in flags if f.startswith("mean=")]
+        given = dict(f.split("=", 1) for f in flags if "=" in f)
         names = [p["name"] for p in plan]
-        if kind not in MIXES or len(flags) - len(means) - ("rounding" in flags) or set(means) - set(names):
-            raise SystemExit(f"--extend {text}: kinds are {', '.join(MIXES)}; flags are rounding and mean=PHASE")
+        meant = {n for value in given.values() for n in value.split("+")}
+        if kind not in MIXES or len(flags) - len(given) - ("rounding" in flags) or set(given) - {"from", "mean"} or meant - set(names):
+            raise SystemExit(f"--extend {text}: kinds are {', '.join(MIXES)}; flags are rounding, from=PHASE and mean=PHASE+…")
         if name not in names:
             plan = plan + [{"name": name, "kind": kind, "steps": int(steps), "rate": float(rate),
                             **({"rounding": True} if "rounding" in flags else {}),
-                            **({"mean": means[0]} if means else {})}]
+                            **given}]
     with open(path + ".new", "w", encoding="utf8") as f:
         json.dump(plan, f, indent=1)
     os.replace(path + ".new", path)
