@@ -13,7 +13,7 @@
 #include "exec.h"
 
 /* Without the option min_score: the best mean F1 on the recipe's validation sets, with examples and without (test/eval/multi.sh). */
-#define DEFAULT_MIN_SCORE 0.6
+#define DEFAULT_MIN_SCORE 0.55
 /* Scores in memory at a time: 8 MB. */
 #define SLICE_SCORES (1024 * 1024)
 

@@ -9,7 +9,7 @@
 # it is. MODEL: a packed file to use instead of the shipped model.
 #
 # Without sets these are the recipe's validation sets. On them the default of min_score was chosen (DEFAULT_MIN_SCORE in
-# src/exec/multi.c): the threshold with the best mean F1 in the first table, 0.6 both without examples and with. New
+# src/exec/multi.c): the threshold with the best mean F1 in the first table, without examples and with together. New
 # weights need it chosen anew.
 set -euo pipefail
 . "$(dirname "$0")/sets.sh"

@@ -56,7 +56,7 @@ CREATE FUNCTION figures(OUT set text, OUT shot int, OUT min_score float8, OUT "p
 		round(200.0 * sum(hit) / (sum(said) + sum(gold)), 1), round(100.0 * avg((hit = said AND hit = gold)::int), 1)
 	FROM (SELECT set, shot, id, t, count(*) FILTER (WHERE gold AND score >= t) AS hit,
 			count(*) FILTER (WHERE score >= t) AS said, count(*) FILTER (WHERE gold) AS gold
-		FROM held, unnest(ARRAY[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]) t GROUP BY set, shot, id, t) r
+		FROM held, unnest(ARRAY[0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9]) t GROUP BY set, shot, id, t) r
 	GROUP BY set, shot, t
 $$;
 

@@ -37,7 +37,7 @@ FROM fsi_evaluate_intents('known', ARRAY['beta', 'gamma', 'alpha', 'zzzzzzzzzz']
 
 CREATE TABLE rows AS SELECT i AS id, 'please tell me about my ' || w || ' number ' || i AS text,
 	(ARRAY['refund', 'delivery', 'complaint', 'other things'])[1 + (i * 7 + i / 3) % 4] AS intent
-FROM generate_series(1, 400) i, LATERAL (SELECT (ARRAY['parcel', 'money', '退款', 'broken cup', 'weather', 'card'])[1 + i % 6] AS w) w;
+FROM generate_series(1, 400) i, LATERAL (SELECT (ARRAY['late delivery', 'money', '退款', 'complaint', 'weather', 'refund'])[1 + i % 6] AS w) w;
 \set intents 'ARRAY[''refund'', ''delivery'', ''complaint'']'
 \set options '{"other": "other things", "min_score": 0.4}'
 CREATE TABLE scored AS
