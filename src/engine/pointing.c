@@ -18,8 +18,9 @@
  *
  *	other:			logit = other_logit + other_share * log(sum(e^logit)) over the candidates
  *
- * so that many close candidates, each of which says less, raise what one must reach.  Sums run over sorted values, so the order of
- * candidates and examples changes no bit; models/recipe/readout.py has the same formula.
+ * so that many close candidates, each of which says less, raise what one must reach.  Sums run
+ * over sorted values, so the order of candidates and examples changes no bit;
+ * models/recipe/readout.py has the same formula.
  */
 #include <math.h>
 
@@ -193,8 +194,7 @@ pointing_index_build(int n, const SegmentVec *const *examples, FsiArena *arena, 
 static double
 other_logit(const PointingScalars *s, int n, const double *logit, double *scratch)
 {
-	return s->other_share == 0 ? s->other_logit :
-		s->other_logit + s->other_share * canonical_logsumexp(n, logit, scratch);
+	return s->other_logit + s->other_share * canonical_logsumexp(n, logit, scratch);
 }
 
 FsiStatus
@@ -227,7 +227,8 @@ pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *mes
 		if (index != NULL)
 			sims += candidates[i].n_example;
 	}
-	all[n] = with_other ? other_logit(&model->pointing, n, all, scratch) : 0;
+	if (with_other)
+		all[n] = other_logit(&model->pointing, n, all, scratch);
 	canonical_softmax(with_other ? n + 1 : n, all, prob, scratch);
 	if (!with_other)
 		prob[n] = 0;

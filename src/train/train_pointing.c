@@ -31,7 +31,8 @@ typedef struct Pointing
 	int		   *start,			/* [n + 1] segments of candidate i: item[start[i]] .. */
 			   *item;			/* [S] */
 	double	   *logit,			/* [n + 1], last: other */
-			   *among,			/* [n] softmax over the candidates, without other */
+			   *prob,			/* [n + 1] softmax of these */
+			   *among,			/* [n] the same without other */
 			   *bias;			/* [n + 1] the part of a logit that is no scale times a mix */
 	float	   *g_scalar;
 } Pointing;
@@ -187,43 +188,36 @@ mix_of(const Pointing *p, const Pooled *c)
 	return m;
 }
 
-/*
- * Logit of "other": a constant and a share of the logsumexp of the candidates' (those without segments have none).
- * Leaves the candidates' softmax in p->among, for the way back.
- */
+/* prob (n) from logit (n), and their logsumexp; -infinity gives 0. */
 static double
-other_forward(Pointing *p)
+softmax(int n, const double *logit, double *prob)
 {
-	int			n = p->e->n_candidate;
 	double		top = -INFINITY,
 				sum = 0;
 
 	for (int i = 0; i < n; i++)
-		top = p->logit[i] > top ? p->logit[i] : top;
+		top = logit[i] > top ? logit[i] : top;
 	for (int i = 0; i < n; i++)
-		sum += p->among[i] = exp(p->logit[i] - top);
+		sum += prob[i] = exp(logit[i] - top);
 	for (int i = 0; i < n; i++)
-		p->among[i] /= sum;
-	p->bias[n] = (double) p->r->learned[SCALAR_OTHER];
-	return p->bias[n] + p->r->scalars->other_share * (top + log(sum));
+		prob[i] /= sum;
+	return top + log(sum);
 }
 
-/* Logits of one message; returns its loss and whether the answer is right. */
+/* Logits of one message and their softmax; returns its loss and whether the answer is right. */
 static double
 message_forward(Pointing *p, int m, const float *sims, bool *right)
 {
 	int			n = p->e->n_candidate,
 				gold = p->e->gold[m],
 				best = 0;
-	double		sum = 0;
+	double		total;
 
-	for (int i = 0; i <= n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		p->bias[i] = 0;
 		p->logit[i] = -INFINITY;
-		if (i == n)
-			p->logit[i] = other_forward(p);
-		else if (p->start[i + 1] > p->start[i])
+		if (p->start[i + 1] > p->start[i])
 		{
 			Pooled		c = pool_candidate(p, i, sims);
 			Mix			mix = mix_of(p, &c);
@@ -235,10 +229,11 @@ message_forward(Pointing *p, int m, const float *sims, bool *right)
 		if (p->logit[i] > p->logit[best])
 			best = i;
 	}
-	for (int i = 0; i <= n; i++)
-		sum += exp(p->logit[i] - p->logit[best]);
-	*right = best == gold;
-	return log(sum) + p->logit[best] - p->logit[gold];
+	p->bias[n] = (double) p->r->learned[SCALAR_OTHER];
+	p->logit[n] = p->bias[n] + p->r->scalars->other_share * softmax(n, p->logit, p->among);
+	total = softmax(n + 1, p->logit, p->prob);
+	*right = gold == (p->logit[n] > p->logit[best] ? n : best);
+	return total - p->logit[gold];
 }
 
 /* sims (S) of one message become factor * their gradient, after message_forward(). */
@@ -247,21 +242,13 @@ message_back(Pointing *p, int m, float *sims, double factor)
 {
 	int			n = p->e->n_candidate;
 	double		t = p->r->scalars->example_sharpness,
-				top = -INFINITY,
-				sum = 0,
-				d_other;
+				d_other = factor * (p->prob[n] - (n == p->e->gold[m]));
 
-	for (int i = 0; i <= n; i++)
-		top = p->logit[i] > top ? p->logit[i] : top;
-	for (int i = 0; i <= n; i++)
-		sum += exp(p->logit[i] - top);
-	d_other = factor * (exp(p->logit[n] - top) / sum - (n == p->e->gold[m]));
 	if (p->g_scalar != NULL)
 		p->g_scalar[SCALAR_OTHER] += (float) d_other;
 	for (int i = 0; i < n; i++)
 	{
-		double		d = factor * (exp(p->logit[i] - top) / sum - (i == p->e->gold[m])) +
-			d_other * p->r->scalars->other_share * p->among[i];
+		double		d = factor * (p->prob[i] - (i == p->e->gold[m])) + d_other * p->r->scalars->other_share * p->among[i];
 		Pooled		c;
 		Mix			mix;
 
@@ -302,11 +289,12 @@ take(Pointing *p, const TrainEpisode *e, FsiError *err)
 
 	p->start = fsi_arena_array(p->arena, n + 1, sizeof(int));
 	p->item = fsi_arena_array(p->arena, S, sizeof(int));
-	p->logit = fsi_arena_array(p->arena, 3 * (n + 1), sizeof(double));
+	p->logit = fsi_arena_array(p->arena, 4 * (n + 1), sizeof(double));
 	if (floats == NULL || p->start == NULL || p->item == NULL || p->logit == NULL)
 		return fsi_nomem(err, ((M + S) * (E + 1) + M * S) * sizeof(float));
 	p->bias = p->logit + n + 1;
-	p->among = p->bias + n + 1;
+	p->prob = p->bias + n + 1;
+	p->among = p->prob + n + 1;
 	p->pm = floats;
 	p->ps = p->pm + M * E;
 	p->norm_m = p->ps + S * E;
