@@ -27,6 +27,7 @@
 
 #include <time.h>
 
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
 #include "fsi_base.h"
@@ -95,6 +96,10 @@ extern void store_export(const char *name, const char *path);
 /* A file of PGDATA/fsi_intent, and that folder itself. */
 extern char *store_cache_path(const char *file);
 extern void store_make_cache_dir(void);
+/* Names of what is in a folder; none where it cannot be read. */
+extern List *store_names_in(const char *dir);
+/* Whether there is a process of that number, by whose name a file of that folder goes. */
+extern bool store_process_exists(int pid);
 
 /* A table or index of the extension's own, by name, wherever the extension lives. */
 extern Oid	store_relation(const char *name);

@@ -72,22 +72,49 @@ store_write_all(int fd, const char *path, const void *data, size_t size)
 	}
 }
 
-/* Folder entries that start with prefix, except keep; best effort, never an error. */
-static void
-unlink_others(const char *prefix, const char *keep)
+/* Also at the end of a transaction, where AllocateDir() must not fail. */
+List *
+store_names_in(const char *dir)
 {
-	char	   *dir = psprintf("%s/%s", DataDir, CACHE_DIR);
+	List	   *names = NIL;
 	DIR		   *d = opendir(dir);
 	struct dirent *entry;
 
 	while (d != NULL && (entry = readdir(d)) != NULL)
-	{
-		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 || strcmp(entry->d_name, keep) == 0)
-			continue;
-		unlink(store_cache_path(entry->d_name));
-	}
+		names = lappend(names, pstrdup(entry->d_name));
 	if (d != NULL)
 		closedir(d);
+	return names;
+}
+
+bool
+store_process_exists(int pid)
+{
+	return kill(pid, 0) == 0 || errno != ESRCH;
+}
+
+void
+store_touch(const char *file)
+{
+	int			fd = open(store_cache_path(file), O_CREAT | O_WRONLY | PG_BINARY, pg_file_create_mode);
+
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Folder entries that start with prefix, except keep; best effort, never an error. */
+static void
+unlink_others(const char *prefix, const char *keep)
+{
+	ListCell   *cell;
+
+	foreach(cell, store_names_in(store_cache_path("")))
+	{
+		const char *name = lfirst(cell);
+
+		if (strncmp(name, prefix, strlen(prefix)) == 0 && strcmp(name, keep) != 0)
+			unlink(store_cache_path(name));
+	}
 }
 
 static char *
@@ -129,15 +156,12 @@ store_set_checked(const char *path, const struct stat *st, const char *sha256)
 {
 	char	   *dir = psprintf("%s/%s", DataDir, CACHE_DIR);
 	char	   *name = stamp_name(path, st, sha256);
-	int			fd;
 
 	/* Without a stamp the next backend reads the file again: slower, not wrong. */
 	if (MakePGDirectory(dir) < 0 && errno != EEXIST)
 		return;
 	unlink_others(stamp_prefix(path), name);
-	fd = open(store_cache_path(name), O_CREAT | O_WRONLY | PG_BINARY, pg_file_create_mode);
-	if (fd >= 0)
-		close(fd);
+	store_touch(name);
 }
 
 void
@@ -153,18 +177,13 @@ store_unlink_cached(const char *sha256)
 void
 store_unlink_stale(void)
 {
-	char	   *dir = psprintf("%s/%s", DataDir, CACHE_DIR);
-	DIR		   *d = opendir(dir);
-	struct dirent *entry;
+	ListCell   *cell;
 
-	while (d != NULL && (entry = readdir(d)) != NULL)
+	foreach(cell, store_names_in(store_cache_path("")))
 	{
 		int			pid;
 
-		if (sscanf(entry->d_name, STORE_IMPORT_PREFIX "%d", &pid) == 1 &&
-			pid != MyProcPid && kill(pid, 0) < 0 && errno == ESRCH)
-			unlink(store_cache_path(entry->d_name));
+		if (sscanf(lfirst(cell), STORE_IMPORT_PREFIX "%d", &pid) == 1 && !store_process_exists(pid))
+			unlink(store_cache_path(lfirst(cell)));
 	}
-	if (d != NULL)
-		closedir(d);
 }

@@ -8,14 +8,10 @@
  */
 #include "postgres.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "access/xact.h"
-#include "common/file_perm.h"
 #include "miscadmin.h"
-#include "storage/fd.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
@@ -32,9 +28,9 @@ typedef struct FileToGo
 static FileToGo *files_to_go;	/* in TopMemoryContext */
 
 static char *
-mark_path(Oid database, const char *sha256)
+mark_name(const char *sha256)
 {
-	return store_cache_path(psprintf("goes-%u-%s", database, sha256));
+	return psprintf("goes-%u-%s", MyDatabaseId, sha256);
 }
 
 /* Take from the list those of one subtransaction (0: all), and from the folder those whose time has come. */
@@ -54,7 +50,7 @@ settle_files(SubTransactionId subxact, XactEvent event)
 		}
 		if (f->when == event)
 			store_unlink_cached(f->sha256);
-		unlink(mark_path(MyDatabaseId, f->sha256));
+		unlink(store_cache_path(mark_name(f->sha256)));
 		*link = f->next;
 		pfree(f);
 	}
@@ -84,7 +80,6 @@ store_file_goes(const char *sha256, XactEvent when)
 {
 	static bool registered;
 	FileToGo   *f = MemoryContextAllocZero(TopMemoryContext, sizeof(FileToGo));
-	int			fd;
 
 	if (!registered)
 	{
@@ -98,9 +93,7 @@ store_file_goes(const char *sha256, XactEvent when)
 	f->next = files_to_go;
 	files_to_go = f;
 	/* Without the mark a crash may leave a file: a pity, not an error. */
-	fd = open(mark_path(MyDatabaseId, sha256), O_CREAT | O_WRONLY | PG_BINARY, pg_file_create_mode);
-	if (fd >= 0)
-		close(fd);
+	store_touch(mark_name(sha256));
 }
 
 static bool
@@ -116,24 +109,21 @@ is_to_go(const char *sha256)
 void
 store_remove_left_files(void)
 {
-	char	   *dir = store_cache_path("");
-	DIR		   *d = AllocateDir(dir);
-	struct dirent *entry;
+	ListCell   *cell;
 
-	while (d != NULL && (entry = ReadDirExtended(d, dir, LOG)) != NULL)
+	foreach(cell, store_names_in(store_cache_path("")))
 	{
+		const char *name = lfirst(cell);
 		Oid			database;
 		char		sha256[STORE_HEX_LEN + 1];
 
-		if (sscanf(entry->d_name, "goes-%u-%64[0-9a-f]", &database, sha256) != 2 || is_to_go(sha256))
+		if (sscanf(name, "goes-%u-%64[0-9a-f]", &database, sha256) != 2 || is_to_go(sha256))
 			continue;
 		if (database == MyDatabaseId ? !store_identity_in_use(sha256) :
 			!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
 			store_unlink_cached(sha256);
 		else if (database != MyDatabaseId)
 			continue;
-		unlink(store_cache_path(entry->d_name));
+		unlink(store_cache_path(name));
 	}
-	if (d != NULL)
-		FreeDir(d);
 }

@@ -51,6 +51,9 @@ extern void store_set_checked(const char *path, const struct stat *st, const cha
 /* Remove an imported model's file and its stamp: a copy, which whoever misses it writes again. */
 extern void store_unlink_cached(const char *sha256);
 
+/* Have an empty file in the cache's folder; best effort, never an error. */
+extern void store_touch(const char *file);
+
 /* --- going.c --- */
 
 /* Remove an imported model's file at the end of this (sub)transaction if that is an abort, or if it is a commit. */

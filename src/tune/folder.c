@@ -4,9 +4,7 @@
  */
 #include "postgres.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,41 +62,35 @@ is_going(const char *folder)
 {
 	int			pid;
 
-	return sscanf(folder, FOLDER_PREFIX "0_%d", &pid) == 1 && pid != MyProcPid && (kill(pid, 0) == 0 || errno != ESRCH);
+	return sscanf(folder, FOLDER_PREFIX "0_%d", &pid) == 1 && pid != MyProcPid && store_process_exists(pid);
 }
 
 /* Folders of databases that are no more, and what a crash has left of others. */
 static void
 remove_orphans(void)
 {
-	char	   *parent = store_cache_path("");
-	DIR		   *dir = AllocateDir(parent);
-	struct dirent *entry;
+	ListCell   *cell;
 
-	while (dir != NULL && (entry = ReadDirExtended(dir, parent, LOG)) != NULL)
+	foreach(cell, store_names_in(store_cache_path("")))
 	{
+		const char *name = lfirst(cell);
 		Oid			database;
 
-		if (sscanf(entry->d_name, FOLDER_PREFIX "%u_", &database) == 1 && !is_going(entry->d_name) &&
+		if (sscanf(name, FOLDER_PREFIX "%u_", &database) == 1 && !is_going(name) &&
 			!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
-			tune_folder_remove(store_cache_path(entry->d_name));
+			tune_folder_remove(store_cache_path(name));
 	}
-	if (dir != NULL)
-		FreeDir(dir);
 }
 
 /* What a crash has left of a checkpoint that was being written. */
 static void
 remove_unfinished(const char *path)
 {
-	DIR		   *dir = AllocateDir(path);
-	struct dirent *entry;
+	ListCell   *cell;
 
-	while (dir != NULL && (entry = ReadDirExtended(dir, path, LOG)) != NULL)
-		if (strstr(entry->d_name, ".tmp") != NULL)
-			unlink(file_in(path, entry->d_name));
-	if (dir != NULL)
-		FreeDir(dir);
+	foreach(cell, store_names_in(path))
+		if (strstr(lfirst(cell), ".tmp") != NULL)
+			unlink(file_in(path, lfirst(cell)));
 }
 
 /* ---- Small files: the plan, the result. ---- */

@@ -9,16 +9,14 @@ make_tmp
 build all
 make_private_tree
 start_cluster
-cp "$top/test/data/tiny_gpt2.pl" "$FSI_TMP"
+cp "$top/test/data/tiny_gpt2.pl" "$top/test/data/train_rows.sql" "$FSI_TMP"
 as_server mkdir "$FSI_TMP/logs"
 as_server perl "$FSI_TMP/tiny_gpt2.pl" "$FSI_TMP/tiny" 4 64
 as_server "$PGBIN/psql" -Xq -v ON_ERROR_STOP=1 <<SQL >"$out/answers"
 SET client_min_messages = warning;
-CREATE EXTENSION fsi_intent;
 \o /dev/null
-SELECT fsi_import_model('tiny', '$FSI_TMP/tiny');
-CREATE TABLE rows AS SELECT 'message ' || g || ' intent:' AS prompt, CASE WHEN g % 3 = 0 THEN 'refund' ELSE 'track order' END AS response
-	FROM generate_series(1, 40) g;
+\set tiny '$FSI_TMP/tiny'
+\i $FSI_TMP/train_rows.sql
 CALL fsi_train('trained', 'rows', '{"model": "tiny", "max_steps": 200, "learning_rate": 0.005, "eval_steps": 20, "early_stopping_patience": 0,
 	"logging_steps": 20, "logging_dir": "$FSI_TMP/logs"}');
 SELECT fsi_export_model('trained', '$FSI_TMP/model');

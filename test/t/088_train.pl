@@ -16,12 +16,8 @@ my $node = PostgreSQL::Test::Cluster->new('train');
 $node->init(allows_streaming => 1, extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
 $node->append_conf('postgresql.conf', "jit = off\nrestart_after_crash = on\nmax_worker_processes = 8\nautovacuum = off\nfsync = on");
 $node->start;
-$node->safe_psql('postgres', qq{
-	CREATE EXTENSION fsi_intent;
-	SELECT fsi_import_model('tiny', '$dir/tiny');
-	CREATE TABLE rows AS SELECT 'message ' || g || ' intent:' AS prompt, CASE WHEN g % 3 = 0 THEN 'refund' ELSE 'track order' END AS response
-		FROM generate_series(1, 40) g;
-});
+system_or_bail('psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-v', "tiny=$dir/tiny", '-d', $node->connstr('postgres'), '-f',
+	'test/data/train_rows.sql');
 my $folder = $node->data_dir . '/fsi_intent';
 
 sub call

@@ -21,12 +21,8 @@ $node->append_conf('postgresql.conf', "jit = off\nrestart_after_crash = on\nauto
 	local $ENV{FSI_STOP_AT} = "$dir/stop";
 	$node->start;
 }
-$node->safe_psql('postgres', qq{
-	CREATE EXTENSION fsi_intent;
-	SELECT fsi_import_model('tiny', '$dir/tiny');
-	CREATE TABLE rows AS SELECT 'message ' || g || ' intent:' AS prompt, CASE WHEN g % 3 = 0 THEN 'refund' ELSE 'track order' END AS response
-		FROM generate_series(1, 40) g;
-});
+system_or_bail('psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-v', "tiny=$dir/tiny", '-d', $node->connstr('postgres'), '-f',
+	'test/data/train_rows.sql');
 
 # Two results for one name, of two seeds, replace each other. Steps 2, 4 and 6 are the best so far, step 3 is none.
 my @saved = (2, 3, 4, 6);
