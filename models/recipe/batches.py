@@ -63,7 +63,6 @@ class Source:
         self.parallel, self.pairs, self.sets = corpus["parallel"], corpus["pairs"], corpus["sets"]
         self.written = corpus.get("written", [])
         self.teacher, self.glosses, self.batch = teacher, glosses, batch
-        self.entries = glosses.entries()
         self.names = {lang: [n for n, s in self.sets.items() if s["lang"] == lang] for lang in ("en", "zh")}
         self.weights = {lang: [self.weight(self.sets[n]) for n in names] for lang, names in self.names.items()}
 

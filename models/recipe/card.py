@@ -20,6 +20,8 @@ and intent sets drawn together; then few-shot episodes with the pointing readout
 the loop. Similarity adds a spelling term (hashed character n-grams) to meaning; its weight and the other scalars were
 chosen on intent sets that training never saw. `recipe/README.md` tells it in full, `recipe/LOG.md` what was measured.
 """
+# LOG.md's minutes of the phases, added; to be changed with the plan
+COMPUTE = "some nine hours on one or two cores of a CPU with AVX2; no GPU"
 LIMITS = """## Limits
 
 - Made for short messages and a handful to a few hundred intents. Text past 510 tokens is cut.
@@ -83,6 +85,7 @@ def markdown(c):
                       else f"the mean with the end of phase {p['mean'].replace('+', ' and of ')}" for p in c["plan"])
     out = [HEAD, f"Plan: {steps}. Readout scalars: "
            + ", ".join(f"{k} {v:g}" for k, v in c["readout"].items()) + ".\n",
+           f"Compute: {sum(p['steps'] for p in c['plan']):,} steps of 96 sentences, {COMPUTE}.\n",
            "## Accuracy\n\n<!-- accuracy -->\nNot measured yet.\n<!-- /accuracy -->\n", LIMITS,
            "## What it descends from\n"]
     out += [f"- {d['name']} ({d['licence']}): {d['what']}" for d in c["descends_from"]]

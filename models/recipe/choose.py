@@ -2,9 +2,9 @@
 
 Fitting them on training sets fails: meaning looks safer there than it is, and the spelling weight sinks. First the
 shape (spelling weight, name's share, example sharpness) by accuracy, averaged over sets, then shots, then languages;
-then scales and biases by likelihood, with `other` among the answers at a logit of 0: the biases are relative to it, and
-fsi_classify_multi compares with it. Last `other` itself, on questions of 3 to 60 intents of which a quarter lack the right
-one: an offset and a share of the candidates' logsumexp.
+then scales and biases by likelihood, with `other` among the answers at a logit of 0: the biases are relative to it. Last
+`other` itself, on questions of 3 to 60 intents of which a quarter lack the right one: an offset and a share of the
+candidates' logsumexp.
 """
 import itertools
 import random
@@ -69,21 +69,27 @@ def wide(valid, seed=7, per_cell=80):
     return out
 
 
+def minimise(p, loss):
+    """Move the numbers p to where loss() is least; what it is there."""
+    opt = torch.optim.LBFGS([p], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure():
+        opt.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    opt.step(closure)
+    return loss().item()
+
+
 def other(table, c):
     """Offset and share of `other`, by likelihood; the rest of the readout stays."""
     logits = torch.tensor(table.logits(c)[:, :-1])
     gold = torch.tensor(np.where(table.gold < 0, logits.shape[1], table.gold))
     pooled = torch.logsumexp(logits, 1)
     p = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    opt = torch.optim.LBFGS([p], max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure():
-        opt.zero_grad()
-        value = torch.nn.functional.cross_entropy(torch.cat([logits, (p[0] + p[1] * pooled)[:, None]], 1), gold)
-        value.backward()
-        return value
-
-    opt.step(closure)
+    minimise(p, lambda: torch.nn.functional.cross_entropy(torch.cat([logits, (p[0] + p[1] * pooled)[:, None]], 1), gold))
     return {"other_logit": round(p[0].item(), 3), "other_share": round(p[1].item(), 3)}
 
 
@@ -118,7 +124,6 @@ def likelihood(table, c):
     _, group, size = np.unique(table.groups, return_inverse=True, return_counts=True)
     weight = torch.tensor(1 / size[group])
     p = torch.tensor([np.log(12.0), -4.0] * 3, dtype=torch.float64, requires_grad=True)
-    opt = torch.optim.LBFGS([p], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss():
         s, b = p[::2].exp(), p[1::2]
@@ -127,17 +132,11 @@ def likelihood(table, c):
         logits = torch.cat([torch.where(here, logits, -1e9), torch.zeros(len(logits), 1)], 1)
         return (torch.nn.functional.cross_entropy(logits, gold, reduction="none") * weight).sum() / weight.sum()
 
-    def closure():
-        opt.zero_grad()
-        value = loss()
-        value.backward()
-        return value
-
-    opt.step(closure)
+    least = minimise(p, loss)
     s, b = p[::2].exp().tolist(), p[1::2].tolist()
     r = lambda v: round(v, 3)
     return {"name_scale": r(s[0]), "name_bias": r(b[0]), "both_scale": r(s[1]), "both_bias": r(b[1]),
-            "example_scale": r(s[2]), "example_bias": r(b[2]), "other_logit": 0.0}, loss().item()
+            "example_scale": r(s[2]), "example_bias": r(b[2]), "other_logit": 0.0}, least
 
 
 def choose(valid, student, head, tokenizer, spelling, report=print):
@@ -157,5 +156,6 @@ def choose(valid, student, head, tokenizer, spelling, report=print):
     gone, none = many.gold < 0, many.candidate.shape[1]
     report(f"chosen {c}; validation {100 * balanced(table, c, ('plain', 'hidden')):.2f}, mixed {100 * mixed:.2f}, "
            f"likelihood {loss:.3f}; with other offered: right {100 * (offered == many.gold)[~gone].mean():.1f}, "
-           f"other found {100 * (offered == none)[gone].mean():.1f}, other said wrongly {100 * (offered == none)[~gone].mean():.1f}")
+           f"other found {100 * (offered == none)[gone].mean():.1f}, "
+           f"other said wrongly {100 * (offered == none)[~gone].mean():.1f}")
     return c, table

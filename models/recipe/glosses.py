@@ -28,17 +28,15 @@ def words(text):
 
 
 class Packed:
-    """Translations made beforehand, for a machine without jieba and CC-CEDICT (pack_for_gpu.py)."""
+    """Translations and entries made beforehand, for a machine without jieba and CC-CEDICT (pack_for_gpu.py)."""
 
     def __init__(self, path):
         with open(path, encoding="utf8") as f:
-            self.made = json.load(f)
+            packed = json.load(f)
+        self.made, self.entries = packed["texts"], packed["entries"]
 
     def translate(self, text):
         return self.made[text] if HAN.search(text) else text
-
-    def entries(self):
-        return []
 
 
 def load(work, fetch):
@@ -51,7 +49,7 @@ class Glosses:
     def __init__(self, path):
         text = open(path, encoding="utf8").read()
         entries = json.loads(text[text.index("{"): text.rindex("}") + 1])["all"]
-        self.senses = {}
+        self.senses = {}  # then `entries`: words of two characters and more, each after its first senses
         for _, simplified, pinyin, meaning, *_ in entries:
             if pinyin[:1].isupper() and len(simplified) == 1:
                 continue  # a surname
@@ -66,11 +64,8 @@ class Glosses:
                         sense = sense.split(",")[0].strip()  # Beijing, capital of … -> Beijing
                     if sense and len(sense) < 40:
                         self.senses.setdefault(simplified, []).append(sense)
-
-    def entries(self):
-        """Dictionary words of two characters and more, each with its first senses: cleaner than a glossed sentence."""
-        return [(", ".join(senses[:2]), w) for w, senses in sorted(self.senses.items())
-                if len(w) > 1 and all(HAN.match(c) for c in w)]
+        self.entries = [[", ".join(senses[:2]), w] for w, senses in sorted(self.senses.items())
+                        if len(w) > 1 and all(HAN.match(c) for c in w)]
 
     def word(self, w):
         """The shortest of a word's first senses, '' for a particle, None for an unknown word."""

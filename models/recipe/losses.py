@@ -25,12 +25,23 @@ def contrast(a, b, tau=TAU):
     return (F.cross_entropy(s, y) + F.cross_entropy(s.T, y)) / 2
 
 
+def follow(z, y):
+    """z against the teacher's vectors y: each text's own, and how alike they are among themselves; and the cosine."""
+    c = cosine(z, y)
+    return c + 0.1 * similarity_kl(z, y), 1 - c.item()
+
+
+def recognise(z, y):
+    """z against the teacher's vectors y of translations: its own, and none of the others; and the cosine."""
+    c = cosine(z, y)
+    return c + 0.3 * F.cross_entropy(z @ y.T / TAU, torch.arange(len(y), device=y.device)), 1 - c.item()
+
+
 def distil(embed, source, rng, lang):
     """Texts against the teacher's vectors; glossed Chinese is a noisy target and weighs less."""
     texts = batches.neighbours(rng, source.short[lang], source.batch)
-    y, z = source.targets(texts), embed(texts)
-    c = cosine(z, y)
-    return (2 * c + 0.2 * similarity_kl(z, y) if lang == "en" else c + 0.1 * similarity_kl(z, y)), 1 - c.item()
+    loss, figure = follow(embed(texts), source.targets(texts))
+    return (2 if lang == "en" else 1) * loss, figure
 
 
 def words(embed, source, rng):
@@ -41,15 +52,12 @@ def words(embed, source, rng):
         n = rng.randint(1, 4)
         at = rng.randint(0, max(0, len(said) - n))
         phrases.append(" ".join(said[at: at + n]).strip() or text)
-    entries = rng.sample(source.entries, source.batch) if source.entries else []
+    entries = rng.sample(source.glosses.entries, source.batch)
     y = source.teacher.encode(phrases + [e for e, _ in entries])
     z = embed(phrases + [w for _, w in entries])
     n = len(phrases)
-    c = cosine(z[:n], y[:n])
-    loss = 2 * c + 0.2 * similarity_kl(z[:n], y[:n])
-    if entries:
-        loss = loss + cosine(z[n:], y[n:]) + 0.3 * F.cross_entropy(z[n:] @ y[n:].T / TAU, torch.arange(len(y) - n, device=y.device))
-    return loss, 1 - c.item()
+    loss, figure = follow(z[:n], y[:n])
+    return 2 * loss + recognise(z[n:], y[n:])[0], figure
 
 
 def distil_long(embed, source, rng):
@@ -69,9 +77,8 @@ def parallel(embed, source, rng, own=False):
     en, zh = [p[0] for p in pairs], [p[1] for p in pairs]
     y = source.targets(en)
     z_en, z_zh = embed(en), embed(zh)
-    c = cosine(z_zh, y)
-    loss = cosine(z_en, y) + c + 0.3 * F.cross_entropy(z_zh @ y.T / TAU, torch.arange(len(y), device=y.device))
-    return loss, 1 - c.item()
+    loss, figure = recognise(z_zh, y)
+    return cosine(z_en, y) + loss, figure
 
 
 def written(embed, source, rng):

@@ -59,10 +59,11 @@ def pack(work, out):
     dictionary = Glosses(fetch.glosses(work))
     chinese = [t for t in corpus["short"]["zh"] + corpus["long"]["zh"] if HAN.search(t)]
     # the English side of translated pairs and the English texts may hold a Chinese word too
-    chinese += [t for t in corpus["short"]["en"] + corpus["long"]["en"] + [p[0] for p in corpus["parallel"]]
-                if HAN.search(t)]
+    chinese += [t for t in corpus["short"]["en"] + corpus["long"]["en"]
+                + [p[0] for p in corpus["parallel"] + corpus["written"]] if HAN.search(t)]
     write_json(f"{out}/1/corpus.json.xz", corpus)
-    write_json(f"{out}/1/translations.json.xz", {t: dictionary.translate(t) for t in dict.fromkeys(chinese)})
+    write_json(f"{out}/1/translations.json.xz", {"texts": {t: dictionary.translate(t) for t in dict.fromkeys(chinese)},
+                                                 "entries": dictionary.entries})
     for name in ("tokenizer.json", "plan.json"):
         shutil.copyfile(f"{work}/{name}", f"{out}/1/{name}")
     folder = fetch.teacher(work)

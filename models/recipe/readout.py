@@ -22,8 +22,8 @@ A candidate has a name, D >= 0 descriptions and E >= 0 examples:
 
     other_logit + other_share log(sum(e^logit)) over the candidates
 
-so that many close candidates, each of which says less, raise what one must reach. Scores are the softmax over the candidates and, if
-asked for, `other`; the label is the highest logit, ties to the first in the canonical order. Sums over examples and
+so that many close candidates, each of which says less, raise what one must reach. Scores are the softmax over the
+candidates and, if asked for, `other`; the label is the highest logit, ties to the first in the canonical order. Sums over examples and
 descriptions run in a canonical order that does not depend on the order of the arguments (the engine sorts similarities
 ascending), so that permuting them changes no bit.
 

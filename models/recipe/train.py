@@ -37,7 +37,8 @@ MIXES = {
     "english": [(0.34, "episodes"), (0.08, "parallel"), (0.04, "written"), (0.06, "intents"), (0.27, "en"), (0.02, "zh"),
                 (0.08, "pairs"), (0.10, "words"), (0.01, "long")],
 }
-CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55, "english": 0.2}  # share of Chinese sets among episodes, by kind
+# share of Chinese sets among episodes, by kind
+CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55, "english": 0.2}
 OWN = {"written": 0.45, "names": 0.4, "english": 0.35}  # share of sets that we wrote ourselves, by kind
 
 
@@ -95,8 +96,7 @@ class Trainer:
         if os.path.exists(self.path):
             c = checkpoint.load(self.path, device)
             self.phase, self.step = c["phase"], c["step"]
-            self.student.load_state_dict(c["student"])
-            self.head.load_state_dict(c["head"])
+            self.take(c)
             self.optimiser_state = c["optimiser"]
         else:
             self.phase, self.step, self.optimiser_state = 0, 0, None
@@ -123,10 +123,9 @@ class Trainer:
         checkpoint.save(self.end_path(name), {"student": self.student.state_dict(), "head": self.head.state_dict()},
                         self.mirror)
 
-    def start_from(self, name):
-        end = checkpoint.load(self.end_path(name), self.device)
-        self.student.load_state_dict(end["student"])
-        self.head.load_state_dict(end["head"])
+    def take(self, weights):
+        self.student.load_state_dict(weights["student"])
+        self.head.load_state_dict(weights["head"])
 
     @torch.no_grad()
     def start_from_mean(self, names):
@@ -143,7 +142,7 @@ class Trainer:
         while self.phase < len(self.plan):
             phase = self.plan[self.phase]
             if self.step == 0 and "from" in phase:
-                self.start_from(phase["from"])
+                self.take(checkpoint.load(self.end_path(phase["from"]), self.device))
             if self.step == 0 and "mean" in phase:
                 self.start_from_mean(phase["mean"].split("+"))
             if not self.run_phase(phase, stop):
@@ -194,8 +193,8 @@ class Trainer:
 
 
 def load_plan(work, extend=()):
-    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding][:from=PHASE][:mean=PHASE+…]) is appended unless its name
-    is there."""
+    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding][:from=PHASE][:mean=PHASE+…]) is appended
+    unless its name is there."""
     path = f"{work}/plan.json"
     plan = PLAN
     if os.path.exists(path):

@@ -42,35 +42,25 @@ SELECT q.*, c.intents, s.shot, :'extra'::jsonb || jsonb_build_object('examples',
 			WHERE x.set = q.set AND x.intent = ANY (c.intents)) e) END) AS options
 FROM question q JOIN candidate c USING (set, id), (VALUES (0), (3)) s(shot);
 
--- every threshold at once: an intent's score is the one it has where it is the only one beside "other"
-CREATE TABLE held AS
-SELECT a.set, a.id, a.shot, s.intent, s.intent = ANY (a.gold) AS gold, s.score
-FROM asked a, unnest(a.intents) i,
-	LATERAL fsi_scores(a.text, ARRAY[i], a.options || jsonb_build_object('other', 'none of these', 'examples',
-		jsonb_path_query_array(a.options, '$.examples[*] ? (@.intent == $i)', jsonb_build_object('i', i)))) s
-WHERE s.intent = i;
+-- at every threshold, and (min_score NULL) as it is
+CREATE TABLE answer AS
+SELECT a.set, a.shot, t AS min_score, a.gold, fsi_classify_multi(a.text, a.intents,
+	a.options || CASE WHEN t IS NULL THEN '{}' ELSE jsonb_build_object('min_score', t) END) AS got
+FROM asked a, unnest(ARRAY[NULL, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9]) t;
 
-CREATE FUNCTION figures(OUT set text, OUT shot int, OUT min_score float8, OUT "precision" numeric, OUT recall numeric,
-	OUT f1 numeric, OUT exact numeric) RETURNS SETOF record LANGUAGE sql AS $$
-	SELECT set, shot, t, round(100.0 * sum(hit) / nullif(sum(said), 0), 1), round(100.0 * sum(hit) / sum(gold), 1),
-		round(200.0 * sum(hit) / (sum(said) + sum(gold)), 1), round(100.0 * avg((hit = said AND hit = gold)::int), 1)
-	FROM (SELECT set, shot, id, t, count(*) FILTER (WHERE gold AND score >= t) AS hit,
-			count(*) FILTER (WHERE score >= t) AS said, count(*) FILTER (WHERE gold) AS gold
-		FROM held, unnest(ARRAY[0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9]) t GROUP BY set, shot, id, t) r
-	GROUP BY set, shot, t
-$$;
+CREATE VIEW figures AS
+SELECT set, shot, min_score, count(*) AS rows, round(100.0 * sum(hit) / nullif(sum(cardinality(got)), 0), 1) AS precision,
+	round(100.0 * sum(hit) / sum(cardinality(gold)), 1) AS recall,
+	round(200.0 * sum(hit) / (sum(cardinality(got)) + sum(cardinality(gold))), 1) AS f1,
+	round(100.0 * avg((got @> gold AND got <@ gold)::int), 1) AS exact
+FROM (SELECT *, (SELECT count(*) FROM unnest(got) g WHERE g = ANY (gold)) AS hit FROM answer) a
+GROUP BY set, shot, min_score;
 
 \echo Mean over the sets, %
 SELECT shot, min_score, count(*) AS sets, round(avg(precision), 1) AS precision, round(avg(recall), 1) AS recall,
 	round(avg(f1), 1) AS f1, round(avg(exact), 1) AS exact_set
-FROM figures() GROUP BY shot, min_score ORDER BY shot, min_score;
+FROM figures WHERE min_score IS NOT NULL GROUP BY shot, min_score ORDER BY shot, min_score;
 
 \echo Micro precision, recall, F1 and share of exact sets of fsi_classify_multi by set, without min_score, %
-CREATE TABLE answer AS
-SELECT set, shot, id, gold, fsi_classify_multi(text, intents, options) AS got FROM asked;
-SELECT set, shot, count(*) AS rows, round(100.0 * sum(hit) / nullif(sum(cardinality(got)), 0), 1) AS precision,
-	round(100.0 * sum(hit) / sum(cardinality(gold)), 1) AS recall,
-	round(200.0 * sum(hit) / (sum(cardinality(got)) + sum(cardinality(gold))), 1) AS f1,
-	round(100.0 * avg((got @> gold AND got <@ gold)::int), 1) AS exact_set
-FROM (SELECT *, (SELECT count(*) FROM unnest(got) g WHERE g = ANY (gold)) AS hit FROM answer) a
-GROUP BY set, shot ORDER BY set, shot;
+SELECT set, shot, rows, precision, recall, f1, exact AS exact_set
+FROM figures WHERE min_score IS NULL ORDER BY set, shot;
