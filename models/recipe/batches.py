@@ -2,8 +2,10 @@
 
 Lists are sorted by length; a batch of plain texts is drawn from a window of neighbours, so that little is padding.
 """
+import itertools
 import random
 
+import numpy as np
 import torch
 
 import vocab
@@ -18,7 +20,7 @@ def step_rng(seed, phase, step):
 
 def neighbours(rng, items, n, window=WINDOW):
     """n items of about one length from a list sorted by length."""
-    window = min(window, len(items))
+    window = min(max(window, 8 * n), len(items))
     start = rng.randint(0, len(items) - window)
     return rng.sample(items[start: start + window], min(n, window))
 
@@ -28,35 +30,58 @@ def draw(rng, texts, n):
     return [t if isinstance(t, str) else rng.choice(t) for t in rng.sample(texts, min(n, len(texts)))]
 
 
+def padded(rows, fill):
+    """Lists of ids as one array (B, T), right-padded with `fill`, and their lengths (B)."""
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    ids = np.full((len(rows), int(lengths.max())), fill)
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.fromiter(itertools.chain.from_iterable(rows), np.int64)
+    return ids, lengths
+
+
+def segments(tokenizer, texts, limit=SHORT_TOKENS):
+    """Right-padded segments `<|bos|> text <|eos|>` as arrays: ids (B, T) and lengths (B)."""
+    return padded([[vocab.BOS] + e.ids[:limit] + [vocab.EOS] for e in tokenizer.encode_batch(list(texts))], vocab.PAD)
+
+
 def encode(tokenizer, texts, limit=SHORT_TOKENS, device="cpu"):
-    """Right-padded segments `<|bos|> text <|eos|>`: ids (B, T) and lengths (B)."""
-    rows = [[vocab.BOS] + e.ids[:limit] + [vocab.EOS] for e in tokenizer.encode_batch(list(texts))]
-    lengths = torch.tensor([len(r) for r in rows])
-    ids = torch.full((len(rows), int(lengths.max())), vocab.PAD)
-    for i, r in enumerate(rows):
-        ids[i, : len(r)] = torch.tensor(r)
-    return ids.to(device), lengths.to(device)
+    """The same as tensors of a device."""
+    return tuple(torch.from_numpy(a).to(device) for a in segments(tokenizer, texts, limit))
+
+
+def onto(array, device):
+    """A numpy array as a tensor of the device, without waiting for what the device has in hand."""
+    t = torch.from_numpy(np.ascontiguousarray(array))
+    return t if str(device) == "cpu" else t.pin_memory().to(device, non_blocking=True)
 
 
 class Embedder:
-    """Texts to unit vectors with a student, in chunks of similar length; keeps the order of the texts."""
+    """Texts to unit vectors with a student, in chunks of similar length; keeps the order of the texts.
 
-    def __init__(self, student, tokenizer, device="cpu", limit=SHORT_TOKENS, chunk=64):
+    With a `bank` (bank.py) whose texts are asked for, nothing is tokenised; `half` computes in bfloat16.
+    """
+
+    def __init__(self, student, tokenizer, device="cpu", limit=SHORT_TOKENS, chunk=64, bank=None, half=False):
         self.student, self.tokenizer, self.device, self.limit, self.chunk = student, tokenizer, device, limit, chunk
+        self.bank, self.half = bank, half
 
     def __call__(self, texts):
-        if len(texts) <= self.chunk:
-            return self.student(*encode(self.tokenizer, texts, self.limit, self.device))
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i].encode()))
-        parts = [self.student(*encode(self.tokenizer, [texts[j] for j in order[i: i + self.chunk]], self.limit,
-                                      self.device)) for i in range(0, len(order), self.chunk)]
-        back = torch.empty(len(order), dtype=torch.long)
-        back[torch.tensor(order)] = torch.arange(len(order))
-        return torch.cat(parts)[back.to(self.device)]
+        rows = self.bank and self.bank.rows(texts)
+        sizes = [len(t.encode()) for t in texts] if rows is None else self.bank.lengths[rows]
+        order = np.argsort(sizes, kind="stable")
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
+            parts = [self.student(*(encode(self.tokenizer, [texts[j] for j in some], self.limit, self.device)
+                                    if rows is None else self.bank.segments(rows[some])))
+                     for some in np.split(order, range(self.chunk, len(order), self.chunk))]
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return torch.cat(parts)[onto(back, self.device)]
 
 
 class Source:
     """What the phases draw from: the corpus, the weights of its intent sets, the teacher's targets."""
+
+    bank, phrases = None, ()  # set by bank.py
+    width = None  # of the student's vectors; None is the teacher's
 
     def __init__(self, corpus, teacher, glosses, batch=96):
         self.short, self.long = corpus["short"], corpus["long"]
@@ -76,6 +101,8 @@ class Source:
 
     chinese = 0.55  # share of Chinese sets among episodes; set by each phase
     own_share = 0.0  # share of sets that we wrote, likewise
+    ways = (16,)  # the most candidates of an episode is one of these, likewise
+    contrasted = 24  # intents of a set that are contrasted, likewise
 
     def intent_set(self, rng, chinese=0.5):
         lang = "zh" if rng.random() < chinese else "en"
@@ -83,6 +110,29 @@ class Source:
             return self.sets[rng.choice(self.own[lang])]
         return self.sets[rng.choices(self.names[lang], self.weights[lang])[0]]
 
+    def phrase(self, rng, text):
+        """One to four neighbouring words of an English text."""
+        said = [w.strip(".,;:!?()\"") for w in text.split()]
+        n = rng.randint(1, 4)
+        at = rng.randint(0, max(0, len(said) - n))
+        return " ".join(said[at: at + n]).strip() or text
+
+    def draw_phrases(self, rng, n):
+        if self.phrases:
+            return rng.sample(self.phrases, n)
+        return [self.phrase(rng, t) for t in rng.sample(self.short["en"], n)]
+
     def targets(self, texts, limit=64):
         """The teacher's vectors; Chinese texts are glossed first."""
-        return self.teacher.encode([self.glosses.translate(t) for t in texts], limit)
+        found = self.bank and self.bank.targets(texts)
+        return self.wide(self.teacher.encode([self.glosses.translate(t) for t in texts], limit) if found is None else found)
+
+    def english(self, texts):
+        """The same for texts that are English as they stand."""
+        found = self.bank and self.bank.targets(texts)
+        return self.wide(self.teacher.encode(texts) if found is None else found)
+
+    def wide(self, y):
+        """At the student's width, where that is a multiple of the teacher's: as often as it fits, at unit length (grow.py)."""
+        copies = (self.width or y.shape[1]) // y.shape[1]
+        return y if copies == 1 else y.repeat(1, copies) / copies ** 0.5

@@ -57,7 +57,8 @@ def embedding_rows(teacher):
 def convert(teacher, texts, report=print):
     """Calibrate on `texts` (English); return (state dict without wte, rows of the teacher's vocabulary)."""
     sample = random.Random(0).sample([t for t in texts if 10 < len(t) < 120], SENTENCES)
-    ids, real = teacher.batch(sample, PIECES)
+    ids, lengths = (torch.from_numpy(a).to(teacher.device) for a in teacher.rows(sample, PIECES))
+    real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
     t = ids.shape[1]
     student = Student(teacher.w["embeddings.word_embeddings.weight"].shape[0], **SHAPE).to(teacher.device)
     rows, places, spread = embedding_rows(teacher)

@@ -4,13 +4,14 @@
 descriptions where the set has them; in a tenth the right intent is missing and the answer is `other`. Some episodes
 are made of paraphrase pairs, some of translated pairs (a Chinese message, English candidates, or the reverse).
 """
-import torch
+import numpy as np
 import torch.nn.functional as F
 
 import batches
 from readout import DESCRIPTION, EXAMPLE, NAME
 
 QUERIES = 6
+SPELLINGS = (str, lambda label: label.replace(" ", "_"), lambda label: label.replace(" ", "-"))
 
 
 def spell(rng, label, others):
@@ -20,10 +21,7 @@ def spell(rng, label, others):
         label = rng.choice(others)
     if label.isascii() and " " in label:
         r = rng.random()
-        if r < 0.12:
-            return label.replace(" ", "_")
-        if r < 0.18:
-            return label.replace(" ", "-")
+        return SPELLINGS[1 if r < 0.12 else 2 if r < 0.18 else 0](label)
     return label
 
 
@@ -36,8 +34,8 @@ def from_pairs(rng, pairs, kind):
     return segments, [(chosen[i][ask], i) for i in rng.sample(range(n), min(QUERIES, n))], n
 
 
-def from_set(rng, s):
-    labels = rng.sample(list(s["labels"]), rng.randint(2, min(16, len(s["labels"]))))
+def from_set(rng, s, most=16):
+    labels = rng.sample(list(s["labels"]), rng.randint(2, min(most, len(s["labels"]))))
     shots = rng.choice((0, 0, 0, 1, 1, 2, 3))
     hidden = shots > 0 and rng.random() < 0.25
     missing = len(labels) > 2 and rng.random() < 0.1
@@ -62,7 +60,7 @@ def draw(rng, source):
         return from_pairs(rng, source.pairs, EXAMPLE)
     if r < 0.20:
         return from_pairs(rng, source.parallel, NAME)
-    return from_set(rng, source.intent_set(rng, source.chinese))
+    return from_set(rng, source.intent_set(rng, source.chinese), rng.choice(source.ways))
 
 
 def loss(embed, head, source, rng, n=4):
@@ -70,17 +68,22 @@ def loss(embed, head, source, rng, n=4):
     drawn = [draw(rng, source) for _ in range(n)]
     z = embed([t for segments, _, _ in drawn for t, _, _ in segments]
               + [t for _, queries, _ in drawn for t, _ in queries])
-    at, asked = 0, sum(len(segments) for segments, _, _ in drawn)
-    total, right, count = 0, 0, 0
-    for segments, queries, ways in drawn:
-        zs, zm = z[at: at + len(segments)], z[asked: asked + len(queries)]
-        at, asked = at + len(segments), asked + len(queries)
-        owner = torch.tensor([i for _, i, _ in segments], device=z.device)
-        kind = torch.tensor([k for _, _, k in segments], device=z.device)
-        present = {i for _, i, _ in segments}
-        gold = torch.tensor([i if i in present else ways for _, i in queries], device=z.device)
-        logits = head.logits(zm, zs, owner, kind, ways)
-        total = total + F.cross_entropy(logits, gold)
-        right += int((logits.argmax(-1) == gold).sum())
-        count += len(queries)
-    return total / n, right / count
+    # padded to the most segments S, queries Q and ways W of an episode: a row of z, owner (-1: no segment), kind; gold (-100)
+    most = [max(len(d[k]) for d in drawn) for k in (0, 1)]
+    ways, first = max(d[2] for d in drawn), sum(len(d[0]) for d in drawn)
+    at, owner, kind = (np.full((n, most[0]), f) for f in (0, -1, 0))
+    ask, gold = (np.full((n, most[1]), f) for f in (0, -100))
+    shown = 0
+    for e, (segments, queries, _) in enumerate(drawn):
+        s, q = len(segments), len(queries)
+        at[e, :s], ask[e, :q] = range(shown, shown + s), range(first, first + q)
+        owner[e, :s], kind[e, :s] = [i for _, i, _ in segments], [k for _, _, k in segments]
+        present = set(owner[e, :s])
+        gold[e, :q] = [i if i in present else ways for _, i in queries]
+        shown, first = shown + s, first + q
+    at, owner, kind, ask, gold = (batches.onto(a, embed.device) for a in (at, owner, kind, ask, gold))
+    logits = head.logits(z[ask], z[at], owner, kind, ways)
+    asked = gold >= 0
+    each = F.cross_entropy(logits.flatten(0, 1), gold.flatten(), reduction="none").view(gold.shape)
+    right = (logits.argmax(-1) == gold) & asked
+    return (each.sum(1) / asked.sum(1)).mean(), right.sum() / asked.sum()

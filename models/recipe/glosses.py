@@ -27,13 +27,18 @@ def words(text):
     return jieba.cut(text)
 
 
+PARTED = "\x7f"  # DEL stands between the words of a packed text
+
+
 class Packed:
-    """Translations and entries made beforehand, for a machine without jieba and CC-CEDICT (pack_for_gpu.py)."""
+    """Words and entries found beforehand, for a machine without jieba and CC-CEDICT (pack_for_gpu.py)."""
 
     def __init__(self, path):
         with open(path, encoding="utf8") as f:
             packed = json.load(f)
-        self.made, self.entries = packed["texts"], packed["entries"]
+        self.entries, sense = packed["entries"], packed["words"]
+        cut = [t.split(PARTED) for part in packed["texts"].values() for t in part]
+        self.made = {"".join(ws): tidy(sense.get(w, w) for w in ws) for ws in cut}
 
     def translate(self, text):
         return self.made[text] if HAN.search(text) else text
@@ -43,6 +48,10 @@ def load(work, fetch):
     """Packed translations if the work folder has them, else the dictionary (fetched by `fetch`)."""
     packed = f"{work}/translations.json"
     return Packed(packed) if os.path.exists(packed) else Glosses(fetch(work))
+
+
+def tidy(senses):
+    return re.sub(r"\s+", " ", " ".join(senses)).strip() or "."
 
 
 class Glosses:
@@ -90,8 +99,11 @@ class Glosses:
         """English words in Chinese order; text without Chinese characters is returned as it is."""
         if not HAN.search(text):
             return text
-        out = []
-        for w in words(text):
-            sense = self.word(w) if HAN.search(w) else w
-            out.extend([sense] if sense is not None else self.pieces(w))
-        return re.sub(r"\s+", " ", " ".join(out)).strip() or "."
+        return tidy(self.sense(w) for w in words(text))
+
+    def sense(self, w):
+        """A word's sense, or those of its pieces; a word without Chinese characters is its own."""
+        if not HAN.search(w):
+            return w
+        sense = self.word(w)
+        return " ".join(self.pieces(w)) if sense is None else sense

@@ -1,4 +1,5 @@
 """The losses of both stages. All vectors are unit vectors (B, C)."""
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -18,9 +19,11 @@ def similarity_kl(z, y):
     return F.kl_div(F.log_softmax(s, -1), F.softmax(t, -1), reduction="batchmean")
 
 
-def contrast(a, b, tau=TAU):
-    """Symmetric in-batch cross-entropy: a[i] belongs to b[i]."""
+def contrast(a, b, tau=TAU, without=None):
+    """Symmetric in-batch cross-entropy: a[i] belongs to b[i]; pairs (i, j) of `without` say nothing."""
     s = a @ b.T / tau
+    if without is not None:
+        s = s.masked_fill(without, -1e4)
     y = torch.arange(len(a), device=a.device)
     return (F.cross_entropy(s, y) + F.cross_entropy(s.T, y)) / 2
 
@@ -28,13 +31,13 @@ def contrast(a, b, tau=TAU):
 def follow(z, y):
     """z against the teacher's vectors y: each text's own, and how alike they are among themselves; and the cosine."""
     c = cosine(z, y)
-    return c + 0.1 * similarity_kl(z, y), 1 - c.item()
+    return c + 0.1 * similarity_kl(z, y), 1 - c.detach()
 
 
 def recognise(z, y):
     """z against the teacher's vectors y of translations: its own, and none of the others; and the cosine."""
     c = cosine(z, y)
-    return c + 0.3 * F.cross_entropy(z @ y.T / TAU, torch.arange(len(y), device=y.device)), 1 - c.item()
+    return c + 0.3 * F.cross_entropy(z @ y.T / TAU, torch.arange(len(y), device=y.device)), 1 - c.detach()
 
 
 def distil(embed, source, rng, lang):
@@ -46,18 +49,26 @@ def distil(embed, source, rng, lang):
 
 def words(embed, source, rng):
     """Names are short: phrases of one to four words of English texts, and dictionary words, against the teacher's vectors."""
-    phrases = []
-    for text in rng.sample(source.short["en"], source.batch):
-        said = [w.strip(".,;:!?()\"") for w in text.split()]
-        n = rng.randint(1, 4)
-        at = rng.randint(0, max(0, len(said) - n))
-        phrases.append(" ".join(said[at: at + n]).strip() or text)
+    phrases = source.draw_phrases(rng, source.batch)
     entries = rng.sample(source.glosses.entries, source.batch)
-    y = source.teacher.encode(phrases + [e for e, _ in entries])
+    y = source.english(phrases + [e for e, _ in entries])
     z = embed(phrases + [w for _, w in entries])
     n = len(phrases)
     loss, figure = follow(z[:n], y[:n])
     return 2 * loss + recognise(z[n:], y[n:])[0], figure
+
+
+def asked(embed, source, rng):
+    """Messages and phrases as a question has them: which phrase a message is closest to, as the teacher has it."""
+    messages = rng.sample(source.short["en"], source.batch // 2)
+    phrases = source.draw_phrases(rng, source.batch // 2)
+    z, y = embed(messages + phrases), source.english(messages + phrases)
+    n = len(messages)
+    c = cosine(z, y)
+    s, t = (v[:n] @ v[n:].T / TAU for v in (z, y))
+    kl = F.kl_div(F.log_softmax(s, -1), F.softmax(t, -1), reduction="batchmean") \
+        + F.kl_div(F.log_softmax(s.T, -1), F.softmax(t.T, -1), reduction="batchmean")
+    return 2 * (c + 0.1 * kl), 1 - c.detach()
 
 
 def distil_long(embed, source, rng):
@@ -68,7 +79,7 @@ def distil_long(embed, source, rng):
     wide = batches.Embedder(embed.student, embed.tokenizer, embed.device, batches.LONG_TOKENS)
     z = wide(texts)
     c = cosine(z, y)
-    return c * (1.0 if lang == "en" else 0.5), 1 - c.item()
+    return c * (1.0 if lang == "en" else 0.5), 1 - c.detach()
 
 
 def parallel(embed, source, rng, own=False):
@@ -90,16 +101,20 @@ def paraphrases(embed, source, rng):
     n = len(pairs)
     z = embed([p[0] for p in pairs] + [p[1] for p in pairs])
     loss = contrast(z[:n], z[n:])
-    return 0.3 * loss, loss.item()
+    return 0.3 * loss, loss.detach()
 
 
 def intents(embed, source, rng):
-    """Name and two texts of up to 24 intents of one set: a text belongs to its name and to the other text."""
-    s = source.intent_set(rng)
-    labels = rng.sample(list(s["labels"]), min(24, len(s["labels"])))
-    texts = [t for label in labels
-             for t in [rng.choice([label] + s["names"].get(label, []))]
-             + batches.draw(rng, s["labels"][label], 2)]
-    z = embed(texts).view(len(labels), 3, -1)
-    loss = contrast(z[:, 1], z[:, 0], 0.07) + contrast(z[:, 1], z[:, 2], 0.07)
-    return 0.15 * loss, loss.item() / 2
+    """Name and two texts of some intents of a set (or of as many sets as fill a batch): a text belongs to its name and to
+    the other text, and not to those of the same set's other intents."""
+    texts, belongs, most = [], [], source.contrasted
+    for at in range(max(1, source.batch // (3 * most))):
+        s = source.intent_set(rng)
+        for label in rng.sample(list(s["labels"]), min(most, len(s["labels"]))):
+            texts += [rng.choice([label] + s["names"].get(label, []))] + batches.draw(rng, s["labels"][label], 2)
+            belongs.append(at)
+    z = embed(texts).view(len(belongs), 3, -1)
+    belongs = batches.onto(np.array(belongs), embed.device)
+    others = belongs[:, None] != belongs
+    loss = contrast(z[:, 1], z[:, 0], 0.07, others) + contrast(z[:, 1], z[:, 2], 0.07, others)
+    return 0.15 * loss, loss.detach() / 2

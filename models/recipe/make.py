@@ -15,6 +15,7 @@ import torch
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import checkpoint  # noqa: E402
+from bank import Bank  # noqa: E402
 import convert  # noqa: E402
 import fetch  # noqa: E402
 import finish  # noqa: E402
@@ -33,12 +34,15 @@ def arguments():
     p.add_argument("--mirror", help="a second folder that gets checkpoint, vocabulary and log at each save")
     p.add_argument("--device", default="cpu")
     p.add_argument("--half", action="store_true", help="bfloat16 autocast (CUDA)")
+    p.add_argument("--many", action="store_true", help="more sentences, for a GPU (texts.MANY); for the first run")
+    p.add_argument("--bank", action="store_true", help="tokenise and teach all texts first, onto the device (bank.py)")
     p.add_argument("--batch", type=int, default=96, help="sentences a step")
     p.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to PyTorch")
     p.add_argument("--max-steps", type=int, help="stop, with a checkpoint, after so many steps")
     p.add_argument("--max-minutes", type=float, help="stop, with a checkpoint, after so many minutes")
     p.add_argument("--extend", action="append", default=[], metavar="NAME:KIND:STEPS:RATE[:FLAG…]",
                    help="append a phase to the plan, e.g. d:episodes:1500:2e-4; flags: rounding, from=PHASE, mean=PHASE+…")
+    p.add_argument("--train-only", action="store_true", help="do not export and measure at the plan's end")
     p.add_argument("--finish-only", action="store_true", help="export and measure the latest checkpoint, train nothing")
     return p.parse_args()
 
@@ -57,18 +61,23 @@ def main():
     a = arguments()
     if a.threads:
         torch.set_num_threads(a.threads)
+    if a.half:
+        torch.set_float32_matmul_precision("high")  # of the losses and the readout, which stay outside of autocast
     os.makedirs(a.work, exist_ok=True)
     if a.finish_only:
         return finish.finish(a.work, a.data, mirror=a.mirror)
-    corpus = texts.load(a.work, a.data)
+    corpus = texts.load(a.work, a.data, texts.MANY if a.many else texts.FEW)
     tokenizer = vocab.load(a.work, corpus)
     teacher = Teacher(fetch.teacher(a.work), a.device)
     dictionary = glosses.load(a.work, fetch.glosses)
     plan = train.load_plan(a.work, a.extend)
-    trainer = train.Trainer(a.work, tokenizer, Source(corpus, teacher, dictionary, a.batch),
+    source = Source(corpus, teacher, dictionary, a.batch)
+    if a.bank:
+        Bank(tokenizer, source, a.device, a.half)
+    trainer = train.Trainer(a.work, tokenizer, source,
                             lambda: start_weights(a.work, corpus, tokenizer, teacher, dictionary), plan, a.device,
                             a.mirror, a.half, a.max_steps, a.max_minutes)
-    if trainer.run():
+    if trainer.run() and not a.train_only:
         finish.finish(a.work, a.data, mirror=a.mirror, report=trainer.log)
 
 

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Carry training to a machine without network, jieba or the data, and bring the result back in small pieces.
+"""Carry training to a machine without network, jieba or the data, and bring the results back in small pieces.
 
-    pack_for_gpu.py pack --work WORK --out PACK       three folders, PACK/1 to PACK/3, each under 64 MiB
-    pack_for_gpu.py unpack --work NEW_WORK --out PACK/1   there, once for each folder
-    pack_for_gpu.py results --work NEW_WORK --out DIR student and head as float16 in pieces of at most 15 MiB
-    pack_for_gpu.py join --work WORK --out DIR        back here: the pieces become WORK/checkpoint.pt
+    pack_for_gpu.py pack --work WORK --out PACK            two folders, PACK/1 and PACK/2
+    pack_for_gpu.py unpack --work NEW_WORK --out PACK/1    there, once for each folder
+    pack_for_gpu.py results --work NEW_WORK --out DIR      matrices int8 as the engine has them, pieces of at most 15 MiB
+    pack_for_gpu.py join --work WORK --out DIR             back here: the pieces become WORK/checkpoint.pt
 
-PACK/1: texts with their Chinese translated word by word, vocabulary, plan. PACK/2: the teacher (token rows int8, the
-rest float16). PACK/3: student and head of the latest checkpoint (float16). See README.md for the one-line command.
+PACK/1: the teacher (int8 rows), vocabulary, plan. PACK/2: the texts, Chinese ones cut into words, and what the words mean.
+The student goes on from the shipped file, which travels with the repository (restore.py), and `grow.py` widens it. See
+gpu.sh for the commands there.
 """
 import argparse
 import glob
@@ -25,61 +26,66 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import checkpoint  # noqa: E402
 import fetch  # noqa: E402
 import texts  # noqa: E402
-from glosses import HAN, Glosses  # noqa: E402
+import restore  # noqa: E402
+from glosses import HAN, PARTED, Glosses, words  # noqa: E402
 
 PIECE = 15 * 2 ** 20
-ROWS = "embeddings.word_embeddings.weight"
+MOST = {"1": 32, "2": 56}  # MiB; the repository travels too, for PACK/2 with an empty file in place of the shipped model
+SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "small-1.fsi")
 
 
 def write_json(path, value):
-    with lzma.open(path, "wt", encoding="utf8", preset=6) as f:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 2 ** 28}]  # a text stands in several lists
+    with lzma.open(path, "wt", encoding="utf8", filters=filters) as f:
         json.dump(value, f, ensure_ascii=False, separators=(",", ":"))
 
 
-def half(state):
-    return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+def small(state):
+    """Matrices and token rows as int8 rows and scales (quant.py), positions and readout as float16."""
+    out = {}
+    for name, w in state.items():
+        if w.dim() == 2 and name.endswith(".weight") and "wpe" not in name and "position" not in name:
+            scale = w.float().abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
+            out["int8." + name], out["scale." + name] = torch.round(w.float() / scale).to(torch.int8), scale
+        else:
+            out[name] = w.half() if w.dim() == 2 else w
+    return {k: v.cpu().contiguous() for k, v in out.items()}
 
 
 def whole(state):
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-
-
-def student_of(path):
-    """A checkpoint without its optimiser, in float16."""
-    c = checkpoint.load(path)
-    return {**c, "student": half(c["student"]), "head": half(c["head"]), "optimiser": None}
+    out = {k: v.float() for k, v in state.items() if not k.startswith(("int8.", "scale."))}
+    out.update({k[5:]: v.float() * state["scale." + k[5:]] for k, v in state.items() if k.startswith("int8.")})
+    return out
 
 
 def pack(work, out):
-    """Write the three folders; whatever `out` held goes."""
+    """Write the two folders; whatever `out` held goes."""
     shutil.rmtree(out, ignore_errors=True)
-    for n in "123":
+    for n in MOST:
         os.makedirs(f"{out}/{n}", exist_ok=True)
-    corpus = texts.load(work)
-    dictionary = Glosses(fetch.glosses(work))
-    chinese = [t for t in corpus["short"]["zh"] + corpus["long"]["zh"] if HAN.search(t)]
-    # the English side of translated pairs and the English texts may hold a Chinese word too
-    chinese += [t for t in corpus["short"]["en"] + corpus["long"]["en"]
-                + [p[0] for p in corpus["parallel"] + corpus["written"]] if HAN.search(t)]
-    write_json(f"{out}/1/corpus.json.xz", corpus)
-    write_json(f"{out}/1/translations.json.xz", {"texts": {t: dictionary.translate(t) for t in dict.fromkeys(chinese)},
-                                                 "entries": dictionary.entries})
     for name in ("tokenizer.json", "plan.json"):
         shutil.copyfile(f"{work}/{name}", f"{out}/1/{name}")
     folder = fetch.teacher(work)
     w = {k: v for k, v in load_file(f"{folder}/model.safetensors").items() if v.is_floating_point()}
-    rows, = (k for k in w if k.endswith(ROWS))
-    scale = w[rows].float().abs().amax(1, keepdim=True) / 127
-    packed = half({k: v for k, v in w.items() if k != rows})
-    save_file({**packed, "int8." + rows: torch.round(w[rows].float() / scale).to(torch.int8), "scale." + rows: scale},
-              f"{out}/2/teacher.safetensors")
-    shutil.copyfile(f"{folder}/tokenizer.json", f"{out}/2/teacher_tokenizer.json")
-    checkpoint.save(f"{out}/3/checkpoint.pt", student_of(f"{work}/checkpoint.pt"))
-    for n in "123":
+    save_file(small(w), f"{out}/1/teacher.safetensors")
+    shutil.copyfile(f"{folder}/tokenizer.json", f"{out}/1/teacher_tokenizer.json")
+    corpus = texts.load(work)
+    dictionary = Glosses(fetch.glosses(work))
+    has_han = lambda some: [t for t in some if HAN.search(t)]
+    short, long = corpus["short"], corpus["long"]
+    # the English side of translated pairs and the English texts may hold a Chinese word too
+    mixed = has_han(short["en"] + long["en"] + [p[0] for p in corpus["parallel"] + corpus["written"]])
+    cut = {k: [PARTED.join(words(t)) for t in some]
+           for k, some in (("short", short.pop("zh")), ("long", long.pop("zh")), ("mixed", mixed))}
+    known = {w for some in cut.values() for t in some for w in t.split(PARTED)}
+    meant = {w: dictionary.sense(w) for w in sorted(known) if HAN.search(w)}
+    write_json(f"{out}/2/translations.json.xz", {"texts": cut, "words": meant, "entries": dictionary.entries})
+    write_json(f"{out}/2/corpus.json.xz", {**corpus, "valid": {}})
+    for n, most in MOST.items():
         size = sum(os.path.getsize(p) for p in glob.glob(f"{out}/{n}/*")) / 2 ** 20
         print(f"{out}/{n}: {size:.1f} MiB")
-        if size > 62:
-            raise SystemExit("too large to carry")
+        if size > most:
+            raise SystemExit(f"too large to carry: more than {most} MiB")
 
 
 def unpack(out, folder):
@@ -91,24 +97,26 @@ def unpack(out, folder):
             with lzma.open(path) as src, open(f"{out}/{name[:-3]}", "wb") as dst:
                 shutil.copyfileobj(src, dst)
         elif name == "teacher.safetensors":
-            w = load_file(path)
-            rows, = (k[5:] for k in w if k.startswith("int8."))
-            full = whole({k: v for k, v in w.items() if not k.startswith(("int8.", "scale."))})
-            full[rows] = w["int8." + rows].float() * w["scale." + rows]
-            save_file(full, f"{out}/teacher/model.safetensors")
+            save_file(whole(load_file(path)), f"{out}/teacher/model.safetensors")
         elif name == "teacher_tokenizer.json":
             shutil.copyfile(path, f"{out}/teacher/tokenizer.json")
-        elif name == "checkpoint.pt":
-            c = checkpoint.load(path)
-            checkpoint.save(f"{out}/checkpoint.pt", {**c, "student": whole(c["student"]), "head": whole(c["head"])})
         else:
             shutil.copyfile(path, f"{out}/{name}")
+    if os.path.exists(f"{out}/plan.json") and not os.path.exists(f"{out}/checkpoint.pt"):
+        student, head = restore.weights(SHIPPED)
+        with open(f"{out}/plan.json", encoding="utf8") as f:
+            plan = json.load(f)
+        checkpoint.save(f"{out}/end-{plan[-1]['name']}.pt", {"student": student, "head": head})
+        checkpoint.save(f"{out}/checkpoint.pt", {"phase": len(plan), "step": 0, "student": student, "head": head,
+                                                 "optimiser": None})
 
 
 def results(work, out):
+    """The latest checkpoint's weights in pieces, the log and the plan with the steps that its phases took."""
     os.makedirs(out, exist_ok=True)
+    c = checkpoint.load(f"{work}/checkpoint.pt")
     whole_path = f"{work}/result.pt"
-    checkpoint.save(whole_path, student_of(f"{work}/checkpoint.pt"))
+    checkpoint.save(whole_path, {"phase": c["phase"], "step": c["step"], "student": small(c["student"]), "head": small(c["head"])})
     with open(whole_path, "rb") as f:
         for n, piece in enumerate(iter(lambda: f.read(PIECE), b"")):
             with open(f"{out}/result.{n:02d}", "wb") as g:
@@ -119,14 +127,20 @@ def results(work, out):
 
 
 def join(work, out):
+    """The pieces of `out` as the work folder's checkpoint, and as the end of its plan's last phase where that is done."""
     with open(f"{work}/result.pt", "wb") as f:
         for path in sorted(glob.glob(f"{out}/result.[0-9][0-9]")):
             with open(path, "rb") as g:
                 f.write(g.read())
     c = checkpoint.load(f"{work}/result.pt")
-    checkpoint.save(f"{work}/checkpoint.pt", {**c, "student": whole(c["student"]), "head": whole(c["head"])})
+    weights = {"student": whole(c["student"]), "head": whole(c["head"])}
+    checkpoint.save(f"{work}/checkpoint.pt", {"phase": c["phase"], "step": c["step"], "optimiser": None, **weights})
     shutil.copyfile(f"{out}/plan.json", f"{work}/plan.json")
-    print(f"phase {c['phase']} step {c['step']}")
+    with open(f"{work}/plan.json", encoding="utf8") as f:
+        plan = json.load(f)
+    if c["phase"] == len(plan):
+        checkpoint.save(f"{work}/end-{plan[-1]['name']}.pt", weights)
+    print(f"phase {c['phase']} of {len(plan)}, step {c['step']}")
 
 
 def main():

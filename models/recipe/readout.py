@@ -52,19 +52,26 @@ class Head(nn.Module):
         self.name_bias = nn.Parameter(torch.tensor(0.0))
         self.other = nn.Parameter(torch.tensor(5.0))
 
+    @classmethod
+    def of(cls, state):
+        head = cls(len(state["q"]))
+        head.load_state_dict(state)
+        return head
+
     def meaning(self, zm, zs):
-        """cos(z_m Q, z_s K): (M, C), (S, C) -> (M, S)."""
-        return F.normalize(zm @ self.q, dim=-1) @ F.normalize(zs @ self.k, dim=-1).T
+        """cos(z_m Q, z_s K): (…, M, C), (…, S, C) -> (…, M, S)."""
+        return F.normalize(zm @ self.q, dim=-1) @ F.normalize(zs @ self.k, dim=-1).transpose(-1, -2)
 
     def logits(self, zm, zs, owner, kind, n):
-        """Training's logits of n candidates and, last, `other`: (M, n + 1). Candidates without segments get -1e4."""
+        """Training's logits of n candidates and, last, `other`: (…, M, n + 1), from messages (…, M, C), segments
+        (…, S, C), their candidates and kinds (…, S); owner -1 is no segment. Candidates without segments get -1e4."""
         s = self.meaning(zm, zs)
         examples = kind == EXAMPLE
 
         def mean(rows):
-            """Mean over each candidate's segments: (M, n); and which candidates have any."""
-            hit = F.one_hot(owner, n).to(s.dtype) * rows[:, None]
-            count = hit.sum(0)
+            """Mean over each candidate's segments: (…, M, n); and which candidates have any: (…, 1, n)."""
+            hit = F.one_hot(owner.clamp_min(0), n).to(s.dtype) * (rows & (owner >= 0))[..., None]
+            count = hit.sum(-2, keepdim=True)
             return s @ hit / count.clamp_min(1), count > 0
 
         x, has_x = mean(examples)
@@ -72,7 +79,7 @@ class Head(nn.Module):
         names = names + torch.where(has_x, 0.0, 1.0) * self.name_bias / self.log_scale.exp()
         mixed = torch.where(has_x & has_n, (names + x) / 2, torch.where(has_x, x, names))
         logits = torch.where(has_x | has_n, self.log_scale.exp() * mixed, torch.tensor(-1e4, device=s.device))
-        return torch.cat([logits, self.other.expand(len(zm), 1)], 1)
+        return torch.cat([logits, self.other.expand(*logits.shape[:-1], 1)], -1)
 
 
 def other(logits, scalars):

@@ -18,9 +18,12 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import bank  # noqa: E402
 import batches  # noqa: E402
 import checkpoint  # noqa: E402
 import export  # noqa: E402
+import grow  # noqa: E402
+import pack_for_gpu  # noqa: E402
 import quant  # noqa: E402
 import readout  # noqa: E402
 import spelling  # noqa: E402
@@ -59,9 +62,14 @@ def toy_corpus():
 class ToyTeacher:
     """Vectors from a hash of the text."""
 
+    def rows(self, texts, limit=64):
+        return batches.padded([list(hashlib.sha256(t.encode()).digest()) + [0] * 16 for t in texts], 0)
+
+    def vectors(self, ids, lengths):
+        return torch.nn.functional.normalize(ids.float() - 64, dim=-1)
+
     def encode(self, texts, limit=64):
-        rows = [torch.tensor(list(hashlib.sha256(t.encode()).digest()) + [0] * 16).float() - 64 for t in texts]
-        return torch.nn.functional.normalize(torch.stack(rows), dim=-1)
+        return self.vectors(*map(torch.from_numpy, self.rows(texts)))
 
 
 class ToyGlosses:
@@ -105,6 +113,42 @@ def resume_is_exact(tmp, corpus, tokenizer):
     check("training moved the weights",
           not torch.equal(got[0]["student"]["wte.weight"], start["wte.weight"])
           and not torch.equal(got[0]["head"]["q"], torch.eye(48)))
+
+
+def bank_is_the_same(corpus, tokenizer):
+    """Batches from a bank, and those of the ordinary way."""
+    source, student = batches.Source(corpus, ToyTeacher(), ToyGlosses(), 24), Student(tokenizer.get_vocab_size(), **SHAPE)
+    source.written = source.parallel
+    made = bank.Bank(tokenizer, source, workers=2)
+    plain, banked = batches.Embedder(student, tokenizer), batches.Embedder(student, tokenizer, chunk=32, bank=made)
+    texts = corpus["short"]["en"][::3] + corpus["short"]["zh"][::7] + source.phrases[:9] + ["label_1", "标签", "the second"]
+    check("a bank's vectors are those of its texts", torch.allclose(plain(texts), banked(texts), atol=1e-5))
+    check("... and the teacher's its own", torch.allclose(source.targets(texts[:-3]), ToyTeacher().encode(texts[:-3]), atol=1e-3))
+    check("a text it lacks takes the ordinary way", made.rows(["not there"]) is None and made.targets(["标签"]) is None
+          and torch.allclose(plain(["not there"]), banked(["not there"])))
+    rng, head = random.Random(3), readout.Head(48)
+    for kind in ("large", "names"):
+        for _ in range(12):
+            loss, _, figure = train.step_loss(kind, banked, head, source, rng)
+            check(f"a step of kind {kind} is finite", bool(torch.isfinite(loss)) and bool(torch.isfinite(torch.as_tensor(figure))))
+
+
+@torch.no_grad()
+def growing_changes_nothing(tokenizer):
+    student, head, g = Student(tokenizer.get_vocab_size(), **SHAPE), readout.Head(48), torch.Generator().manual_seed(0)
+    for p in list(student.parameters()) + list(head.parameters()):
+        p.add_(torch.randn(p.shape, generator=g) * 0.05)
+    wide, wide_head = Student.of(grow.doubled(student.state_dict(), g)), readout.Head.of(grow.doubled_head(head.state_dict(), g))
+    texts = ["reset my card", "我的密码", "", "pay a bill for the new phone"]
+    a, b = (batches.Embedder(s, tokenizer)(texts) for s in (student, wide))
+    check("twice the width computes the same", b.shape[1] == 96 and torch.allclose(torch.cat([a, a], 1) / 2 ** 0.5, b, atol=1e-5)
+          and torch.allclose(head.meaning(a, a), wide_head.meaning(b, b), atol=1e-5))
+    halves = wide.blocks[0].c_proj.weight.chunk(2, 1)
+    check("... with copies that differ", not torch.allclose(*halves, atol=1e-3))
+    back = pack_for_gpu.whole(pack_for_gpu.small(student.state_dict()))
+    check("what comes back from a GPU is what the engine has", all(
+        torch.allclose(v, quant.rounded(student.state_dict()[k]) if k.startswith("blocks") and v.dim() == 2 or k == "wte.weight"
+                       else student.state_dict()[k], rtol=1e-3, atol=1e-5) for k, v in back.items()))
 
 
 def plain_gpt2(w, ids, heads):
@@ -255,6 +299,8 @@ def main():
     spell = spelling.Spelling(idf, tokenizer.normalizer.normalize_str)
     with tempfile.TemporaryDirectory() as tmp:
         resume_is_exact(tmp, corpus, tokenizer)
+        bank_is_the_same(corpus, tokenizer)
+        growing_changes_nothing(tokenizer)
         export_reads_back(tmp, tokenizer, spell, idf)
         written_is_read(tmp)
     spelling_is_exact(tokenizer, spell)

@@ -47,6 +47,15 @@ class Student(nn.Module):
         self.ln_f = nn.LayerNorm(width, eps=1e-5)
         self.rounding = False
 
+    @classmethod
+    def of(cls, state):
+        """A student of the shape that these weights have, with them."""
+        (vocabulary, width), positions = state["wte.weight"].shape, len(state["wpe.weight"])
+        student = cls(vocabulary, sum(k.endswith("c_fc.weight") for k in state), width,
+                      width * SHAPE["heads"] // SHAPE["width"], len(state["blocks.0.c_fc.weight"]), positions)
+        student.load_state_dict(state)
+        return student
+
     def round(self, on):
         """Turn int8 rounding in the forward pass on or off."""
         self.rounding = on

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
+import batches
+
 LAYERS, HEADS, WIDTH, POSITIONS = 6, 12, 384, 512
 
 
@@ -52,24 +54,22 @@ class Teacher:
     def after_feed_forward(self, x, layer):
         return self.norm(x, f"encoder.layer.{layer}.output.LayerNorm")
 
-    def batch(self, texts, limit):
-        """Token ids (B, T) and the mask of real tokens; at most `limit` tokens a text."""
-        rows = [e.ids[: limit - 1] + [102] if len(e.ids) > limit else e.ids for e in self.tokenizer.encode_batch(texts)]
-        width = max(map(len, rows))
-        ids = torch.zeros(len(rows), width, dtype=torch.long)
-        mask = torch.zeros(len(rows), width, dtype=torch.bool)
-        for i, r in enumerate(rows):
-            ids[i, : len(r)] = torch.tensor(r)
-            mask[i, : len(r)] = True
-        return ids.to(self.device), mask.to(self.device)
+    def rows(self, texts, limit=64):
+        """Token ids of the texts, right-padded (B, T), and their lengths (B), as arrays; at most `limit` tokens a text."""
+        return batches.padded([e.ids[: limit - 1] + [102] if len(e.ids) > limit else e.ids
+                               for e in self.tokenizer.encode_batch(list(texts))], 0)
 
     @torch.no_grad()
-    def encode(self, texts, limit=64):
-        """Unit vectors (B, 384) of the texts."""
-        ids, mask = self.batch(list(texts), limit)
+    def vectors(self, ids, lengths):
+        """Unit vectors (B, 384) of ids (B, T) of those lengths (B), both on the device."""
+        mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
         x = self.embed(ids)
         for layer in range(LAYERS):
             x = self.after_attention(x + self.attend(x, layer, mask), layer)
             x = self.after_feed_forward(x + self.feed_forward(x, layer), layer)
         m = mask[..., None].to(x.dtype)
         return F.normalize((x * m).sum(1) / m.sum(1), dim=-1)
+
+    def encode(self, texts, limit=64):
+        """Unit vectors (B, 384) of the texts."""
+        return self.vectors(*(torch.from_numpy(a).to(self.device) for a in self.rows(texts, limit)))

@@ -20,9 +20,12 @@ import re
 import label_names
 import sources
 import written
+from glosses import PARTED
 
 HAN = re.compile(r"[\u3400-\u9fff]")
-SHORT_EN, SHORT_ZH = 450_000, 520_000  # what a few hours can use, several times over
+# sentences of a language and of one source at most: what a few hours of two cores can use, several times over; and what a GPU can
+FEW = {"en": 450_000, "zh": 520_000, "source": 110_000}
+MANY = {"en": 1_200_000, "zh": 700_000, "source": 400_000}
 
 
 def pretty(label):
@@ -128,7 +131,7 @@ def passage(line, lang, rng):
     return line.replace("\t", " ")[: rng.randint(low, high)] if len(line) >= low else None
 
 
-def gather(data, seed=1):
+def gather(data, most=FEW, seed=1):
     rng = random.Random(seed)
     held = held_back(data)
     keep = lambda text: identity(text) not in held
@@ -161,12 +164,12 @@ def gather(data, seed=1):
             if p and keep(p):
                 long[lang].append(p)
             for s in sentences(line, lang):
-                if got < 110_000 and fits(s, lang) and keep(s):
+                if got < most["source"] and fits(s, lang) and keep(s):
                     got += s not in short[lang]
                     short[lang][s] = 1
-    for lang, most in (("en", SHORT_EN), ("zh", SHORT_ZH)):
+    for lang in ("en", "zh"):
         texts = [t for t in short[lang] if t.strip()]
-        short[lang] = sorted(rng.sample(texts, min(most, len(texts))), key=lambda t: (len(t), t))
+        short[lang] = sorted(rng.sample(texts, min(most[lang], len(texts))), key=lambda t: (len(t), t))
         long[lang].sort(key=lambda t: (len(t), t))
     return {"short": short, "long": long, "parallel": sorted(parallel, key=lambda p: (len(p[1]), p)),
             "pairs": sorted(pairs, key=lambda p: (len(p[0]), p)), "sets": sets, "valid": validation_sets(data)}
@@ -182,10 +185,14 @@ def made(path, make):
         return json.load(f)
 
 
-def load(work, data=None):
+def load(work, data=None, most=FEW):
     """The corpus of a work folder, made from `data` when it is not there yet, with our own texts of today."""
-    corpus = label_names.add(made(f"{work}/corpus.json", lambda: gather(data)))
-    if "written" not in corpus:  # a packed corpus has them
+    corpus = label_names.add(made(f"{work}/corpus.json", lambda: gather(data, most)))
+    for length in ("short", "long"):  # a packed corpus has its Chinese ones among the translations
+        if "zh" not in corpus[length]:
+            with open(f"{work}/translations.json", encoding="utf8") as f:
+                corpus[length]["zh"] = [t.replace(PARTED, "") for t in json.load(f)["texts"][length]]
+    if "written" not in corpus:  # ... and these in it
         held = set(made(f"{work}/held_back.json", lambda: sorted(held_back(data))))
         written.add(corpus, lambda text: identity(text) not in held)
     return corpus

@@ -3,7 +3,8 @@
 `plan.json` in the work folder lists the phases; `make.py --extend` appends to it. A phase starts from the end of the
 one before with a fresh optimiser, warms up, and lowers its rate linearly to (nearly) zero. With `"from": NAME` it starts
 from the end of phase NAME instead, with `"mean": NAME+NAME…` from the mean of its start and the ends of those phases; ends
-are kept as `end-NAME.pt`.
+are kept as `end-NAME.pt`. A phase of so many `minutes` instead of steps takes what steps fit: for a machine lent by the
+minute whose speed is not known beforehand.
 """
 import json
 import os
@@ -17,7 +18,7 @@ import checkpoint
 import episodes
 import losses
 from readout import Head
-from student import SHAPE, Student
+from student import Student
 
 SEED = 1
 PLAN = [{"name": "a", "kind": "distil", "steps": 2600, "rate": 4e-4},
@@ -36,10 +37,15 @@ MIXES = {
               (0.05, "pairs"), (0.10, "words"), (0.01, "long")],
     "english": [(0.34, "episodes"), (0.08, "parallel"), (0.04, "written"), (0.06, "intents"), (0.27, "en"), (0.02, "zh"),
                 (0.08, "pairs"), (0.10, "words"), (0.01, "long")],
+    "large": [(0.12, "episodes"), (0.12, "parallel"), (0.05, "written"), (0.05, "intents"), (0.28, "en"), (0.12, "zh"),
+              (0.02, "pairs"), (0.10, "words"), (0.12, "asked"), (0.02, "long")],
 }
 # share of Chinese sets among episodes, by kind
-CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55, "english": 0.2}
-OWN = {"written": 0.45, "names": 0.4, "english": 0.35}  # share of sets that we wrote ourselves, by kind
+CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55, "english": 0.2, "large": 0.5}
+OWN = {"written": 0.45, "names": 0.4, "english": 0.35, "large": 0.4}  # share of sets that we wrote ourselves, by kind
+WAYS = {"large": (16, 16, 64)}  # the most candidates of an episode is one of these; (16,) for other kinds
+CONTRASTED = {"large": 64}  # intents of a set that are contrasted; 24 for other kinds
+SENTENCES = {"large": 48}  # of a batch for each episode; 24 for other kinds
 
 
 def step_loss(kind, embed, head, source, rng):
@@ -52,16 +58,22 @@ def step_loss(kind, embed, head, source, rng):
     if chosen in ("en", "zh"):
         loss, figure = losses.distil(embed, source, rng, chosen)
     elif chosen == "episodes":
-        loss, figure = episodes.loss(embed, head, source, rng, max(1, source.batch // 24))
+        loss, figure = episodes.loss(embed, head, source, rng, max(1, source.batch // SENTENCES.get(kind, 24)))
     else:
         loss, figure = {"parallel": losses.parallel, "written": losses.written, "pairs": losses.paraphrases, "intents": losses.intents,
-                        "words": losses.words, "long": losses.distil_long}[chosen](embed, source, rng)
+                        "words": losses.words, "asked": losses.asked, "long": losses.distil_long}[chosen](embed, source, rng)
     return loss, chosen, figure
 
 
-def rate(phase, step):
-    warm = min(1.0, (step + 1) / min(100, max(1, phase["steps"] // 10)))
-    return phase["rate"] * warm * max(0.02, 1 - step / phase["steps"])
+def rate(phase, step, minutes):
+    """The learning rate of a step, or after so many minutes of a phase that is told in minutes."""
+    if "minutes" in phase:
+        done = minutes / phase["minutes"]
+        warm = min(1.0, (step + 1) / 100, done / 0.03)
+    else:
+        done = step / phase["steps"]
+        warm = min(1.0, (step + 1) / min(100, max(1, phase["steps"] // 10)))
+    return phase["rate"] * warm * max(0.02, 1 - done)
 
 
 def optimiser(student, head):
@@ -87,20 +99,19 @@ class Trainer:
     def __init__(self, work, tokenizer, source, start, plan, device="cpu", mirror=None, half=False, max_steps=None,
                  max_minutes=None):
         self.work, self.source, self.plan, self.device, self.mirror = work, source, plan, device, mirror
-        self.half, self.left = half, max_steps
+        self.left = max_steps
         self.until = time.time() + 60 * max_minutes if max_minutes else float("inf")
-        self.student, self.head = Student(tokenizer.get_vocab_size(), **SHAPE).to(device), \
-            Head(SHAPE["width"]).to(device)
-        self.embed = batches.Embedder(self.student, tokenizer, device)
         self.path = f"{work}/checkpoint.pt"
+        self.phase, self.step, self.minutes, self.optimiser_state, c = 0, 0, 0.0, None, None
         if os.path.exists(self.path):
             c = checkpoint.load(self.path, device)
-            self.phase, self.step = c["phase"], c["step"]
-            self.take(c)
+            self.phase, self.step, self.minutes = c["phase"], c["step"], c.get("minutes", 0.0)
             self.optimiser_state = c["optimiser"]
-        else:
-            self.phase, self.step, self.optimiser_state = 0, 0, None
-            self.student.load_state_dict(start())
+        self.student = Student.of(c["student"] if c else start()).to(device)
+        source.width = self.student.wte.weight.shape[1]
+        self.head = (Head.of(c["head"]) if c else Head(source.width)).to(device)
+        self.embed = batches.Embedder(self.student, tokenizer, device, chunk=max(64, source.batch // 2), bank=source.bank,
+                                      half=half)
 
     def log(self, text):
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
@@ -109,7 +120,7 @@ class Trainer:
             f.write(line + "\n")
 
     def save(self, opt):
-        checkpoint.save(self.path, {"phase": self.phase, "step": self.step, "student": self.student.state_dict(),
+        checkpoint.save(self.path, {"phase": self.phase, "step": self.step, "minutes": self.minutes, "student": self.student.state_dict(),
                                     "head": self.head.state_dict(), "optimiser": opt and opt.state_dict()}, self.mirror)
         if self.mirror:
             for name in ("train.log", "tokenizer.json", "plan.json"):
@@ -148,7 +159,7 @@ class Trainer:
             if not self.run_phase(phase, stop):
                 return False
             self.save_end(phase["name"])
-            self.phase, self.step, self.optimiser_state = self.phase + 1, 0, None
+            self.phase, self.step, self.minutes, self.optimiser_state = self.phase + 1, 0, 0.0, None
             self.save(None)
         return True
 
@@ -159,24 +170,25 @@ class Trainer:
             opt.load_state_dict(self.optimiser_state)
         parameters = [p for g in opt.param_groups for p in g["params"]]
         self.source.chinese, self.source.own_share = CHINESE[phase["kind"]], OWN.get(phase["kind"], 0.0)
+        self.source.ways, self.source.contrasted = WAYS.get(phase["kind"], (16,)), CONTRASTED.get(phase["kind"], 24)
         self.log(f"phase {phase} from step {self.step}")
-        figures, saved, began, first = {}, time.time(), time.time(), self.step
-        while self.step < phase["steps"]:
+        figures, saved, began, first, before = {}, time.time(), time.time(), self.step, self.minutes
+        while self.minutes < phase["minutes"] if "minutes" in phase else self.step < phase["steps"]:
             for g in opt.param_groups:
-                g["lr"] = rate(phase, self.step)
+                g["lr"] = rate(phase, self.step, self.minutes)
             rng = batches.step_rng(SEED, phase["name"], self.step)
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
-                loss, what, figure = step_loss(phase["kind"], self.embed, self.head, self.source, rng)
+            loss, what, figure = step_loss(phase["kind"], self.embed, self.head, self.source, rng)
             opt.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 1.0)
             opt.step()
             self.step += 1
+            self.minutes = before + (time.time() - began) / 60
             figures.setdefault(what, []).append(figure)
-            if self.step % REPORT_STEPS == 0:
+            if self.step % (REPORT_STEPS if "steps" in phase else 10 * REPORT_STEPS) == 0:
                 each = (time.time() - began) / (self.step - first)
-                shown = " ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in sorted(figures.items()))
-                self.log(f"{phase['name']} {self.step}/{phase['steps']} {each:.2f} s/step {shown} scale "
+                shown = " ".join(f"{k} {float(sum(v) / len(v)):.3f}" for k, v in sorted(figures.items()))
+                self.log(f"{phase['name']} {self.step}/{phase.get('steps', '…')} {each:.3g} s/step {shown} scale "
                          f"{self.head.log_scale.exp().item():.1f} other {self.head.other.item():.2f}")
                 figures = {}
             if self.left is not None:
@@ -189,12 +201,13 @@ class Trainer:
                 self.save(opt)
                 saved = time.time()
         self.student.round(False)
+        self.log(f"{phase['name']} took {self.step} steps and {self.minutes:.1f} minutes")
         return True
 
 
 def load_plan(work, extend=()):
-    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding][:from=PHASE][:mean=PHASE+…]) is appended
-    unless its name is there."""
+    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding][:from=PHASE][:mean=PHASE+…], STEPS being a
+    number or minutes like 4.5m) is appended unless its name is there."""
     path = f"{work}/plan.json"
     plan = PLAN
     if os.path.exists(path):
@@ -208,7 +221,8 @@ def load_plan(work, extend=()):
         if kind not in MIXES or len(flags) - len(given) - ("rounding" in flags) or set(given) - {"from", "mean"} or meant - set(names):
             raise SystemExit(f"--extend {text}: kinds are {', '.join(MIXES)}; flags are rounding, from=PHASE and mean=PHASE+…")
         if name not in names:
-            plan = plan + [{"name": name, "kind": kind, "steps": int(steps), "rate": float(rate),
+            long = {"minutes": float(steps[:-1])} if steps.endswith("m") else {"steps": int(steps)}
+            plan = plan + [{"name": name, "kind": kind, **long, "rate": float(rate),
                             **({"rounding": True} if "rounding" in flags else {}),
                             **given}]
     with open(path + ".new", "w", encoding="utf8") as f:

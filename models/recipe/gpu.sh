@@ -1,0 +1,67 @@
+#!/bin/bash
+# On a lent CUDA machine, in the repository's root: both editions trained at once on one GPU. README.md says how to get there.
+#
+#   gpu.sh try                    PACK/1 unpacked; a minute's look at speed, on our own texts alone
+#   gpu.sh train MINUTES          PACK/2 unpacked; both trained for MINUTES; small's weights in $OUT
+#   gpu.sh results EDITION        an edition's weights in $OUT
+#
+# WORK (/tmp/w) is kept there between commands, PACK (models/recipe/work/gpu/pack) is what travels with them.
+set -eu
+here=$(dirname "$0")
+work=${WORK:-/tmp/w} pack=${PACK:-$here/work/gpu/pack} out=${OUT:-/tmp/out} python=${PYTHON:-python3}
+small_batch=${SMALL_BATCH:-4096} base_batch=${BASE_BATCH:-2048} device=${DEVICE:---device cuda --half}
+
+unpack() {
+	for edition in small base; do
+		mkdir -p "$work/$edition"
+		"$python" "$here/pack_for_gpu.py" unpack --work "$work/$edition" --out "$pack/$1" &
+	done
+	wait
+}
+
+# train EDITION BATCH ARGUMENTS: one process (in the background), its output beside its checkpoint
+train() {
+	local edition=$1 batch=$2
+	shift 2
+	# shellcheck disable=SC2086
+	exec "$python" "$here/make.py" --work "$work/$edition" $device --bank --train-only --threads 6 --batch "$batch" "$@" \
+		> "$work/$edition/out" 2>&1
+}
+
+both() {
+	train small "$small_batch" "${small[@]}" &
+	local first=$!
+	train base "$base_batch" "${base[@]}" &
+	# whichever fails first stops the other, so that no time is spent on half a result
+	wait -n && wait -n || { kill $first $! 2> /dev/null; tail -n 25 "$work"/*/out; exit 1; }
+	tail -n 25 "$work"/*/out
+}
+
+case $1 in
+try)
+	unpack 1
+	"$python" "$here/grow.py" --work "$work/base" "$work/small/checkpoint.pt"
+	mkdir -p "$work/try"
+	for edition in small base; do
+		mkdir -p "$work/try/$edition"
+		cp -r "$work/$edition/." "$work/try/$edition"
+		"$python" "$here/own_texts.py" "$work/try/$edition" ${TRY_PAIRS:-}
+	done
+	work=$work/try
+	small=(--extend "t:large:${2:-0.5}m:1e-4" --extend "u:large:0.1m:1e-5:rounding")
+	base=("${small[@]}")
+	both
+	;;
+train)
+	unpack 2
+	last=1.0
+	main=$("$python" -c "print($2 - $last)")
+	small=(--extend "q:large:${main}m:8e-4" --extend "r:large:${last}m:1e-4:rounding")
+	base=(--extend "q:large:${main}m:4e-4" --extend "r:large:${last}m:5e-5:rounding")
+	both
+	"$python" "$here/pack_for_gpu.py" results --work "$work/small" --out "$out"
+	;;
+results)
+	"$python" "$here/pack_for_gpu.py" results --work "$work/$2" --out "$out"
+	;;
+esac
