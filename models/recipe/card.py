@@ -21,7 +21,7 @@ the loop. Similarity adds a spelling term (hashed character n-grams) to meaning;
 chosen on intent sets that training never saw. `recipe/README.md` tells it in full, `recipe/LOG.md` what was measured.
 """
 # LOG.md's minutes of the phases, added; to be changed with the plan
-COMPUTE = "some nine hours on one or two cores of a CPU with AVX2; no GPU"
+COMPUTE = "some nine hours on one or two cores of a CPU with AVX2", "on one H100 GPU, shared with another training"
 LIMITS = """## Limits
 
 - Made for short messages and a handful to a few hundred intents. Text past 510 tokens is cut.
@@ -85,7 +85,11 @@ def markdown(c):
                       else f"the mean with the end of phase {p['mean'].replace('+', ' and of ')}" for p in c["plan"])
     out = [HEAD, f"Plan: {steps}. Readout scalars: "
            + ", ".join(f"{k} {v:g}" for k, v in c["readout"].items()) + ".\n",
-           f"Compute: {sum(p['steps'] for p in c['plan']):,} steps of 96 sentences, {COMPUTE}.\n",
+           "Compute: " + "; ".join(
+               f"{sum(p['steps'] for p in some):,} steps of {some[0].get('batch', 96):,} sentences, {where}"
+               for some, where in zip(([p for p in c["plan"] if "minutes" not in p], [p for p in c["plan"] if "minutes" in p]),
+                                      (COMPUTE[0], f"{sum(p.get('minutes', 0) for p in c['plan']):g} minutes {COMPUTE[1]}")) if some)
+           + ".\n",
            "## Accuracy\n\n<!-- accuracy -->\nNot measured yet.\n<!-- /accuracy -->\n", LIMITS,
            "## What it descends from\n"]
     out += [f"- {d['name']} ({d['licence']}): {d['what']}" for d in c["descends_from"]]

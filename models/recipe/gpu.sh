@@ -5,10 +5,10 @@
 #   gpu.sh train MINUTES          PACK/2 unpacked; both trained for MINUTES; small's weights in $OUT
 #   gpu.sh results EDITION        an edition's weights in $OUT
 #
-# WORK (/tmp/w) is kept there between commands, PACK (models/recipe/work/gpu/pack) is what travels with them.
+# WORK (/tmp/w) is kept there between commands, PACK (models/recipe/work/gpu) is what travels with them.
 set -eu
 here=$(dirname "$0")
-work=${WORK:-/tmp/w} pack=${PACK:-$here/work/gpu/pack} out=${OUT:-/tmp/out} python=${PYTHON:-python3}
+work=${WORK:-/tmp/w} pack=${PACK:-$here/work/gpu} out=${OUT:-/tmp/out} python=${PYTHON:-python3}
 small_batch=${SMALL_BATCH:-4096} base_batch=${BASE_BATCH:-2048} device=${DEVICE:---device cuda --half}
 
 unpack() {

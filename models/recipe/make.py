@@ -34,7 +34,6 @@ def arguments():
     p.add_argument("--mirror", help="a second folder that gets checkpoint, vocabulary and log at each save")
     p.add_argument("--device", default="cpu")
     p.add_argument("--half", action="store_true", help="bfloat16 autocast (CUDA)")
-    p.add_argument("--many", action="store_true", help="more sentences, for a GPU (texts.MANY); for the first run")
     p.add_argument("--bank", action="store_true", help="tokenise and teach all texts first, onto the device (bank.py)")
     p.add_argument("--batch", type=int, default=96, help="sentences a step")
     p.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to PyTorch")
@@ -66,7 +65,7 @@ def main():
     os.makedirs(a.work, exist_ok=True)
     if a.finish_only:
         return finish.finish(a.work, a.data, mirror=a.mirror)
-    corpus = texts.load(a.work, a.data, texts.MANY if a.many else texts.FEW)
+    corpus = texts.load(a.work, a.data)
     tokenizer = vocab.load(a.work, corpus)
     teacher = Teacher(fetch.teacher(a.work), a.device)
     dictionary = glosses.load(a.work, fetch.glosses)

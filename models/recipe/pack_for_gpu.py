@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Carry training to a machine without network, jieba or the data, and bring the results back in small pieces.
 
-    pack_for_gpu.py pack --work WORK --out PACK            two folders, PACK/1 and PACK/2
+    pack_for_gpu.py pack --work WORK --out PACK --data DATA    two folders, PACK/1 and PACK/2
     pack_for_gpu.py unpack --work NEW_WORK --out PACK/1    there, once for each folder
     pack_for_gpu.py results --work NEW_WORK --out DIR      matrices int8 as the engine has them, pieces of at most 15 MiB
     pack_for_gpu.py join --work WORK --out DIR             back here: the pieces become WORK/checkpoint.pt
@@ -58,10 +58,10 @@ def whole(state):
     return out
 
 
-def pack(work, out):
-    """Write the two folders; whatever `out` held goes."""
-    shutil.rmtree(out, ignore_errors=True)
+def pack(work, out, data):
+    """Write the two folders anew; the many texts are gathered once, into PACK/corpus.json."""
     for n in MOST:
+        shutil.rmtree(f"{out}/{n}", ignore_errors=True)
         os.makedirs(f"{out}/{n}", exist_ok=True)
     for name in ("tokenizer.json", "plan.json"):
         shutil.copyfile(f"{work}/{name}", f"{out}/1/{name}")
@@ -69,7 +69,7 @@ def pack(work, out):
     w = {k: v for k, v in load_file(f"{folder}/model.safetensors").items() if v.is_floating_point()}
     save_file(small(w), f"{out}/1/teacher.safetensors")
     shutil.copyfile(f"{folder}/tokenizer.json", f"{out}/1/teacher_tokenizer.json")
-    corpus = texts.load(work)
+    corpus = texts.load(out, data, texts.MANY)
     dictionary = Glosses(fetch.glosses(work))
     has_han = lambda some: [t for t in some if HAN.search(t)]
     short, long = corpus["short"], corpus["long"]
@@ -148,8 +148,11 @@ def main():
     p.add_argument("what", choices=("pack", "unpack", "results", "join"))
     p.add_argument("--work", required=True, help="the work folder on this machine")
     p.add_argument("--out", required=True, help="the packed folder or the folder of pieces")
+    p.add_argument("--data", help="to pack: folder with intents/, pairs/, parallel/, corpora/, seed/")
     a = p.parse_args()
-    {"pack": pack, "unpack": unpack, "results": results, "join": join}[a.what](a.work, a.out)
+    if a.what == "pack":
+        return pack(a.work, a.out, a.data)
+    {"unpack": unpack, "results": results, "join": join}[a.what](a.work, a.out)
 
 
 if __name__ == "__main__":

@@ -85,11 +85,11 @@ def check(what, truth):
         raise SystemExit(1)
 
 
-def trainer(work, corpus, tokenizer, steps=None):
+def trainer(work, corpus, tokenizer, steps=None, plan=PLAN, minutes=None):
     torch.manual_seed(0)
     start = lambda: Student(tokenizer.get_vocab_size(), **SHAPE).state_dict()
-    return train.Trainer(work, tokenizer, batches.Source(corpus, ToyTeacher(), ToyGlosses(), 24), start, PLAN,
-                         max_steps=steps)
+    return train.Trainer(work, tokenizer, batches.Source(corpus, ToyTeacher(), ToyGlosses(), 24), start, plan,
+                         max_steps=steps, max_minutes=minutes)
 
 
 def resume_is_exact(tmp, corpus, tokenizer):
@@ -113,6 +113,18 @@ def resume_is_exact(tmp, corpus, tokenizer):
     check("training moved the weights",
           not torch.equal(got[0]["student"]["wte.weight"], start["wte.weight"])
           and not torch.equal(got[0]["head"]["q"], torch.eye(48)))
+
+
+def minutes_are_kept(tmp, corpus, tokenizer):
+    os.makedirs(work := f"{tmp}/minutes")
+    phase = {"name": "a", "kind": "distil", "minutes": 0.03, "rate": 1e-3}
+    once = trainer(work, corpus, tokenizer, minutes=0.01, plan=[dict(phase)])
+    check("a phase told in minutes stops and goes on", not once.run() and 0.01 <= once.minutes < 0.03)
+    again = trainer(work, corpus, tokenizer, plan=[dict(phase)])
+    check("... to its end", again.minutes == once.minutes and again.run())
+    done, = train.load_plan(work)
+    check("... and says how many steps it took", done["steps"] > once.step and done["batch"] == 24)
+    check("its rate falls with time", math.isclose(train.rate(phase, 200, 0.015), 5e-4) and train.rate(phase, 0, 0.0) == 0)
 
 
 def bank_is_the_same(corpus, tokenizer):
@@ -299,6 +311,7 @@ def main():
     spell = spelling.Spelling(idf, tokenizer.normalizer.normalize_str)
     with tempfile.TemporaryDirectory() as tmp:
         resume_is_exact(tmp, corpus, tokenizer)
+        minutes_are_kept(tmp, corpus, tokenizer)
         bank_is_the_same(corpus, tokenizer)
         growing_changes_nothing(tokenizer)
         export_reads_back(tmp, tokenizer, spell, idf)

@@ -159,6 +159,9 @@ class Trainer:
             if not self.run_phase(phase, stop):
                 return False
             self.save_end(phase["name"])
+            if "minutes" in phase:
+                phase.update(steps=self.step, batch=self.source.batch)  # for the model card
+                write_plan(self.work, self.plan)
             self.phase, self.step, self.minutes, self.optimiser_state = self.phase + 1, 0, 0.0, None
             self.save(None)
         return True
@@ -185,7 +188,7 @@ class Trainer:
             self.step += 1
             self.minutes = before + (time.time() - began) / 60
             figures.setdefault(what, []).append(figure)
-            if self.step % (REPORT_STEPS if "steps" in phase else 10 * REPORT_STEPS) == 0:
+            if self.step % (10 * REPORT_STEPS if "minutes" in phase else REPORT_STEPS) == 0:
                 each = (time.time() - began) / (self.step - first)
                 shown = " ".join(f"{k} {float(sum(v) / len(v)):.3f}" for k, v in sorted(figures.items()))
                 self.log(f"{phase['name']} {self.step}/{phase.get('steps', '…')} {each:.3g} s/step {shown} scale "
@@ -203,6 +206,13 @@ class Trainer:
         self.student.round(False)
         self.log(f"{phase['name']} took {self.step} steps and {self.minutes:.1f} minutes")
         return True
+
+
+def write_plan(work, plan):
+    path = f"{work}/plan.json"
+    with open(path + ".new", "w", encoding="utf8") as f:
+        json.dump(plan, f, indent=1)
+    os.replace(path + ".new", path)
 
 
 def load_plan(work, extend=()):
@@ -225,7 +235,5 @@ def load_plan(work, extend=()):
             plan = plan + [{"name": name, "kind": kind, **long, "rate": float(rate),
                             **({"rounding": True} if "rounding" in flags else {}),
                             **given}]
-    with open(path + ".new", "w", encoding="utf8") as f:
-        json.dump(plan, f, indent=1)
-    os.replace(path + ".new", path)
+    write_plan(work, plan)
     return plan
