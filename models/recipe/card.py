@@ -67,7 +67,8 @@ def gather(work, scalars, figures):
             {"name": "all-MiniLM-L6-v2", "licence": "Apache-2.0", "what": "first weights of the blocks; teacher"},
             {"name": "CC-CEDICT", "licence": "CC BY-SA 4.0", "what": "first vectors of Chinese tokens; glosses"}],
         "data": data_table(corpus),
-        "counts": {"short": {k: len(v) for k, v in corpus["short"].items()},
+        "counts": {"short": {k: max([len(v)] + [p["sentences"][k] for p in plan if "sentences" in p])
+                             for k, v in corpus["short"].items()},
                    "long": {k: len(v) for k, v in corpus["long"].items()},
                    "translations": len(corpus["parallel"]) + len(corpus["written"]), "paraphrases": len(corpus["pairs"]),
                    "intent sets": len(corpus["sets"])},

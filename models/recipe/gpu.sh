@@ -56,8 +56,10 @@ train)
 	unpack 2
 	last=1.0
 	main=$("$python" -c "print($2 - $last)")
-	small=(--extend "q:large:${main}m:8e-4" --extend "r:large:${last}m:1e-4:rounding")
-	base=(--extend "q:large:${main}m:4e-4" --extend "r:large:${last}m:5e-5:rounding")
+	# phases of names that no plan has yet: a plan appends what it does not know
+	name=g$("$python" -c "import json; print(len(json.load(open('$work/small/plan.json'))))")
+	small=(--extend "$name:large:${main}m:8e-4" --extend "$name-int8:large:${last}m:1e-4:rounding")
+	base=(--extend "$name:large:${main}m:4e-4" --extend "$name-int8:large:${last}m:5e-5:rounding")
 	both
 	"$python" "$here/pack_for_gpu.py" results --work "$work/small" --out "$out"
 	;;

@@ -123,7 +123,8 @@ def minutes_are_kept(tmp, corpus, tokenizer):
     again = trainer(work, corpus, tokenizer, plan=[dict(phase)])
     check("... to its end", again.minutes == once.minutes and again.run())
     done, = train.load_plan(work)
-    check("... and says how many steps it took", done["steps"] > once.step and done["batch"] == 24)
+    check("... and says how many steps it took", done["steps"] > once.step and done["batch"] == 24
+          and done["sentences"] == {lang: len(t) for lang, t in corpus["short"].items()})
     check("its rate falls with time", math.isclose(train.rate(phase, 200, 0.015), 5e-4) and train.rate(phase, 0, 0.0) == 0)
 
 

@@ -160,7 +160,8 @@ class Trainer:
                 return False
             self.save_end(phase["name"])
             if "minutes" in phase:
-                phase.update(steps=self.step, batch=self.source.batch)  # for the model card
+                phase.update(steps=self.step, batch=self.source.batch,
+                             sentences={lang: len(t) for lang, t in self.source.short.items()})  # for the model card
                 write_plan(self.work, self.plan)
             self.phase, self.step, self.minutes, self.optimiser_state = self.phase + 1, 0, 0.0, None
             self.save(None)
