@@ -30,11 +30,12 @@ PARTS = {"c_attn": "attn.c_attn", "c_proj": "attn.c_proj", "c_fc": "mlp.c_fc", "
 NORMS = ("ln_1", "ln_2")
 
 
-def config(vocabulary, scalars):
-    n = {"n_layer": SHAPE["layers"], "n_embd": SHAPE["width"], "n_head": SHAPE["heads"], "n_inner": SHAPE["inner"],
-         "n_positions": SHAPE["positions"], "n_ctx": SHAPE["positions"], "vocab_size": vocabulary}
+def config(student, scalars):
+    (vocabulary, width), positions, first = student.wte.weight.shape, len(student.wpe.weight), student.blocks[0]
+    n = {"n_layer": len(student.blocks), "n_embd": width, "n_head": first.heads, "n_inner": first.c_fc.out_features,
+         "n_positions": positions, "n_ctx": positions, "vocab_size": vocabulary}
     return {**CONFIG, **n, "fsi": {
-        "layout": "segments", "name": "small", "readout": scalars,
+        "layout": "segments", "name": "small" if width == SHAPE["width"] else "base", "readout": scalars,
         "spelling": {"buckets": spelling.BUCKETS, "grams": spelling.GRAMS, "max_count": spelling.MAX_COUNT,
                      "word_prefix": 1, "word_count": 2, "hash": "crc32"}}}
 
@@ -60,10 +61,10 @@ def write(folder, student, head, idf, scalars, tokenizer_path):
     shutil.rmtree(new, ignore_errors=True)
     os.makedirs(new)
     with open(f"{new}/config.json", "w", encoding="utf8") as f:
-        json.dump(config(student.wte.weight.shape[0], scalars), f, indent=1)
+        json.dump(config(student, scalars), f, indent=1)
     with open(f"{new}/tokenizer_config.json", "w", encoding="utf8") as f:
         json.dump({"tokenizer_class": "GPT2TokenizerFast", "add_prefix_space": True, "bos_token": "<|bos|>",
-                   "eos_token": "<|eos|>", "pad_token": "<|pad|>", "model_max_length": SHAPE["positions"]}, f, indent=1)
+                   "eos_token": "<|eos|>", "pad_token": "<|pad|>", "model_max_length": len(student.wpe.weight)}, f, indent=1)
     shutil.copyfile(tokenizer_path, f"{new}/tokenizer.json")
     save_file(tensors(student, head, idf), f"{new}/model.safetensors", metadata={"format": "pt"})
     shutil.rmtree(folder, ignore_errors=True)

@@ -14,7 +14,7 @@ import spelling
 import texts
 import vectors
 import vocab
-from student import SHAPE, Student
+from student import Student
 
 
 def idf_table(work, normalise):
@@ -27,11 +27,8 @@ def idf_table(work, normalise):
 def load(work):
     """(student, head, tokenizer, idf, where in the plan) of the latest checkpoint."""
     tokenizer = vocab.load(work)
-    student, head = Student(tokenizer.get_vocab_size(), **SHAPE), readout.Head()
     c = checkpoint.load(f"{work}/checkpoint.pt")
-    student.load_state_dict(c["student"])
-    head.load_state_dict(c["head"])
-    return student, head, tokenizer, idf_table(work, tokenizer.normalizer.normalize_str), (c["phase"], c["step"])
+    return Student.of(c["student"]), readout.Head.of(c["head"]), tokenizer, idf_table(work, tokenizer.normalizer.normalize_str), (c["phase"], c["step"])
 
 
 def finish(work, data=None, scalars=None, mirror=None, report=print):

@@ -76,7 +76,7 @@ def distil_long(embed, source, rng):
     lang = rng.choice(("en", "zh"))
     texts = batches.neighbours(rng, source.long[lang], max(2, source.batch // 12), 200)
     y = source.targets(texts, 512)
-    wide = batches.Embedder(embed.student, embed.tokenizer, embed.device, batches.LONG_TOKENS)
+    wide = batches.Embedder(embed.student, embed.tokenizer, embed.device, batches.LONG_TOKENS, half=embed.half)
     z = wide(texts)
     c = cosine(z, y)
     return c * (1.0 if lang == "en" else 0.5), 1 - c.detach()

@@ -25,8 +25,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import checkpoint  # noqa: E402
 import fetch  # noqa: E402
-import texts  # noqa: E402
+import quant  # noqa: E402
 import restore  # noqa: E402
+import texts  # noqa: E402
 from glosses import HAN, PARTED, Glosses, words  # noqa: E402
 
 PIECE = 15 * 2 ** 20
@@ -45,14 +46,15 @@ def small(state):
     out = {}
     for name, w in state.items():
         if w.dim() == 2 and name.endswith(".weight") and "wpe" not in name and "position" not in name:
-            scale = w.float().abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
-            out["int8." + name], out["scale." + name] = torch.round(w.float() / scale).to(torch.int8), scale
+            values, out["scale." + name] = quant.rows(w.float())
+            out["int8." + name] = values.to(torch.int8)
         else:
             out[name] = w.half() if w.dim() == 2 else w
     return {k: v.cpu().contiguous() for k, v in out.items()}
 
 
 def whole(state):
+    """The floats of what `small` made."""
     out = {k: v.float() for k, v in state.items() if not k.startswith(("int8.", "scale."))}
     out.update({k[5:]: v.float() * state["scale." + k[5:]] for k, v in state.items() if k.startswith("int8.")})
     return out

@@ -6,10 +6,16 @@ values are rounded half to even and lie in -127 … 127. wpe, biases, layer norm
 import torch
 
 
-def rounded(x):
-    """x with every row (last dimension) rounded to int8 and scaled back."""
+def rows(x):
+    """x as whole numbers of -127 … 127 and the scale of each row (last dimension)."""
     scale = x.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127
-    return torch.round(x / scale).clamp_(-127, 127) * scale
+    return torch.round(x / scale).clamp_(-127, 127), scale
+
+
+def rounded(x):
+    """x with every row rounded to int8 and scaled back."""
+    values, scale = rows(x)
+    return values * scale
 
 
 def straight_through(x):
