@@ -21,8 +21,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bank  # noqa: E402
 import batches  # noqa: E402
 import checkpoint  # noqa: E402
+import episodes  # noqa: E402
 import export  # noqa: E402
 import grow  # noqa: E402
+import losses  # noqa: E402
 import pack_for_gpu  # noqa: E402
 import quant  # noqa: E402
 import readout  # noqa: E402
@@ -63,10 +65,10 @@ class ToyTeacher:
     """Vectors from a hash of the text."""
 
     def rows(self, texts, limit=64):
-        return batches.padded([list(hashlib.sha256(t.encode()).digest()) + [0] * 16 for t in texts], 0)
+        return batches.padded([list(hashlib.sha256(t.encode()).digest())[: 20 + len(t) % 12] for t in texts], 0)
 
     def vectors(self, ids, lengths):
-        return torch.nn.functional.normalize(ids.float() - 64, dim=-1)
+        return torch.nn.functional.normalize(torch.nn.functional.pad(ids.float(), (0, 48 - ids.shape[1])) - 64, dim=-1)
 
     def encode(self, texts, limit=64):
         return self.vectors(*map(torch.from_numpy, self.rows(texts)))
@@ -144,6 +146,41 @@ def bank_is_the_same(corpus, tokenizer):
         for _ in range(12):
             loss, _, figure = train.step_loss(kind, banked, head, source, rng)
             check(f"a step of kind {kind} is finite", bool(torch.isfinite(loss)) and bool(torch.isfinite(torch.as_tensor(figure))))
+
+
+@torch.no_grad()
+def batches_are_their_parts(corpus, tokenizer):
+    """Whole batches of episodes and of contrasted sets, and the same one at a time."""
+    source, student = batches.Source(corpus, ToyTeacher(), ToyGlosses(), 24 * 3 * 4), Student(tokenizer.get_vocab_size(), **SHAPE)
+    embed, head, n = batches.Embedder(student, tokenizer), readout.Head(48), 80
+    source.chinese, losses_, right, asked, gone = 0.5, [], 0, 0, 0
+    rng = random.Random(5)
+    for segments, queries, ways in [episodes.draw(rng, source) for _ in range(n)]:
+        owner, kind = (torch.tensor([s[k] for s in segments]) for k in (1, 2))
+        logits = head.logits(embed([t for t, _ in queries]), embed([s[0] for s in segments]), owner, kind, ways)
+        gold = torch.tensor([i if (owner == i).any() else ways for _, i in queries])
+        losses_.append(torch.nn.functional.cross_entropy(logits, gold))
+        right, asked, gone = right + int((logits.argmax(-1) == gold).sum()), asked + len(gold), gone + int((gold == ways).sum())
+    loss, share = episodes.loss(embed, head, source, random.Random(5), n)
+    check("a batch of episodes is its episodes", gone > 0 and torch.allclose(loss, sum(losses_) / n, atol=1e-4)
+          and math.isclose(float(share), right / asked, rel_tol=1e-5))
+    said = []
+    loss, _ = losses.intents(Recorder(embed, said), source, random.Random(6))
+    z = embed(said[0]).view(-1, 3, 48)
+    per_set = len(corpus["sets"]["toy_en"]["labels"])
+    parts = [losses.contrast(v[:, 1], v[:, k], 0.07) for v in z.split(per_set) for k in (0, 2)]
+    check("a batch of contrasted sets is its sets", len(parts) > 4 and torch.allclose(loss, 0.15 * 2 * sum(parts) / len(parts), atol=1e-4))
+
+
+class Recorder:
+    """An embedder that keeps what it is asked."""
+
+    def __init__(self, embed, said):
+        self.embed, self.said, self.device = embed, said, embed.device
+
+    def __call__(self, texts):
+        self.said.append(texts)
+        return self.embed(texts)
 
 
 @torch.no_grad()
@@ -314,6 +351,7 @@ def main():
         resume_is_exact(tmp, corpus, tokenizer)
         minutes_are_kept(tmp, corpus, tokenizer)
         bank_is_the_same(corpus, tokenizer)
+        batches_are_their_parts(corpus, tokenizer)
         growing_changes_nothing(tokenizer)
         export_reads_back(tmp, tokenizer, spell, idf)
         written_is_read(tmp)
