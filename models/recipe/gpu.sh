@@ -32,8 +32,13 @@ both() {
 	train small "$small_batch" "${small[@]}" &
 	local first=$!
 	train base "$base_batch" "${base[@]}" &
+	local second=$!
 	# whichever fails first stops the other, so that no time is spent on half a result
-	wait -n && wait -n || { kill $first $! 2> /dev/null; tail -n 25 "$work"/*/out; exit 1; }
+	if ! { wait -n $first $second && wait $first && wait $second; }; then
+		kill $first $second 2> /dev/null || true
+		tail -n 25 "$work"/*/out
+		exit 1
+	fi
 	tail -n 25 "$work"/*/out
 }
 
