@@ -71,7 +71,9 @@ typedef struct PointingScalars
 				example_bias;
 	double		other_logit;	/* of "none of these" */
 	double		other_share;	/* of the candidates' logsumexp in its logit; 0: a constant */
-	double		reserved[4];
+	double		discriminant_share; /* of the discriminant beside name and examples; 0: none */
+	double		discriminant_ridge; /* > 0, where there is one */
+	double		reserved[2];
 } PointingScalars;
 
 typedef struct Gpt2Model
@@ -258,15 +260,25 @@ extern FsiStatus pointing_index_build(int n, const SegmentVec *const *examples, 
 									  PointingIndex *index, FsiError *err);
 
 /*
+ * *direction [n][n_embd], in arena: src/engine/discriminant.c's, or NULL where the model has none
+ * or no candidate has examples.  Scratch: 8 bytes times n_embd times n, and times the square
+ * of n_embd or of the segments, whichever is less.  FSI_CANCELLED, FSI_LIMIT, FSI_CORRUPT.
+ */
+extern FsiStatus pointing_discriminant(const Gpt2Model *model, int n, const PointingCandidate *candidates,
+									   FsiArena *arena, const float **direction, FsiError *err);
+
+/*
  * logit[n] of each candidate for a message, then prob[n + 1]: softmax over the candidates
  * and, last, "other" when with_other (else prob[n] = 0).  Canonical order of every sum:
  * permuting candidates or examples permutes the results and changes no bit.  index: of the
- * candidates' examples, worth it from some dozens on, or NULL; it changes no bit either.
+ * candidates' examples, worth it from some dozens on, or NULL; it changes no bit either.  direction: of
+ * pointing_discriminant(), or NULL, which leaves it out.
  */
 extern FsiStatus pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *message,
-								int n, const PointingCandidate *candidates, const PointingIndex *index, bool with_other,
-								double *logit, double *prob, FsiArena *arena, FsiError *err);
-/* score[n] from logit[n]: what pointing_score() gives each candidate beside "other" where it is the only one. */
+								int n, const PointingCandidate *candidates, const PointingIndex *index,
+								const float *direction, bool with_other, double *logit, double *prob,
+								FsiArena *arena, FsiError *err);
+/* score[n] from logit[n]: what pointing_score(), without direction, gives each candidate beside "other" where it is the only one. */
 extern void pointing_alone(const Gpt2Model *model, int n, const double *logit, double *score);
 
 #endif

@@ -51,7 +51,7 @@ def run(student, head, spelling, tokenizer, scalars, asked, rounding=False):
     """(accuracy by file, means, labels, probabilities)."""
     if rounding:
         student = quant.round_weights(copy.deepcopy(student)).round(True)
-    table = Table(asked, student, head, tokenizer, spelling)
+    table = Table(asked, student, head, tokenizer, spelling, scalars["discriminant_ridge"])
     langs = dict(zip(table.groups, table.langs))
     logits = table.logits(scalars)[:, :-1]
     p = np.exp(logits - logits.max(1, keepdims=True))

@@ -91,4 +91,4 @@ def read(folder):
     with torch.no_grad():
         head.q.copy_(w["fsi.readout.q"])
         head.k.copy_(w["fsi.readout.k"])
-    return student, head, w["fsi.spelling.idf"], c["fsi"]["readout"]
+    return student, head, w["fsi.spelling.idf"], {**readout.DEFAULTS, **c["fsi"]["readout"]}

@@ -14,9 +14,20 @@ A candidate has a name, D >= 0 descriptions and E >= 0 examples:
     N = (sim(name) + v mean(sim(description))) / (1 + v)                     otherwise, v = `description_weight`
     X = sum(e^(t s) s) / sum(e^(t s)) over its examples' sims s              t = `example_sharpness`; 0 is the mean
 
-    name alone:          logit = name_scale N + name_bias
-    examples and name:   logit = both_scale (u N + (1 - u) X) + both_bias    u = `name_share`
-    examples alone:      logit = example_scale X + example_bias              (only where an engine hides the names)
+    F = d (z_m Q) . direction(candidate), z_m Q of unit length               d = `discriminant_share`
+                                                                             0 where no candidate has examples
+    name alone:          logit = name_scale (N + F) + name_bias
+    examples and name:   logit = both_scale (u N + (1 - u) X + F) + both_bias    u = `name_share`
+    examples alone:      logit = example_scale (X + F) + example_bias        (only where an engine hides the names)
+
+The directions (`directions`) are a linear discriminant between the question's candidates: with p the unit vectors z_s K of a
+candidate's segments of all kinds, m_c their mean, m the mean of m_c over the n candidates,
+
+    A = r I + sum over c of the mean of p^T p        r = `discriminant_ridge`
+    direction_c = (m_c - m) A^-1
+
+which is ridge regression of "is c's" on the segments, every candidate weighing the same. What all candidates have in common
+cancels.
 
 `other`, when it is asked for, has the logit
 
@@ -27,18 +38,20 @@ candidates and, if asked for, `other`; the label is the highest logit, ties to t
 descriptions run in a canonical order that does not depend on the order of the arguments (the engine sorts similarities
 ascending), so that permuting them changes no bit.
 
-During training the same form is used with w = 0, t = 0, one learned scale and one learned `other`
+During training the same form is used with w = 0, t = 0, d = 0, one learned scale and one learned `other`
 (`Head`); the other scalars are chosen afterwards on validation sets (choose.py).
 """
 import math
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
 DEFAULTS = {"spelling_weight": 1.0, "description_weight": 1.0, "example_sharpness": 0.0, "name_share": 0.5,
             "name_scale": 16.0, "name_bias": 0.0, "both_scale": 16.0, "both_bias": 0.0, "example_scale": 16.0,
-            "example_bias": 0.0, "other_logit": 5.0, "other_share": 0.0}
+            "example_bias": 0.0, "other_logit": 5.0, "other_share": 0.0,
+            "discriminant_share": 0.0, "discriminant_ridge": 0.1}
 NAME, DESCRIPTION, EXAMPLE = range(3)
 
 
@@ -88,8 +101,20 @@ def other(logits, scalars):
     return scalars["other_logit"] + scalars["other_share"] * (top + math.log(sum(sorted(math.exp(x - top) for x in logits))))
 
 
-def mix(sims, kinds, scalars):
-    """One candidate's logit from its segments' sims: the formula above, in plain Python. Sums run ascending."""
+def directions(p, owner, n, ridge):
+    """(n, C): the linear discriminant's directions of n candidates, from segments p (S, C) and their candidates (S,)."""
+    p, owner = np.asarray(p, np.float64), np.asarray(owner)
+    weight = 1 / np.bincount(owner, minlength=n)[owner]
+    means = np.zeros((n, p.shape[1]))
+    np.add.at(means, owner, p * weight[:, None])
+    v, u = means - means.mean(0), p * np.sqrt(weight)[:, None]
+    if len(p) < p.shape[1]:  # the same by the smaller matrix (Woodbury)
+        return (v - v @ u.T @ np.linalg.solve(u @ u.T + ridge * np.eye(len(u)), u)) / ridge
+    return np.linalg.solve(u.T @ u + ridge * np.eye(p.shape[1]), v.T).T
+
+
+def mix(sims, kinds, scalars, apart=0.0):
+    """One candidate's logit from its segments' sims and F (`apart`): the formula above, in plain Python. Sums run ascending."""
     name = [s for s, k in zip(sims, kinds) if k == NAME]
     told = sorted(s for s, k in zip(sims, kinds) if k == DESCRIPTION)
     shown = sorted(s for s, k in zip(sims, kinds) if k == EXAMPLE)
@@ -102,6 +127,6 @@ def mix(sims, kinds, scalars):
         e = [math.exp(c["example_sharpness"] * s) for s in shown]
         x = sum(a * s for a, s in zip(e, shown)) / sum(e)
         if not name:
-            return c["example_scale"] * x + c["example_bias"]
-        return c["both_scale"] * (c["name_share"] * n + (1 - c["name_share"]) * x) + c["both_bias"]
-    return c["name_scale"] * n + c["name_bias"]
+            return c["example_scale"] * (x + apart) + c["example_bias"]
+        return c["both_scale"] * (c["name_share"] * n + (1 - c["name_share"]) * x + apart) + c["both_bias"]
+    return c["name_scale"] * (n + apart) + c["name_bias"]

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zlib
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
@@ -264,7 +265,8 @@ def spelling_is_exact(tokenizer, spell):
 @torch.no_grad()
 def readout_is_consistent(tokenizer, spell):
     student, head = Student(tokenizer.get_vocab_size(), **SHAPE), readout.Head(48)
-    c = {**readout.DEFAULTS, "example_sharpness": 3.0, "name_share": 0.4, "name_bias": -1.0}
+    c = {**readout.DEFAULTS, "example_sharpness": 3.0, "name_share": 0.4, "name_bias": -1.0,
+         "discriminant_share": 0.7}
     asked = [{"text": e["text"], "candidates": e["candidates"], "gold": 0} for e in vectors.EPISODES]
     logits = Table(asked, student, head, tokenizer, spell).logits(c)
     embed = batches.Embedder(student, tokenizer)
@@ -275,6 +277,14 @@ def readout_is_consistent(tokenizer, spell):
     order = [0, 4, 1, 3, 2]
     check("order of examples changes no bit",
           readout.mix(sims, kinds, c) == readout.mix([sims[i] for i in order], [kinds[i] for i in order], c))
+    g, owner = np.random.default_rng(0), np.array([0, 0, 1, 2, 2, 2])
+    p = g.normal(size=(6, 8))
+    weight, is_c = np.diag(1 / np.array([2, 2, 1, 3, 3, 3])), np.eye(3)[owner] - 1 / 3
+    ridge_regression = np.linalg.solve(p.T @ weight @ p + 0.1 * np.eye(8), p.T @ weight @ is_c).T
+    small = readout.directions(p, owner, 3, 0.1)
+    twice = readout.directions(np.repeat(p, 2, 0), np.repeat(owner, 2), 3, 0.1)
+    check("directions are weighted ridge regression, by either matrix",
+          np.allclose(small, ridge_regression, atol=1e-9) and np.allclose(twice, ridge_regression, atol=1e-9))
     zm, zs = embed(["a", "b"]), embed(["x", "y", "z", "w"])
     owner, kind = torch.tensor([0, 0, 1, 2]), torch.tensor([readout.NAME, readout.EXAMPLE, readout.EXAMPLE,
                                                             readout.NAME])

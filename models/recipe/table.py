@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 import batches
+import readout
 
 
 @torch.no_grad()
@@ -23,8 +24,19 @@ def parts(candidate):
     return [name] if name is not None else [], candidate.get("descriptions", []), candidate.get("examples", [])
 
 
+def apart(asked, candidates, row, shown, ridge):
+    """(n,): a message's products with the directions of its question's candidates; 0 where none has examples."""
+    if len(candidates) < 2 or not any(c.get("examples") for c in candidates):
+        return np.zeros(len(candidates))
+    segments = [(row[t], i) for i, c in enumerate(candidates) for p in parts(c) for t in p]
+    rows, owner = zip(*segments)
+    return readout.directions(shown[list(rows)], owner, len(candidates), ridge) @ asked
+
+
 class Table:
-    def __init__(self, questions, student, head, tokenizer, spelling):
+    """ridge: `discriminant_ridge` of all scalars that are tried on the table."""
+
+    def __init__(self, questions, student, head, tokenizer, spelling, ridge=readout.DEFAULTS["discriminant_ridge"]):
         student.eval()
         texts = [q["text"] for q in questions] + [t for q in questions for c in q["candidates"] for p in parts(c)
                                                   for t in p]
@@ -37,8 +49,10 @@ class Table:
         # meaning, spelling and presence of names, descriptions, examples
         self.sims = [np.zeros((3, len(questions), ways, m)) for m in most]
         self.candidate = np.zeros((len(questions), ways), bool)
+        self.ridge, self.apart = ridge, np.zeros((len(questions), ways))
         for i, q in enumerate(questions):
             z = asked[row[q["text"]]]
+            self.apart[i, :len(q["candidates"])] = apart(z, q["candidates"], row, shown, ridge)
             for c, candidate in enumerate(q["candidates"]):
                 self.candidate[i, c] = True
                 for k, segments in enumerate(parts(candidate)):
@@ -46,7 +60,9 @@ class Table:
                         self.sims[k][:, i, c, j] = z @ shown[row[t]], spelling.cosine(q["text"], t), 1
 
     def pools(self, c):
-        """N and X of every candidate, and which candidates have names and examples: readout.py's formula."""
+        """N + F and X + F of every candidate, and which candidates have names and examples: readout.py's formula."""
+        if c["discriminant_share"] and c["discriminant_ridge"] != self.ridge:
+            raise ValueError("the table was made with another discriminant_ridge")
         sim = [s[0] + c["spelling_weight"] * s[1] for s in self.sims]
         here = [s[2] for s in self.sims]
         mean = lambda s, m: (s * m).sum(-1) / np.maximum(m.sum(-1), 1)
@@ -56,7 +72,8 @@ class Table:
         n = np.where(told, (n + v * d) / (1 + v), n)
         weight = here[2] * np.exp(c["example_sharpness"] * sim[2]) if c["example_sharpness"] else here[2]
         x = (sim[2] * weight).sum(-1) / np.maximum(weight.sum(-1), 1e-300)
-        return n, x, here[0].any(-1), shown
+        f = c["discriminant_share"] * self.apart
+        return n + f, x + f, here[0].any(-1), shown
 
     def logits(self, c):
         """(Q, C + 1): candidates and, last, `other`; candidates that are not there get -1e9."""

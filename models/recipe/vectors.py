@@ -11,6 +11,7 @@ import torch
 import batches
 import quant
 import readout
+import table
 
 TEXTS = [
     "", " ", "   \t ", "a", "?", "!!!", "…", "0", "12345", "ok", "OK", "Hello", "hello", " hello ", "hello,  world",
@@ -56,16 +57,24 @@ def segments_of(candidate):
             yield t, kind
 
 
+def apart(e, zm, embed, head, scalars):
+    """The message's product with each candidate's direction."""
+    texts = [t for c in e["candidates"] for t, _ in segments_of(c)]
+    unit = lambda z, m: torch.nn.functional.normalize(z @ m, dim=-1).numpy()
+    row = {t: i for i, t in enumerate(texts)}
+    return table.apart(unit(zm, head.q)[0], e["candidates"], row, unit(embed(texts), head.k), scalars["discriminant_ridge"])
+
+
 def episode_scores(e, embed, head, spelling, scalars):
     """Sims and logits of each candidate, and the softmax (with `other` last where it is asked for)."""
     zm = embed([e["text"]])
     logits, sims = [], []
-    for c in e["candidates"]:
+    for c, f in zip(e["candidates"], apart(e, zm, embed, head, scalars)):
         texts, kinds = zip(*segments_of(c))
         meaning = head.meaning(zm, embed(list(texts)))[0].tolist()
         s = [m + scalars["spelling_weight"] * spelling.cosine(e["text"], t) for m, t in zip(meaning, texts)]
         sims.append(s)
-        logits.append(readout.mix(s, kinds, scalars))
+        logits.append(readout.mix(s, kinds, scalars, scalars["discriminant_share"] * f))
     if e["other"]:
         logits.append(readout.other(logits, scalars))
     return sims, logits, torch.softmax(torch.tensor(logits, dtype=torch.float64), 0).tolist()

@@ -12,9 +12,11 @@
  *	N = (sim(name) + description_weight * sim(description)) / (1 + description_weight)
  *	X = sum(e^(t s) s) / sum(e^(t s)) over the examples' sims, t = example_sharpness
  *
- *	name alone:		logit = name_scale * N + name_bias
- *	both:			logit = both_scale * (name_share * N + (1 - name_share) * X) + both_bias
- *	examples alone:	logit = example_scale * X + example_bias
+ *	F = discriminant_share * z_m Q . direction	(discriminant.c), where any candidate has examples, else 0
+ *
+ *	name alone:		logit = name_scale * (N + F) + name_bias
+ *	both:			logit = both_scale * (name_share * N + (1 - name_share) * X + F) + both_bias
+ *	examples alone:	logit = example_scale * (X + F) + example_bias
  *
  *	other:			logit = other_logit + other_share * log(sum(e^logit)) over the candidates
  *
@@ -104,26 +106,29 @@ compare_examples(const Pointing *p, FsiArena *arena, FsiError *err)
 	return FSI_OK;
 }
 
-/* sims: of the candidate's examples; their place, or, with an index, they themselves. */
+/* sims: of the candidate's examples; their place, or, with an index, they themselves.  direction: [n_embd] or NULL. */
 static double
-candidate_logit(const Pointing *p, const PointingCandidate *candidate, double *sims)
+candidate_logit(const Pointing *p, const PointingCandidate *candidate, const float *direction, double *sims)
 {
 	const PointingScalars *c = p->scalars;
 	double		name = 0,
-				pool = 0;
+				pool = 0,
+				apart = 0;
 
 	if (candidate->name != NULL)
 		name = similarity(p, candidate->name);
 	if (candidate->name != NULL && candidate->description != NULL)
 		name = (name + c->description_weight * similarity(p, candidate->description)) / (1 + c->description_weight);
+	if (direction != NULL)
+		apart = c->discriminant_share * (double) p->ops->dot(p->n_embd, p->message->proj, direction);
 	for (int i = 0; p->index == NULL && i < candidate->n_example; i++)
 		sims[i] = similarity(p, candidate->examples[i]);
 	if (candidate->n_example == 0)
-		return c->name_scale * name + c->name_bias;
+		return c->name_scale * (name + apart) + c->name_bias;
 	pool = pool_examples(c, candidate->n_example, sims);
 	if (candidate->name == NULL)
-		return c->example_scale * pool + c->example_bias;
-	return c->both_scale * (c->name_share * name + (1 - c->name_share) * pool) + c->both_bias;
+		return c->example_scale * (pool + apart) + c->example_bias;
+	return c->both_scale * (c->name_share * name + (1 - c->name_share) * pool + apart) + c->both_bias;
 }
 
 /* Room for similarities and, when there is much to compare, the message's dense spelling vector. */
@@ -199,8 +204,8 @@ other_logit(const PointingScalars *s, int n, const double *logit, double *scratc
 
 FsiStatus
 pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *message,
-			   int n, const PointingCandidate *candidates, const PointingIndex *index, bool with_other,
-			   double *logit, double *prob, FsiArena *arena, FsiError *err)
+			   int n, const PointingCandidate *candidates, const PointingIndex *index, const float *direction,
+			   bool with_other, double *logit, double *prob, FsiArena *arena, FsiError *err)
 {
 	Pointing	p = {&model->pointing, ops, model->cfg.n_embd, message, NULL, index, NULL};
 	FsiArenaMark mark = fsi_arena_mark(arena);
@@ -223,7 +228,9 @@ pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *mes
 		if (seen >= STOP_EVERY && fsi_should_stop(arena->host))
 			return fsi_fail(err, FSI_CANCELLED, "canceled");
 		seen = (seen >= STOP_EVERY ? 0 : seen) + candidates[i].n_example + 2;
-		all[i] = logit[i] = candidate_logit(&p, &candidates[i], sims);
+		all[i] = logit[i] = candidate_logit(&p, &candidates[i], direction, sims);
+		if (direction != NULL)
+			direction += p.n_embd;
 		if (index != NULL)
 			sims += candidates[i].n_example;
 	}

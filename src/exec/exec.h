@@ -127,6 +127,7 @@ struct ExecSet
 	/* segments layout */
 	PointingCandidate *candidates;
 	PointingIndex *index;		/* of their examples; NULL where they are few */
+	const float *direction;		/* [n_candidates][n_embd] of pointing_discriminant(), or NULL */
 	int			n_segments;
 	SegmentEntry **segments;	/* every one the set points at, for the reference counts */
 	/* prompt layout */

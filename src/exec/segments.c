@@ -208,6 +208,7 @@ fill_candidates(ExecSet *set, const ExecQuestion *q, Wanted *wanted, ExecCall *c
 	int		   *rank = host_array(&call->arena, q->n_intents, sizeof(int));
 	const SegmentVec **examples = host_array(&set->arena, q->n_examples, sizeof(SegmentVec *));
 	int			at = q->n_intents;
+	FsiError	err = {0};
 
 	set->candidates = fsi_arena_zero(&set->arena, q->n_intents, sizeof(PointingCandidate));
 	if (set->candidates == NULL)
@@ -235,11 +236,11 @@ fill_candidates(ExecSet *set, const ExecQuestion *q, Wanted *wanted, ExecCall *c
 	}
 	if (q->n_examples >= INDEX_FROM)
 	{
-		FsiError	err = {0};
-
 		set->index = host_array(&set->arena, 1, sizeof(PointingIndex));
 		HOST_TRY(pointing_index_build(q->n_examples, set->candidates[0].examples, &set->arena, set->index, &err));
 	}
+	HOST_TRY(pointing_discriminant(&set->model->file.model, q->n_intents, set->candidates, &set->arena,
+								   &set->direction, &err));
 }
 
 void
@@ -297,7 +298,8 @@ point(ExecSet *set, ExecCall *call, const SegmentVec *message, ExecAnswer *answe
 	double	   *prob = host_array(arena, (size_t) set->n_candidates + 1, sizeof(double));
 
 	HOST_TRY(pointing_score(&set->model->file.model, gpt2_work_ops(exec_work()), message, set->n_candidates,
-							set->candidates, set->index, set->with_other, logit, prob, arena, &err));
+							set->candidates, set->index, call->mode == EXEC_ALONE ? NULL : set->direction,
+							set->with_other, logit, prob, arena, &err));
 	answer->label = set_choose(set, prob);
 	if (call->mode == EXEC_ALONE)
 		pointing_alone(&set->model->file.model, set->n_candidates, logit, scores);

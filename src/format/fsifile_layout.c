@@ -54,6 +54,8 @@ _Static_assert(offsetof(PointingScalars, example_scale) == 64, "version 1");
 _Static_assert(offsetof(PointingScalars, example_bias) == 72, "version 1");
 _Static_assert(offsetof(PointingScalars, other_logit) == 80, "version 1");
 _Static_assert(offsetof(PointingScalars, other_share) == 88, "version 1; 0 in older files, which means a constant");
+_Static_assert(offsetof(PointingScalars, discriminant_share) == 96, "version 1; 0 in older files, which means none");
+_Static_assert(offsetof(PointingScalars, discriminant_ridge) == 104, "version 1");
 _Static_assert(sizeof(PointingScalars) == 128, "new scalars take from reserved");
 
 _Static_assert(sizeof(FsifileSection) == 24, "a fixed-size record: the table is indexed by arithmetic");
@@ -95,6 +97,8 @@ fsifile_config_unpack(const FsifileConfig *in, Gpt2Model *out, FsiError *err)
 	for (size_t i = 0; i < sizeof(PointingScalars) / sizeof(double); i++)
 		if (!(scalar[i] >= -1e30 && scalar[i] <= 1e30))
 			return fsi_fail(err, FSI_CORRUPT, "model file has a damaged readout");
+	if (in->pointing.discriminant_share != 0 && !(in->pointing.discriminant_ridge > 0))
+		return fsi_fail(err, FSI_CORRUPT, "model file has a damaged readout");
 	*out = (Gpt2Model) {
 		.cfg = {
 			.n_layer = in->n_layer, .n_head = in->n_head, .n_embd = in->n_embd, .n_inner = in->n_inner,

@@ -51,6 +51,8 @@ static const ScalarField scalar_fields[] = {
 	SCALAR(example_bias),
 	SCALAR(other_logit),
 	{"other_share", offsetof(PointingScalars, other_share), true},
+	{"discriminant_share", offsetof(PointingScalars, discriminant_share), true},
+	{"discriminant_ridge", offsetof(PointingScalars, discriminant_ridge), true},
 };
 
 /* A key, or the general transformers name for it; JSON null counts as absent. */
@@ -199,6 +201,8 @@ read_readout(json_t *readout, PointingScalars *out, FsiError *err)
 		if (!scalar_fields[i].optional && json_object_get(readout, scalar_fields[i].name) == NULL)
 			return fsi_fail(err, FSI_MISSING, "\"%s\" is missing in config.json's readout",
 							scalar_fields[i].name);
+	if (out->discriminant_share != 0 && !(out->discriminant_ridge > 0))
+		return fsi_fail(err, FSI_CORRUPT, "\"discriminant_ridge\" in config.json's readout is not above 0");
 	return FSI_OK;
 }
 

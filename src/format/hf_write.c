@@ -72,6 +72,7 @@ put_readout(FsiBytes *b, const PointingScalars *p)
 		{"name_scale", p->name_scale}, {"name_bias", p->name_bias}, {"both_scale", p->both_scale},
 		{"both_bias", p->both_bias}, {"example_scale", p->example_scale}, {"example_bias", p->example_bias},
 		{"other_logit", p->other_logit}, {"other_share", p->other_share},
+		{"discriminant_share", p->discriminant_share}, {"discriminant_ridge", p->discriminant_ridge},
 	};
 	bool		ok = fsi_json_text(b, ",\n  \"readout\": {");
 

@@ -125,6 +125,7 @@ answer(const Gpt2Model *model, Gpt2Work *work, const FsiFile *file, const Episod
 	float	   *proj = fsi_arena_array(arena, (size_t) n * (size_t) d, sizeof(float));
 	PointingCandidate *candidates = fsi_arena_zero(arena, (size_t) e->n_intent, sizeof(PointingCandidate));
 	const SegmentVec **examples = fsi_arena_array(arena, (size_t) n, sizeof(SegmentVec *));
+	const float *direction;
 	double	   *logit = fsi_arena_array(arena, (size_t) e->n_intent, sizeof(double));
 	double	   *with_other = fsi_arena_array(arena, (size_t) e->n_intent + 1, sizeof(double));
 	int			best = 0,
@@ -158,8 +159,9 @@ answer(const Gpt2Model *model, Gpt2Work *work, const FsiFile *file, const Episod
 				candidates[c].n_example++;
 			}
 	}
-	check(pointing_score(model, gpt2_work_ops(work), &vec[0], e->n_intent, candidates, NULL, false,
-						 logit, with_other, arena, err), err);
+	check(pointing_discriminant(model, e->n_intent, candidates, arena, &direction, err), err);
+	check(pointing_score(model, gpt2_work_ops(work), &vec[0], e->n_intent, candidates, NULL, direction, false, logit,
+						  with_other, arena, err), err);
 	for (int c = 0; c < e->n_intent; c++)
 	{
 		prob[c] = with_other[c];

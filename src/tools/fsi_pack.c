@@ -87,10 +87,11 @@ print_config(const Gpt2Model *model)
 		   cfg->scale_attn_by_inverse_layer_idx ? ", attention scaled by layer" : "");
 	printf("tokens       begin %d, end of prompt %d, end %d\n", cfg->begin, cfg->end_prompt, cfg->end);
 	if (cfg->layout == GPT2_SEGMENTS)
-		printf("readout      spelling %g, description %g, sharpness %g, name share %g, other %g + %g logsumexp\n",
+		printf("readout      spelling %g, description %g, sharpness %g, name share %g, discriminant %g (ridge %g), "
+			   "other %g + %g logsumexp\n",
 			   model->pointing.spelling_weight, model->pointing.description_weight,
-			   model->pointing.example_sharpness, model->pointing.name_share, model->pointing.other_logit,
-			   model->pointing.other_share);
+			   model->pointing.example_sharpness, model->pointing.name_share, model->pointing.discriminant_share,
+			   model->pointing.discriminant_ridge, model->pointing.other_logit, model->pointing.other_share);
 }
 
 /* Map, open, print; verify also when asked. */

@@ -298,7 +298,7 @@ test_scores(int n, int most_examples, double sharpness)
 
 	model.i8.pointing.example_sharpness = sharpness;
 	random_candidates(n, most_examples, c);
-	must(pointing_score(&model.i8, ops, message, n, c, NULL, true, logit, prob, &arena, &err));
+	must(pointing_score(&model.i8, ops, message, n, c, NULL, NULL, true, logit, prob, &arena, &err));
 	for (int i = 0; i < n; i++)
 	{
 		double		want = slow_logit(message, &c[i]);
@@ -323,7 +323,7 @@ test_scores(int n, int most_examples, double sharpness)
 	ok(worst < 1e-12, "... each against \"other\" alone (%.0e)", worst);
 
 	index_examples(n, c, &index);
-	must(pointing_score(&model.i8, ops, message, n, c, &index, true, logit2, prob2, &arena, &err));
+	must(pointing_score(&model.i8, ops, message, n, c, &index, NULL, true, logit2, prob2, &arena, &err));
 	ok(memcmp(logit, logit2, n * sizeof(double)) == 0 && memcmp(prob, prob2, (n + 1) * sizeof(double)) == 0,
 	   "... an index of the %d examples changes no bit", index.n);
 
@@ -348,14 +348,14 @@ test_scores(int n, int most_examples, double sharpness)
 			moved[place[i]] = c[i];
 			moved[place[i]].examples = examples;
 		}
-		must(pointing_score(&model.i8, ops, message, n, moved, NULL, true, logit2, prob2, &arena, &err));
+		must(pointing_score(&model.i8, ops, message, n, moved, NULL, NULL, true, logit2, prob2, &arena, &err));
 		for (int i = 0; i < n; i++)
 			same &= memcmp(&logit2[place[i]], &logit[i], sizeof(double)) == 0 &&
 				memcmp(&prob2[place[i]], &prob[i], sizeof(double)) == 0;
 		same &= memcmp(&prob2[n], &prob[n], sizeof(double)) == 0;
 	}
 	ok(same, "... no permutation of candidates and examples changes a bit");
-	must(pointing_score(&model.i8, ops, message, n, c, NULL, false, logit2, prob2, &arena, &err));
+	must(pointing_score(&model.i8, ops, message, n, c, NULL, NULL, false, logit2, prob2, &arena, &err));
 	sum = 0;
 	for (int i = 0; i < n; i++)
 		sum += prob2[i];
@@ -376,10 +376,10 @@ test_dense(void)
 	bool		same = true;
 
 	random_candidates(N, 0, c);
-	must(pointing_score(&model.i8, ops, &vecs[3], N, c, NULL, false, many, prob, &arena, &err));
+	must(pointing_score(&model.i8, ops, &vecs[3], N, c, NULL, NULL, false, many, prob, &arena, &err));
 	for (int i = 0; i < N; i++)
 	{
-		must(pointing_score(&model.i8, ops, &vecs[3], 1, &c[i], NULL, false, &few, two, &arena, &err));
+		must(pointing_score(&model.i8, ops, &vecs[3], 1, &c[i], NULL, NULL, false, &few, two, &arena, &err));
 		same &= memcmp(&few, &many[i], sizeof(double)) == 0;
 	}
 	ok(same, "a candidate's logit has the same bits alone and among 60");
@@ -403,22 +403,22 @@ test_refused(void)
 	FsiHost		host = fsi_host_malloc;
 	FsiArena	stopping;
 
-	ok(pointing_score(&model.i8, ops, &vecs[0], 1, &none, NULL, true, logit, prob, &arena, &err) == FSI_INVALID, "%s",
+	ok(pointing_score(&model.i8, ops, &vecs[0], 1, &none, NULL, NULL, true, logit, prob, &arena, &err) == FSI_INVALID, "%s",
 	   err.message);
-	ok(pointing_score(&model.i8, ops, &vecs[0], 0, &none, NULL, true, logit, prob, &arena, &err) == FSI_INVALID, "%s",
+	ok(pointing_score(&model.i8, ops, &vecs[0], 0, &none, NULL, NULL, true, logit, prob, &arena, &err) == FSI_INVALID, "%s",
 	   err.message);
 	random_candidates(3000, 0, many);
-	ok(pointing_score(&model.i8, ops, &vecs[0], 3000, many, &index, true, logit, prob, &arena, &err) == FSI_INVALID,
+	ok(pointing_score(&model.i8, ops, &vecs[0], 3000, many, &index, NULL, true, logit, prob, &arena, &err) == FSI_INVALID,
 	   "%s", err.message);
 	host.should_stop = stop_now;
 	fsi_arena_init(&stopping, &host);
-	ok(pointing_score(&model.i8, ops, &vecs[0], 3000, many, NULL, true, logit, prob, &stopping, &err) == FSI_CANCELLED,
+	ok(pointing_score(&model.i8, ops, &vecs[0], 3000, many, NULL, NULL, true, logit, prob, &stopping, &err) == FSI_CANCELLED,
 	   "3,000 candidates: %s", err.message);
 	many[0] = (PointingCandidate) {.n_example = 5000, .examples = test_alloc(&arena, 5000, sizeof(SegmentVec *))};
 	for (int i = 0; i < 5000; i++)
 		((const SegmentVec **) many[0].examples)[i] = &vecs[i % N_SEGMENT];
 	index_examples(1, many, &index);
-	ok(pointing_score(&model.i8, ops, &vecs[0], 1, many, &index, true, logit, prob, &stopping, &err) == FSI_CANCELLED,
+	ok(pointing_score(&model.i8, ops, &vecs[0], 1, many, &index, NULL, true, logit, prob, &stopping, &err) == FSI_CANCELLED,
 	   "5,000 examples of one candidate: %s", err.message);
 	fsi_arena_free(&stopping);
 }

@@ -147,13 +147,15 @@ compare_episode(const Gpt2Model *model, const json_t *e, double *logits_off, dou
 				all = true;
 	int			n = (int) json_array_size(list);
 	PointingCandidate c[MAX_SEGMENTS];
+	const float *direction;
 	double		logit[MAX_SEGMENTS],
 				prob[MAX_SEGMENTS + 1];
 
 	for (int i = 0; i < n; i++)
 		all &= readable[i] = read_candidate(model, json_array_get(list, i), &c[i]);
+	must(pointing_discriminant(model, n, c, &arena, &direction, &err));
 	must(pointing_score(model, kern_ops(KERN_AUTO),
-						segment(model, json_string_value(json_object_get(e, "text")), true), n, c, NULL, other,
+						segment(model, json_string_value(json_object_get(e, "text")), true), n, c, NULL, direction, other,
 						logit, prob, &arena, &err));
 	for (int i = 0; i < n; i++)
 		if (readable[i])

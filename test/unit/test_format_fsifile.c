@@ -339,6 +339,7 @@ test_lies(void)
 		{offsetof(FsifileHeader, config.end), 4, INT32_MAX},
 		{offsetof(FsifileHeader, config.pointing), 8, 0x7ff8000000000000},
 		{offsetof(FsifileHeader, config.pointing) + 32, 8, 0x7ff0000000000000},
+		{offsetof(FsifileHeader, config.pointing.discriminant_share), 8, 0x3ff0000000000000},	/* without ridge */
 	};
 	FsifileHeader *h;
 

@@ -179,8 +179,12 @@ test_segments(void)
 	   "begin and end from bos and eos");
 	ok(p->spelling_weight == 1 && p->description_weight == 0.5 && p->example_sharpness == 2 && p->name_share == 0.25 &&
 	   p->name_scale == 16 && p->name_bias == -1 && p->both_scale == 17 && p->both_bias == 0.125 &&
-	   p->example_scale == 18 && p->example_bias == 0 && p->other_logit == 5.5 && p->other_share == 0, "readout's scalars, other_share 0 where it is absent");
+	   p->example_scale == 18 && p->example_bias == 0 && p->other_logit == 5.5 && p->other_share == 0,
+	   "readout's scalars, other_share 0 where it is absent");
 	ok(fine(read_tiny(m, SEGMENTS(READOUT ", \"other_share\": 0.25"), true)) && p->other_share == 0.25, "... or given");
+	ok(p->discriminant_share == 0, "no discriminant where it is absent");
+	ok(fine(read_tiny(m, SEGMENTS(READOUT ", \"discriminant_share\": 1.5, \"discriminant_ridge\": 0.1"), true)) &&
+	   p->discriminant_share == 1.5 && p->discriminant_ridge == 0.1, "... or given");
 	ok(same_values(model.model.readout_q, "fsi.readout.q", 64) && same_values(model.model.readout_k, "fsi.readout.k", 64) &&
 	   same_values(model.spelling_idf, "fsi.spelling.idf", SPELL_BUCKETS), "readout's tensors");
 	ok(card_says("\"name\": \"tiny \\\"one\\\"\"") && card_says("\"card\": {\"licence\":\"none \xe4\xb8\xad\",\"n\":[1,2.5]}"),
@@ -190,6 +194,8 @@ test_segments(void)
 			   FSI_MISSING, "fsi.spelling.idf"), "no idf");
 	ok(refused(read_tiny(m, SEGMENTS("\"name_scale\": 1"), true), FSI_MISSING, "\"spelling_weight\" is missing"), "a missing scalar");
 	ok(refused(read_tiny(m, SEGMENTS(READOUT ", \"wrong\": 1"), true), FSI_UNSUPPORTED, "\"wrong\""), "an unknown scalar");
+	ok(refused(read_tiny(m, SEGMENTS(READOUT ", \"discriminant_share\": 1"), true), FSI_CORRUPT, "\"discriminant_ridge\""),
+	   "a discriminant without ridge");
 	ok(refused(read_tiny(m, SEGMENTS(READOUT ", \"name_scale\": \"x\""), true), FSI_CORRUPT, "\"name_scale\""), "a scalar of text");
 	ok(refused(read_tiny((TinyModel) {.with_readout = true, .poison = "fsi.spelling.idf"}, SEGMENTS(READOUT), true),
 			   FSI_CORRUPT, "fsi.spelling.idf"), "a NaN in the idf");

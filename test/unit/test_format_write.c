@@ -82,7 +82,8 @@ round_trip(const char *name, TinyModel m, const char *more)
 	", \"bos_token_id\": 2, \"eos_token_id\": 3, \"fsi\": {\"layout\": \"segments\", \"name\": \"a\\\"b\", \"card\": {\"x\": [1]}, " \
 	"\"readout\": {\"spelling_weight\": 0.1, \"description_weight\": 1, \"example_sharpness\": 4, \"name_share\": 0.3, " \
 	"\"name_scale\": 10.693, \"name_bias\": -4.054, \"both_scale\": 1e-9, \"both_bias\": -4.923, " \
-	"\"example_scale\": 6.996, \"example_bias\": -3.5600000000000005, \"other_logit\": 0, \"other_share\": 0.635}}"
+	"\"example_scale\": 6.996, \"example_bias\": -3.5600000000000005, \"other_logit\": 0, \"other_share\": 0.635, " \
+	"\"discriminant_share\": 1.5, \"discriminant_ridge\": 0.05}}"
 
 static void
 test_round_trips(void)

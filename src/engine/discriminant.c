@@ -1,0 +1,311 @@
+/*
+ * discriminant.c
+ *	  Where shown examples tell candidates apart: a linear discriminant between them, made once per set.
+ *
+ * With p_s the projected unit vectors of a candidate's segments (name, description, examples),
+ *
+ *	m_c = mean of p_s over candidate c,		m = mean of m_c over the n candidates
+ *	A = ridge * I + sum over c of the mean of p_s p_s^T		(E x E, E = n_embd)
+ *	direction_c = A^-1 (m_c - m)
+ *
+ * which is ridge regression of "is c's" on the segments, where every candidate weighs the same
+ * however many examples it has.  What all candidates have in common cancels, what they share in part counts less.
+ * With fewer segments S than E, A^-1 goes through the S x S matrix U^T U + ridge * I (Woodbury), where
+ * A = ridge * I + U U^T.  All in double; segments in an order of their own bytes, so that the order of
+ * candidates and examples changes no bit.  models/recipe/readout.py has the same formula.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fsi_engine.h"
+
+typedef struct Segment
+{
+	const float *p;				/* [E] */
+	size_t		bytes;			/* of p: qsort() hands nothing else to its comparison */
+	double		weight;			/* 1 / segments of its candidate */
+	int			candidate;
+} Segment;
+
+typedef struct Discriminant
+{
+	int			E,
+				S,				/* segments */
+				n,				/* candidates */
+				N;				/* order of the factor: min(E, S) */
+	bool		dual;
+	double		ridge;
+	Segment    *segments;		/* [S], sorted */
+	double	   *root;			/* [N][N] lower Cholesky factor, row by row */
+	double	   *v;				/* [n][E] m_c - m */
+	double	   *x;				/* [N] right-hand side, then solution */
+	FsiArena   *arena;
+} Discriminant;
+
+/* By bytes, then weight: what is equal in both counts alike, whichever candidate it belongs to. */
+static int
+by_bytes(const void *a, const void *b)
+{
+	const Segment *x = a,
+			   *y = b;
+	int			c = memcmp(x->p, y->p, x->bytes);
+
+	return c != 0 ? c : (x->weight > y->weight) - (x->weight < y->weight);
+}
+
+static int
+count_segments(const PointingCandidate *c)
+{
+	return (c->name != NULL) + (c->description != NULL) + c->n_example;
+}
+
+static FsiStatus
+list_segments(Discriminant *d, const PointingCandidate *candidates, FsiError *err)
+{
+	Segment    *at = d->segments = fsi_arena_array(d->arena, (size_t) d->S, sizeof(Segment));
+
+	if (at == NULL)
+		return fsi_nomem(err, (size_t) d->S * sizeof(Segment));
+	for (int i = 0; i < d->n; i++)
+	{
+		const PointingCandidate *c = &candidates[i];
+		Segment		of = {.bytes = (size_t) d->E * sizeof(float), .weight = 1.0 / count_segments(c), .candidate = i};
+
+		for (int k = -2; k < c->n_example; k++)
+		{
+			const SegmentVec *vec = k == -2 ? c->name : k == -1 ? c->description : c->examples[k];
+
+			if (vec == NULL)
+				continue;
+			of.p = vec->proj;
+			*at++ = of;
+		}
+	}
+	qsort(d->segments, (size_t) d->S, sizeof(Segment), by_bytes);
+	return FSI_OK;
+}
+
+/* v: m_c - m of every candidate. */
+static FsiStatus
+differences(Discriminant *d, FsiError *err)
+{
+	size_t		E = (size_t) d->E;
+	double	   *mean = fsi_arena_zero(d->arena, E, sizeof(double));
+
+	d->v = fsi_arena_zero(d->arena, (size_t) d->n * E, sizeof(double));
+	if (mean == NULL || d->v == NULL)
+		return fsi_nomem(err, ((size_t) d->n + 1) * E * sizeof(double));
+	for (int s = 0; s < d->S; s++)
+	{
+		const Segment *of = &d->segments[s];
+		double	   *v = d->v + (size_t) of->candidate * E;
+
+		for (size_t k = 0; k < E; k++)
+		{
+			v[k] += of->weight * (double) of->p[k];
+			mean[k] += of->weight * (double) of->p[k];
+		}
+	}
+	for (int i = 0; i < d->n; i++)
+		for (size_t k = 0; k < E; k++)
+			d->v[(size_t) i * E + k] -= mean[k] / d->n;
+	return FSI_OK;
+}
+
+static double
+dot(int n, const float *a, const float *b)
+{
+	double		sum = 0;
+
+	for (int k = 0; k < n; k++)
+		sum += (double) a[k] * (double) b[k];
+	return sum;
+}
+
+/* Row s of the lower half of U^T U: its columns 0 to s. */
+static void
+gram_row(const Discriminant *d, int s, double *row)
+{
+	for (int r = 0; r <= s; r++)
+		row[r] = sqrt(d->segments[s].weight * d->segments[r].weight) * dot(d->E, d->segments[s].p, d->segments[r].p);
+}
+
+/* Add segment s to the lower half of U U^T. */
+static void
+add_outer(const Discriminant *d, int s, double *a)
+{
+	const Segment *of = &d->segments[s];
+
+	for (int i = 0; i < d->E; i++, a += d->E)
+	{
+		double		f = of->weight * (double) of->p[i];
+
+		for (int j = 0; j <= i; j++)
+			a[j] += f * (double) of->p[j];
+	}
+}
+
+/* root: the matrix's lower half, with the ridge, becomes its Cholesky factor, row by row. */
+static FsiStatus
+factor(Discriminant *d, FsiError *err)
+{
+	size_t		N = (size_t) d->N;
+
+	for (size_t i = 0; i < N; i++)
+	{
+		double	   *row = d->root + i * N;
+
+		if (fsi_should_stop(d->arena->host))
+			return fsi_fail(err, FSI_CANCELLED, "canceled");
+		row[i] += d->ridge;
+		for (size_t j = 0; j <= i; j++)
+		{
+			const double *other = d->root + j * N;
+			double		sum = row[j];
+
+			for (size_t k = 0; k < j; k++)
+				sum -= row[k] * other[k];
+			/* at least the ridge but for rounding; not a number where a vector is not */
+			if (i == j && !(sum > 0))
+				return fsi_fail(err, FSI_CORRUPT, "segments whose vectors are not numbers");
+			row[j] = i == j ? sqrt(sum) : sum / other[j];
+		}
+	}
+	return FSI_OK;
+}
+
+static FsiStatus
+factor_segments(Discriminant *d, FsiError *err)
+{
+	size_t		N = (size_t) d->N;
+
+	d->root = fsi_arena_zero(d->arena, N * N, sizeof(double));
+	d->x = fsi_arena_array(d->arena, N, sizeof(double));
+	if (d->root == NULL || d->x == NULL)
+		return fsi_nomem(err, (N + 1) * N * sizeof(double));
+	for (int s = 0; s < d->S; s++)
+	{
+		if (fsi_should_stop(d->arena->host))
+			return fsi_fail(err, FSI_CANCELLED, "canceled");
+		if (d->dual)
+			gram_row(d, s, d->root + (size_t) s * N);
+		else
+			add_outer(d, s, d->root);
+	}
+	return factor(d, err);
+}
+
+/* x = (L L^T)^-1 x */
+static void
+solve(const Discriminant *d)
+{
+	size_t		N = (size_t) d->N;
+	double	   *x = d->x;
+
+	for (size_t i = 0; i < N; i++)
+	{
+		const double *row = d->root + i * N;
+
+		for (size_t k = 0; k < i; k++)
+			x[i] -= row[k] * x[k];
+		x[i] /= row[i];
+	}
+	for (size_t i = N; i-- > 0;)
+	{
+		const double *row = d->root + i * N;
+
+		x[i] /= row[i];
+		for (size_t k = 0; k < i; k++)
+			x[k] -= row[k] * x[i];
+	}
+}
+
+/* v = A^-1 v */
+static void
+direction(const Discriminant *d, double *v)
+{
+	if (!d->dual)
+	{
+		memcpy(d->x, v, (size_t) d->E * sizeof(double));
+		solve(d);
+		memcpy(v, d->x, (size_t) d->E * sizeof(double));
+		return;
+	}
+	/* (v - U (U^T U + ridge)^-1 U^T v) / ridge */
+	for (int s = 0; s < d->S; s++)
+	{
+		d->x[s] = 0;
+		for (int k = 0; k < d->E; k++)
+			d->x[s] += (double) d->segments[s].p[k] * v[k];
+		d->x[s] *= sqrt(d->segments[s].weight);
+	}
+	solve(d);
+	for (int s = 0; s < d->S; s++)
+	{
+		double		f = sqrt(d->segments[s].weight) * d->x[s];
+
+		for (int k = 0; k < d->E; k++)
+			v[k] -= f * (double) d->segments[s].p[k];
+	}
+	for (int k = 0; k < d->E; k++)
+		v[k] /= d->ridge;
+}
+
+static FsiStatus
+directions(Discriminant *d, float *out, FsiError *err)
+{
+	size_t		E = (size_t) d->E;
+
+	for (int i = 0; i < d->n; i++)
+	{
+		double	   *v = d->v + (size_t) i * E;
+
+		if (fsi_should_stop(d->arena->host))
+			return fsi_fail(err, FSI_CANCELLED, "canceled");
+		direction(d, v);
+		for (size_t k = 0; k < E; k++)
+			out[(size_t) i * E + k] = (float) v[k];
+	}
+	return FSI_OK;
+}
+
+FsiStatus
+pointing_discriminant(const Gpt2Model *model, int n, const PointingCandidate *candidates, FsiArena *arena,
+					  const float **out, FsiError *err)
+{
+	FsiArena	scratch;
+	Discriminant d = {.E = model->cfg.n_embd, .n = n, .ridge = model->pointing.discriminant_ridge, .arena = &scratch};
+	int64_t		segments = 0,
+				examples = 0;
+	float	   *made;
+	FsiStatus	status;
+
+	*out = NULL;
+	for (int i = 0; i < n; i++)
+	{
+		if (count_segments(&candidates[i]) == 0)
+			return fsi_fail(err, FSI_INVALID, "a candidate without name and examples");
+		segments += count_segments(&candidates[i]);
+		examples += candidates[i].n_example;
+	}
+	if (model->pointing.discriminant_share == 0 || n < 2 || examples == 0)
+		return FSI_OK;
+	if (segments > INT32_MAX)
+		return fsi_fail(err, FSI_LIMIT, "%lld names, descriptions and examples are too many", (long long) segments);
+	d.S = (int) segments;
+	d.dual = d.S < d.E;
+	d.N = d.dual ? d.S : d.E;
+	made = fsi_arena_array(arena, (size_t) n * (size_t) d.E, sizeof(float));
+	if (made == NULL)
+		return fsi_nomem(err, (size_t) n * (size_t) d.E * sizeof(float));
+	fsi_arena_init(&scratch, arena->host);
+	status = list_segments(&d, candidates, err);
+	status = status == FSI_OK ? differences(&d, err) : status;
+	status = status == FSI_OK ? factor_segments(&d, err) : status;
+	status = status == FSI_OK ? directions(&d, made, err) : status;
+	fsi_arena_free(&scratch);
+	if (status == FSI_OK)
+		*out = made;
+	return status;
+}
