@@ -101,13 +101,15 @@ class Source:
 
     chinese = 0.55  # share of Chinese sets among episodes; set by each phase
     own_share = 0.0  # share of sets that we wrote, likewise
+    favoured = ""  # every second of those is from files whose names begin so, likewise
     ways = (16,)  # the most candidates of an episode is one of these, likewise
     contrasted = 24  # intents of a set that are contrasted, likewise
 
     def intent_set(self, rng, chinese=0.5):
         lang = "zh" if rng.random() < chinese else "en"
         if self.own[lang] and rng.random() < self.own_share:
-            return self.sets[rng.choice(self.own[lang])]
+            favoured = [n for n in self.own[lang] if n.startswith(f"written_{self.favoured}")] if self.favoured else []
+            return self.sets[rng.choice(favoured if favoured and rng.random() < 0.5 else self.own[lang])]
         return self.sets[rng.choices(self.names[lang], self.weights[lang])[0]]
 
     def phrase(self, rng, text):

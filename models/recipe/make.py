@@ -40,7 +40,7 @@ def arguments():
     p.add_argument("--max-steps", type=int, help="stop, with a checkpoint, after so many steps")
     p.add_argument("--max-minutes", type=float, help="stop, with a checkpoint, after so many minutes")
     p.add_argument("--extend", action="append", default=[], metavar="NAME:KIND:STEPS:RATE[:FLAG…]",
-                   help="append a phase to the plan, e.g. d:episodes:1500:2e-4; flags: rounding, from=PHASE, mean=PHASE+…")
+                   help="append a phase to the plan, e.g. d:episodes:1500:2e-4; flags: rounding, from=PHASE, mean=PHASE+…, favour=FILES")
     p.add_argument("--train-only", action="store_true", help="do not export and measure at the plan's end")
     p.add_argument("--finish-only", action="store_true", help="export and measure the latest checkpoint, train nothing")
     return p.parse_args()

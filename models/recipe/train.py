@@ -174,6 +174,7 @@ class Trainer:
             opt.load_state_dict(self.optimiser_state)
         parameters = [p for g in opt.param_groups for p in g["params"]]
         self.source.chinese, self.source.own_share = CHINESE[phase["kind"]], OWN.get(phase["kind"], 0.0)
+        self.source.favoured = phase.get("favour", "")
         self.source.ways, self.source.contrasted = WAYS.get(phase["kind"], (16,)), CONTRASTED.get(phase["kind"], 24)
         self.log(f"phase {phase} from step {self.step}")
         figures, saved, began, first, before = {}, time.time(), time.time(), self.step, self.minutes
@@ -217,8 +218,8 @@ def write_plan(work, plan):
 
 
 def load_plan(work, extend=()):
-    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding][:from=PHASE][:mean=PHASE+…], STEPS being a
-    number or minutes like 4.5m) is appended unless its name is there."""
+    """The work folder's plan; each of `extend` (NAME:KIND:STEPS:RATE[:rounding][:from=PHASE][:mean=PHASE+…][:favour=FILES],
+    STEPS being a number or minutes like 4.5m) is appended unless its name is there."""
     path = f"{work}/plan.json"
     plan = PLAN
     if os.path.exists(path):
@@ -228,9 +229,9 @@ def load_plan(work, extend=()):
         name, kind, steps, rate, *flags = text.split(":")
         given = dict(f.split("=", 1) for f in flags if "=" in f)
         names = [p["name"] for p in plan]
-        meant = {n for value in given.values() for n in value.split("+")}
-        if kind not in MIXES or len(flags) - len(given) - ("rounding" in flags) or set(given) - {"from", "mean"} or meant - set(names):
-            raise SystemExit(f"--extend {text}: kinds are {', '.join(MIXES)}; flags are rounding, from=PHASE and mean=PHASE+…")
+        meant = {n for flag, value in given.items() if flag != "favour" for n in value.split("+")}
+        if kind not in MIXES or len(flags) - len(given) - ("rounding" in flags) or set(given) - {"from", "mean", "favour"} or meant - set(names):
+            raise SystemExit(f"--extend {text}: kinds are {', '.join(MIXES)}; flags are rounding, from=PHASE, mean=PHASE+… and favour=FILES")
         if name not in names:
             long = {"minutes": float(steps[:-1])} if steps.endswith("m") else {"steps": int(steps)}
             plan = plan + [{"name": name, "kind": kind, **long, "rate": float(rate),

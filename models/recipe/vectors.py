@@ -42,7 +42,11 @@ EPISODES = [
     {"text": "the screen stays black", "other": True, "candidates": [
         {"name": "hardware", "descriptions": ["something is broken in the device itself"]},
         {"name": "billing", "descriptions": ["money, invoices and payments", "a charge the customer does not know"]},
-        {"name": "login", "descriptions": ["passwords and access"], "examples": ["forgot my password"]}]},
+        {"name": "login", "descriptions": ["passwords and access"]}]},
+    {"text": "no picture since this morning", "other": True, "candidates": [
+        {"name": "hardware", "descriptions": ["something is broken in the device itself"], "examples": ["the screen stays black"]},
+        {"name": "billing", "descriptions": ["money, invoices and payments"]},
+        {"name": "login", "descriptions": ["passwords and access"], "examples": ["forgot my password", "locked out"]}]},
     {"text": "把空调调到26度", "other": False, "candidates": [
         {"name": "control device", "examples": ["turn on the lamp", "打开客厅的灯"]},
         {"name": "weather", "examples": ["明天会下雨吗"]}, {"name": "play music", "examples": ["放一首歌", "play some jazz"]}]},
