@@ -261,8 +261,8 @@ extern FsiStatus pointing_index_build(int n, const SegmentVec *const *examples, 
 
 /*
  * *direction [n][n_embd], in arena: src/engine/discriminant.c's, or NULL where the model has none
- * or no candidate has examples.  Scratch: 8 bytes times n_embd times n, and times the square
- * of n_embd or of the segments, whichever is less.  FSI_CANCELLED, FSI_LIMIT, FSI_CORRUPT.
+ * or no candidate has examples.  Scratch: 8 bytes times n_embd times n, and, s
+ * being n_embd or the segments, whichever is less, 8 bytes times s times n_embd + s.  FSI_CANCELLED, FSI_LIMIT, FSI_CORRUPT.
  */
 extern FsiStatus pointing_discriminant(const Gpt2Model *model, int n, const PointingCandidate *candidates,
 									   FsiArena *arena, const float **direction, FsiError *err);

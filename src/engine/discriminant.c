@@ -38,6 +38,7 @@ typedef struct Discriminant
 	double		ridge;
 	Segment    *segments;		/* [S], sorted */
 	double	   *root;			/* [N][N] lower Cholesky factor, row by row */
+	double	   *u;				/* [S][E] rows of U^T, or room for four where A itself is factored */
 	double	   *v;				/* [n][E] m_c - m */
 	double	   *x;				/* [N] right-hand side, then solution */
 	FsiArena   *arena;
@@ -113,37 +114,59 @@ differences(Discriminant *d, FsiError *err)
 	return FSI_OK;
 }
 
+/* Four sums side by side: one alone would wait for itself. */
 static double
-dot(int n, const float *a, const float *b)
+dot(size_t n, const double *a, const double *b)
 {
-	double		sum = 0;
+	double		sum[4] = {0};
+	size_t		k = 0;
 
-	for (int k = 0; k < n; k++)
-		sum += (double) a[k] * (double) b[k];
-	return sum;
+	for (; k + 4 <= n; k += 4)
+		for (int i = 0; i < 4; i++)
+			sum[i] += a[k + i] * b[k + i];
+	for (; k < n; k++)
+		sum[0] += a[k] * b[k];
+	return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* Column s of U: sqrt(weight) p. */
+static void
+weighted(const Discriminant *d, int s, double *u)
+{
+	double		root = sqrt(d->segments[s].weight);
+
+	for (int k = 0; k < d->E; k++)
+		u[k] = root * (double) d->segments[s].p[k];
 }
 
 /* Row s of the lower half of U^T U: its columns 0 to s. */
 static void
 gram_row(const Discriminant *d, int s, double *row)
 {
+	size_t		E = (size_t) d->E;
+
+	weighted(d, s, d->u + (size_t) s * E);
 	for (int r = 0; r <= s; r++)
-		row[r] = sqrt(d->segments[s].weight * d->segments[r].weight) * dot(d->E, d->segments[s].p, d->segments[r].p);
+		row[r] = dot(E, d->u + (size_t) s * E, d->u + (size_t) r * E);
 }
 
-/* Add segment s to the lower half of U U^T. */
+/* Add columns s to s + 3 of U, those there are, to the lower half of U U^T: each number is read and written once for four. */
 static void
 add_outer(const Discriminant *d, int s, double *a)
 {
-	const Segment *of = &d->segments[s];
+	double	   *u[4];
 
-	for (int i = 0; i < d->E; i++, a += d->E)
+	for (int i = 0; i < 4; i++)
 	{
-		double		f = of->weight * (double) of->p[i];
-
-		for (int j = 0; j <= i; j++)
-			a[j] += f * (double) of->p[j];
+		u[i] = d->u + (size_t) i * (size_t) d->E;
+		if (s + i < d->S)
+			weighted(d, s + i, u[i]);
+		else
+			memset(u[i], 0, (size_t) d->E * sizeof(double));
 	}
+	for (int i = 0; i < d->E; i++, a += d->E)
+		for (int j = 0; j <= i; j++)
+			a[j] += (u[0][i] * u[0][j] + u[1][i] * u[1][j]) + (u[2][i] * u[2][j] + u[3][i] * u[3][j]);
 }
 
 /* root: the matrix's lower half, with the ridge, becomes its Cholesky factor, row by row. */
@@ -162,10 +185,8 @@ factor(Discriminant *d, FsiError *err)
 		for (size_t j = 0; j <= i; j++)
 		{
 			const double *other = d->root + j * N;
-			double		sum = row[j];
+			double		sum = row[j] - dot(j, row, other);
 
-			for (size_t k = 0; k < j; k++)
-				sum -= row[k] * other[k];
 			/* at least the ridge but for rounding; not a number where a vector is not */
 			if (i == j && !(sum > 0))
 				return fsi_fail(err, FSI_CORRUPT, "segments whose vectors are not numbers");
@@ -182,9 +203,10 @@ factor_segments(Discriminant *d, FsiError *err)
 
 	d->root = fsi_arena_zero(d->arena, N * N, sizeof(double));
 	d->x = fsi_arena_array(d->arena, N, sizeof(double));
-	if (d->root == NULL || d->x == NULL)
-		return fsi_nomem(err, (N + 1) * N * sizeof(double));
-	for (int s = 0; s < d->S; s++)
+	d->u = fsi_arena_array(d->arena, (d->dual ? N : 4) * (size_t) d->E, sizeof(double));
+	if (d->root == NULL || d->x == NULL || d->u == NULL)
+		return fsi_nomem(err, N * (N + (size_t) d->E) * sizeof(double));
+	for (int s = 0; s < d->S; s += d->dual ? 1 : 4)
 	{
 		if (fsi_should_stop(d->arena->host))
 			return fsi_fail(err, FSI_CANCELLED, "canceled");
@@ -207,9 +229,7 @@ solve(const Discriminant *d)
 	{
 		const double *row = d->root + i * N;
 
-		for (size_t k = 0; k < i; k++)
-			x[i] -= row[k] * x[k];
-		x[i] /= row[i];
+		x[i] = (x[i] - dot(i, row, x)) / row[i];
 	}
 	for (size_t i = N; i-- > 0;)
 	{
@@ -234,19 +254,14 @@ direction(const Discriminant *d, double *v)
 	}
 	/* (v - U (U^T U + ridge)^-1 U^T v) / ridge */
 	for (int s = 0; s < d->S; s++)
-	{
-		d->x[s] = 0;
-		for (int k = 0; k < d->E; k++)
-			d->x[s] += (double) d->segments[s].p[k] * v[k];
-		d->x[s] *= sqrt(d->segments[s].weight);
-	}
+		d->x[s] = dot((size_t) d->E, d->u + (size_t) s * (size_t) d->E, v);
 	solve(d);
 	for (int s = 0; s < d->S; s++)
 	{
-		double		f = sqrt(d->segments[s].weight) * d->x[s];
+		const double *u = d->u + (size_t) s * (size_t) d->E;
 
 		for (int k = 0; k < d->E; k++)
-			v[k] -= f * (double) d->segments[s].p[k];
+			v[k] -= d->x[s] * u[k];
 	}
 	for (int k = 0; k < d->E; k++)
 		v[k] /= d->ridge;
