@@ -29,7 +29,7 @@ LIMITS = """## Limits
 - English is at the level of a small sentence encoder. Chinese was learned without a Chinese teacher from far less data:
   intents that need specialist knowledge (medicine above all) or several clauses of context are its weak side; give
   examples there.
-- Examples help most where names are vague. With good names and unlike examples, one or two examples may lower accuracy.
+- Examples help most where names are vague. With good names and unlike examples, one or two examples may add nothing.
 - Scores are calibrated on ten validation sets of mixed kind; on your data take thresholds from your data. `other` is a bar
   for the best intent to clear, not a detector of harm or nonsense.
 - It was not trained for, nor measured on, sentiment, irony, negation, arithmetic or facts.
