@@ -102,6 +102,8 @@ differences(Discriminant *d, FsiError *err)
 		const Segment *of = &d->segments[s];
 		double	   *v = d->v + (size_t) of->candidate * E;
 
+		if (s % 1024 == 0 && fsi_should_stop(d->arena->host))
+			return fsi_fail(err, FSI_CANCELLED, "canceled");
 		for (size_t k = 0; k < E; k++)
 		{
 			v[k] += of->weight * (double) of->p[k];
@@ -196,6 +198,7 @@ factor(Discriminant *d, FsiError *err)
 	return FSI_OK;
 }
 
+/* Write or add up the matrix, segment by segment, and factor it. */
 static FsiStatus
 factor_segments(Discriminant *d, FsiError *err)
 {
@@ -299,8 +302,6 @@ pointing_discriminant(const Gpt2Model *model, int n, const PointingCandidate *ca
 	*out = NULL;
 	for (int i = 0; i < n; i++)
 	{
-		if (count_segments(&candidates[i]) == 0)
-			return fsi_fail(err, FSI_INVALID, "a candidate without name and examples");
 		segments += count_segments(&candidates[i]);
 		examples += candidates[i].n_example;
 	}

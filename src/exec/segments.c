@@ -298,8 +298,7 @@ point(ExecSet *set, ExecCall *call, const SegmentVec *message, ExecAnswer *answe
 	double	   *prob = host_array(arena, (size_t) set->n_candidates + 1, sizeof(double));
 
 	HOST_TRY(pointing_score(&set->model->file.model, gpt2_work_ops(exec_work()), message, set->n_candidates,
-							set->candidates, set->index, set->direction,
-							set->with_other, logit, prob, arena, &err));
+							set->candidates, set->index, set->direction, set->with_other, logit, prob, arena, &err));
 	answer->label = set_choose(set, prob);
 	if (call->mode == EXEC_ALONE)
 		pointing_alone(&set->model->file.model, set->n_candidates, logit, scores);

@@ -160,8 +160,8 @@ answer(const Gpt2Model *model, Gpt2Work *work, const FsiFile *file, const Episod
 			}
 	}
 	check(pointing_discriminant(model, e->n_intent, candidates, arena, &direction, err), err);
-	check(pointing_score(model, gpt2_work_ops(work), &vec[0], e->n_intent, candidates, NULL, direction, false, logit,
-						  with_other, arena, err), err);
+	check(pointing_score(model, gpt2_work_ops(work), &vec[0], e->n_intent, candidates, NULL, direction, false,
+						 logit, with_other, arena, err), err);
 	for (int c = 0; c < e->n_intent; c++)
 	{
 		prob[c] = with_other[c];

@@ -2,7 +2,7 @@
  * train_pointing.c
  *	  The pointing readout over one episode: forward and backward.
  *
- * The formula is src/engine/pointing.c's without the spelling term, with the learned
+ * The formula is src/engine/pointing.c's without spelling term and discriminant, with the learned
  * scalars in it: the scales are multiplied by e^log_scale, name_bias and "other" replaced.
  * A candidate without segments has no logit: it is not there.
  *

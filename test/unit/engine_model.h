@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "fsi_engine.h"
+#include "must.h"
 #include "tap.h"
 
 typedef struct TestShape

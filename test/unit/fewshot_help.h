@@ -53,16 +53,6 @@ print(const char *fmt,...)
 }
 
 __attribute__((unused))
-static void
-fine(FsiStatus status)
-{
-	if (status == FSI_OK)
-		return;
-	diag("%s", err.message);
-	exit(1);
-}
-
-__attribute__((unused))
 static bool
 is(FewshotText t, const char *s)
 {
@@ -102,8 +92,8 @@ begin(unsigned flaws, uint64_t seed, int max_tokens, const char *templates)
 	FewshotOptions o = {.seed = seed, .flaws = flaws, .tok = &tok, .max_tokens = max_tokens, .mark_tokens = 3};
 
 	rows.n = 0;
-	fine(fewshot_create(&o, &arena, &generator, &err));
-	fine(fewshot_add_templates(generator, nothing, "templates", text_of(templates), &err));
+	must(fewshot_create(&o, &arena, &generator, &err));
+	must(fewshot_add_templates(generator, nothing, "templates", text_of(templates), &err));
 }
 
 __attribute__((unused))
@@ -113,7 +103,7 @@ add(int label, FewshotText name, FewshotText text)
 	rows.text[rows.n] = text;
 	rows.label_name[rows.n] = name;
 	rows.label[rows.n++] = label;
-	fine(fewshot_add_row(generator, nothing, nothing, name, text, &err));
+	must(fewshot_add_row(generator, nothing, nothing, name, text, &err));
 }
 
 /* Labels "intent a", "intent b", … with texts of their own. */
@@ -130,7 +120,7 @@ __attribute__((unused))
 static void
 ready(void)
 {
-	fine(fewshot_ready(generator, &err));
+	must(fewshot_ready(generator, &err));
 }
 
 /* The pair of a row in the arena work, which is emptied; false: left out. */
@@ -139,14 +129,14 @@ static bool
 make(int row, int sample, FewshotDraw *d, FewshotPair *pair)
 {
 	fsi_arena_free(&work);
-	fine(fewshot_draw(generator, (uint32_t) row, sample, &work, d, &err));
+	must(fewshot_draw(generator, (uint32_t) row, sample, &work, d, &err));
 	if (d->left_out != FEWSHOT_KEPT)
 		return false;
 	d->text = rows.text[row];
 	for (int i = 0; i < d->n_shots; i++)
 		if (d->wants_texts)
 			d->shots[i].text = rows.text[d->shots[i].row];
-	fine(fewshot_render(generator, d, &work, pair, &err));
+	must(fewshot_render(generator, d, &work, pair, &err));
 	return d->left_out == FEWSHOT_KEPT;
 }
 
@@ -172,7 +162,7 @@ tokens_in(FewshotText t)
 {
 	TokIds		ids;
 
-	fine(tok_encode_plain(&tok, t.s, t.len, &work, &ids, &err));
+	must(tok_encode_plain(&tok, t.s, t.len, &work, &ids, &err));
 	return ids.n;
 }
 
@@ -196,7 +186,7 @@ help_start(void)
 			exit(2);
 	put_bytes(dir, "vocab.txt", vocab.data, vocab.len);
 	put_json(dir, "tokenizer_config.json", "{'do_lower_case': false}");
-	fine(build_open(dir, 0, &tok));
+	must(build_open(dir, 0, &tok));
 	drop_dir(dir);
 }
 

@@ -6,6 +6,7 @@
 #define FORMAT_HELP_H
 
 #include "fsi_format.h"
+#include "must.h"
 #include "tap.h"
 
 #include <dirent.h>
@@ -13,7 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static FsiError err;			/* of the last call */
 static FsiArena arena;
 static char temp_dir[256];
 

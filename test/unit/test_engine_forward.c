@@ -13,7 +13,6 @@ static const TestShape shapes[] = {
 };
 
 static FsiArena arena;
-static FsiError err;
 
 static Gpt2Work *
 work_at(KernLevel level)

@@ -13,19 +13,9 @@ enum { VOCAB = 40, PROMPT = 6 };
 static const TestShape shape = {2, 2, 32, 48, 64, VOCAB, KERN_ACT_GELU_NEW, true, true, false};
 static const SampleOptions greedy = {.max_new_tokens = 20, .temperature = 0, .top_p = 1, .repetition_penalty = 1};
 static FsiArena arena;
-static FsiError err;
 static TestModel model;
 static Gpt2Work *work;
 static int32_t prompt[PROMPT];
-
-static void
-must(FsiStatus status)
-{
-	if (status == FSI_OK)
-		return;
-	printf("Bail out! %s\n", err.message);
-	exit(1);
-}
 
 static TokIds
 generate(const SampleOptions *opt)

@@ -3,36 +3,12 @@
  *	  Segments and the pointing readout: the formula, batches, long texts, and that no order
  *	  of candidates or examples changes a bit.
  */
-#include "engine_model.h"
-
-enum { E = 48, N_SEGMENT = 400 };
+#include "engine_pointing.h"
 
 static const TestShape shape = {2, 3, E, 64, 64, 120, KERN_ACT_GELU_NEW, true, true, false};
-static FsiArena arena;
-static FsiError err;
 static TestModel model;
 static Gpt2Work *work;
 static const KernOps *ops;
-static SegmentVec vecs[N_SEGMENT];
-
-static void
-must(FsiStatus status)
-{
-	if (status == FSI_OK)
-		return;
-	printf("Bail out! %s\n", err.message);
-	exit(1);
-}
-
-static double
-length_of(const float *v)
-{
-	double		sum = 0;
-
-	for (int i = 0; i < E; i++)
-		sum += (double) v[i] * v[i];
-	return sqrt(sum);
-}
 
 /* ---- segments ---- */
 
@@ -162,29 +138,6 @@ test_project(void)
 
 /* ---- the readout ---- */
 
-static void
-random_segment(SegmentVec *vec)
-{
-	float	   *proj = test_alloc(&arena, E, sizeof(float));
-	int			n = test_below(60);
-	double		norm = 0;
-
-	for (int i = 0; i < E; i++)
-		proj[i] = test_normal();
-	norm = length_of(proj);
-	for (int i = 0; i < E; i++)
-		proj[i] = (float) (proj[i] / norm);
-	vec->proj = proj;
-	vec->spell.bucket = test_alloc(&arena, n + 1, sizeof(uint32_t));
-	vec->spell.weight = test_alloc(&arena, n + 1, sizeof(float));
-	vec->spell.n = n;
-	for (int i = 0; i < n; i++)
-	{
-		vec->spell.bucket[i] = (uint32_t) (i * (SPELL_BUCKETS / 60) + test_below(3));
-		vec->spell.weight[i] = 0.1f + 0.01f * (float) test_below(10);
-	}
-}
-
 /* The formula again, in libm's double and in no particular order. */
 static double
 slow_sim(const SegmentVec *m, const SegmentVec *s)
@@ -224,35 +177,6 @@ slow_logit(const SegmentVec *m, const PointingCandidate *c)
 	if (c->name == NULL)
 		return p->example_scale * (top / bottom) + p->example_bias;
 	return p->both_scale * (p->name_share * name + (1 - p->name_share) * (top / bottom)) + p->both_bias;
-}
-
-/* n candidates of all kinds, their examples at random places of vecs. */
-static void
-random_candidates(int n, int most_examples, PointingCandidate *out)
-{
-	for (int i = 0; i < n; i++)
-	{
-		int			k = i % 4 == 0 ? 0 : test_below(most_examples + 1);
-		const SegmentVec **examples = test_alloc(&arena, k + 1, sizeof(*examples));
-
-		for (int e = 0; e < k; e++)
-			examples[e] = &vecs[test_below(N_SEGMENT)];
-		out[i] = (PointingCandidate) {.name = i % 7 == 3 && k > 0 ? NULL : &vecs[test_below(N_SEGMENT)],
-			.description = i % 3 == 0 ? &vecs[test_below(N_SEGMENT)] : NULL, .n_example = k, .examples = examples};
-	}
-}
-
-static void
-shuffle(int n, const SegmentVec **v)
-{
-	for (int i = n - 1; i > 0; i--)
-	{
-		int			j = test_below(i + 1);
-		const SegmentVec *t = v[i];
-
-		v[i] = v[j];
-		v[j] = t;
-	}
 }
 
 /* Of all candidates' examples. */
@@ -329,25 +253,7 @@ test_scores(int n, int most_examples, double sharpness)
 
 	for (int round = 0; round < 20; round++)
 	{
-		for (int i = 0; i < n; i++)
-			place[i] = i;
-		for (int i = n - 1; i > 0; i--)
-		{
-			int			j = test_below(i + 1),
-						t = place[i];
-
-			place[i] = place[j];
-			place[j] = t;
-		}
-		for (int i = 0; i < n; i++)
-		{
-			const SegmentVec **examples = test_alloc(&arena, c[i].n_example + 1, sizeof(*examples));
-
-			memcpy(examples, c[i].examples, c[i].n_example * sizeof(*examples));
-			shuffle(c[i].n_example, examples);
-			moved[place[i]] = c[i];
-			moved[place[i]].examples = examples;
-		}
+		permute_candidates(n, c, moved, place);
 		must(pointing_score(&model.i8, ops, message, n, moved, NULL, NULL, true, logit2, prob2, &arena, &err));
 		for (int i = 0; i < n; i++)
 			same &= memcmp(&logit2[place[i]], &logit[i], sizeof(double)) == 0 &&
@@ -383,13 +289,6 @@ test_dense(void)
 		same &= memcmp(&few, &many[i], sizeof(double)) == 0;
 	}
 	ok(same, "a candidate's logit has the same bits alone and among 60");
-}
-
-static bool
-stop_now(void *ctx)
-{
-	(void) ctx;
-	return true;
 }
 
 static void

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fsi_format.h"
+#include "must.h"
 #include "tap.h"
 
 #define TOLERANCE 2e-4
@@ -16,7 +17,6 @@ static const char *const checkpoints[] = {
 	"capp-gpt", "chemts-gpt2-0.2m", "chemts-gpt2-0.5m", "gpt-nano-sort", "tiny-gpt2-bpe", "tiny-qa-char",
 };
 
-static FsiError err;
 
 typedef struct Reference
 {

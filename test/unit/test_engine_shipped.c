@@ -11,24 +11,15 @@
 #include <string.h>
 
 #include "fsi_format.h"
+#include "must.h"
 #include "tap.h"
 
 enum { MAX_SEGMENTS = 16, MAX_TOKENS = 4096 };
 
 static FsiArena arena;
-static FsiError err;
 static FsiFile file;
 static Gpt2Model f32;
 static Gpt2Work *work;
-
-static void
-must(FsiStatus status)
-{
-	if (status == FSI_OK)
-		return;
-	printf("Bail out! %s\n", err.message);
-	exit(1);
-}
 
 static const char *
 path_of(const char *variable, const char *otherwise)

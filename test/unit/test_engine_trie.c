@@ -20,7 +20,6 @@ enum { VOCAB = 60, END = 1, PREFIX = 9 };
 
 static const TestShape shape = {2, 3, 48, 64, 160, VOCAB, KERN_ACT_GELU_NEW, true, true, false};
 static FsiArena arena;
-static FsiError err;
 static TestModel model;
 static Gpt2Work *work;
 
@@ -30,15 +29,6 @@ typedef struct Labels
 	TokIds		ids[200];
 	const char *names[200];
 } Labels;
-
-static void
-must(FsiStatus status)
-{
-	if (status == FSI_OK)
-		return;
-	printf("Bail out! %s\n", err.message);
-	exit(1);
-}
 
 static void
 add_label(Labels *labels, int n, const int32_t *tokens)

@@ -102,13 +102,6 @@ test_values(void)
 	ok(fabs(spell_cosine(&v, &v) - 1) < 1e-6, "unit length");
 }
 
-static bool
-stop_now(void *ctx)
-{
-	(void) ctx;
-	return true;
-}
-
 /* The cosines of an index have the bits of spell_cosine(). */
 static void
 test_index(void)

@@ -176,21 +176,21 @@ test_sources(void)
 	bool		apart = true;
 
 	rows.n = 0;
-	fine(fewshot_create(&o, &arena, &generator, &err));
-	fine(fewshot_add_templates(generator, text_of("red"), "red", text_of(LIST_TEMPLATE(0, "")), &err));
-	fine(fewshot_add_templates(generator, nothing, "all", text_of(SYMBOL_TEMPLATE(3) SHOTS_TEMPLATE), &err));
+	must(fewshot_create(&o, &arena, &generator, &err));
+	must(fewshot_add_templates(generator, text_of("red"), "red", text_of(LIST_TEMPLATE(0, "")), &err));
+	must(fewshot_add_templates(generator, nothing, "all", text_of(SYMBOL_TEMPLATE(3) SHOTS_TEMPLATE), &err));
 	for (int i = 0; i < 200; i++)
 	{
 		const char *source = i % 4 == 0 ? "red" : i % 4 == 1 ? "blue" : NULL;
 		const char *split = i % 8 < 4 ? "train" : NULL;
 
-		fine(fewshot_add_row(generator, text_of(source), text_of(split), print("intent %d", i % 5), print("text %d", i), &err));
+		must(fewshot_add_row(generator, text_of(source), text_of(split), print("intent %d", i % 5), print("text %d", i), &err));
 	}
 	ready();
 	for (int i = 0; i < 200; i++)
 	{
 		fsi_arena_free(&work);
-		fine(fewshot_draw(generator, (uint32_t) i, 0, &work, &d, &err));
+		must(fewshot_draw(generator, (uint32_t) i, 0, &work, &d, &err));
 		apart &= d.left_out == FEWSHOT_KEPT && (i % 4 == 0 ? is(d.source, "red") && d.number == 1 && !d.wants_texts :
 												i % 4 == 1 ? is(d.source, "blue") : d.source.s == NULL);
 		apart &= i % 8 < 4 ? is(d.split, "train") : d.split.s == NULL;
@@ -213,7 +213,7 @@ test_descriptions(void)
 	begin(0, 1, 1000, DESCRIBED_TEMPLATE);
 	for (int label = 0; label < 3; label++)
 		for (int i = 0; i < 2; i++)
-			fine(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, print("intent %c %d", 'a' + label, label),
+			must(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, print("intent %c %d", 'a' + label, label),
 									  print("money %d", label), &err));
 	add_labels(3, 3);
 	ready();
@@ -221,7 +221,7 @@ test_descriptions(void)
 	   count(pair.prompt, "\n\n") == 2 && pair.prompt.s[1] == '.', "descriptions by symbol");
 
 	begin(0, 1, 1000, DESCRIBED_TEMPLATE);
-	fine(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, text_of("intent a 0"), text_of("x"), &err));
+	must(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, text_of("intent a 0"), text_of("x"), &err));
 	add_labels(3, 3);
 	ok(fewshot_ready(generator, &err) == FSI_INVALID && strcmp(err.message, "intent \"intent b 1\" has no description") == 0,
 	   "a description that is missing: %s", err.message);
@@ -246,15 +246,15 @@ test_errors(void)
 	ok(fewshot_ready(generator, &err) == FSI_INVALID && strcmp(err.message, "all rows have the same intent \"intent a 0\"") == 0,
 	   "%s", err.message);
 	begin(0, 1, 1000, SHOTS_TEMPLATE);
-	fine(fewshot_add_row(generator, nothing, text_of("train"), text_of("a"), text_of("x"), &err));
-	fine(fewshot_add_row(generator, nothing, text_of("test"), text_of("b"), text_of("y"), &err));
+	must(fewshot_add_row(generator, nothing, text_of("train"), text_of("a"), text_of("x"), &err));
+	must(fewshot_add_row(generator, nothing, text_of("test"), text_of("b"), text_of("y"), &err));
 	ok(fewshot_ready(generator, &err) == FSI_INVALID && strcmp(err.message, "no source and split has rows of two intents") == 0,
 	   "%s", err.message);
 	rows.n = 0;
-	fine(fewshot_create(&(FewshotOptions) {.tok = &tok, .max_tokens = 100}, &arena, &generator, &err));
-	fine(fewshot_add_templates(generator, text_of("red"), "red", text_of(SHOTS_TEMPLATE), &err));
-	fine(fewshot_add_row(generator, text_of("blue"), nothing, text_of("a"), text_of("x"), &err));
-	fine(fewshot_add_row(generator, text_of("blue"), nothing, text_of("b"), text_of("y"), &err));
+	must(fewshot_create(&(FewshotOptions) {.tok = &tok, .max_tokens = 100}, &arena, &generator, &err));
+	must(fewshot_add_templates(generator, text_of("red"), "red", text_of(SHOTS_TEMPLATE), &err));
+	must(fewshot_add_row(generator, text_of("blue"), nothing, text_of("a"), text_of("x"), &err));
+	must(fewshot_add_row(generator, text_of("blue"), nothing, text_of("b"), text_of("y"), &err));
 	ok(fewshot_ready(generator, &err) == FSI_INVALID && strcmp(err.message, "no template for source \"blue\"") == 0,
 	   "%s", err.message);
 }
@@ -287,14 +287,14 @@ test_cancel(void)
 	FsiArena	own;
 
 	fsi_arena_init(&own, &host);
-	fine(fewshot_create(&(FewshotOptions) {.flaws = FEWSHOT_ALL_FLAWS}, &own, &generator, &err));
-	fine(fewshot_add_templates(generator, nothing, "templates", text_of(SHOTS_TEMPLATE), &err));
+	must(fewshot_create(&(FewshotOptions) {.flaws = FEWSHOT_ALL_FLAWS}, &own, &generator, &err));
+	must(fewshot_add_templates(generator, nothing, "templates", text_of(SHOTS_TEMPLATE), &err));
 	for (int i = 0; i < 200000; i++)
 	{
 		char		text[32];
 
 		snprintf(text, sizeof(text), "%d", i);
-		fine(fewshot_add_row(generator, nothing, nothing, text_of(i % 2 == 0 ? "a" : "b"), text_of(text), &err));
+		must(fewshot_add_row(generator, nothing, nothing, text_of(i % 2 == 0 ? "a" : "b"), text_of(text), &err));
 	}
 	stop = true;
 	ok(fewshot_ready(generator, &err) == FSI_CANCELLED, "sorting stops when it is told to");

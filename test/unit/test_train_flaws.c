@@ -49,7 +49,7 @@ test_symbols(void)
 			if (!make(i, 0, &d, &pair))
 				continue;
 			n[mode][d.symbols]++;
-			fine(tok_encode_plain(&tok, pair.response.s, pair.response.len, &work, &ids, &err));
+			must(tok_encode_plain(&tok, pair.response.s, pair.response.len, &work, &ids, &err));
 			unknown[mode] += ids.ids[0] == tok.unk;
 		}
 	}
@@ -242,7 +242,7 @@ test_much_too_long(void)
 static void
 add_name(const char *version, int label, const char *name)
 {
-	fine(fewshot_add_spelling(generator, FEWSHOT_NAME, nothing, text_of(version), print("intent %c %d", 'a' + label, label),
+	must(fewshot_add_spelling(generator, FEWSHOT_NAME, nothing, text_of(version), print("intent %c %d", 'a' + label, label),
 							  text_of(name), &err));
 }
 
@@ -318,8 +318,8 @@ test_alike(void)
 		alone += !make(i, 0, &d, &pair) && d.left_out == FEWSHOT_ALIKE;
 	ok(alone == 2, "nothing else to choose from: left out");
 	begin(0, 8, 1000, DESCRIBED_TEMPLATE);
-	fine(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, text_of("MAP"), text_of("where"), &err));
-	fine(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, text_of("FLIGHT"), text_of("air"), &err));
+	must(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, text_of("MAP"), text_of("where"), &err));
+	must(fewshot_add_spelling(generator, FEWSHOT_DESCRIPTION, nothing, nothing, text_of("FLIGHT"), text_of("air"), &err));
 	add(0, text_of("MAP"), text_of("map"));
 	add(1, text_of("FLIGHT"), text_of("flight"));
 	ready();

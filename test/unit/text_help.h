@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 #include "fsi_text.h"
+#include "must.h"
 #include "tap.h"
 
 static FsiArena arena;			/* of the whole program */
-static FsiError err;
 
 /* A new directory under TMPDIR. */
 __attribute__((unused))

@@ -1,6 +1,6 @@
 /*
  * train_help.h
- *	  What the trainer's tests share: models with random weights, rows, and a must().
+ *	  What the trainer's tests share: models with random weights, and rows.
  */
 #ifndef TRAIN_HELP_H
 #define TRAIN_HELP_H
@@ -9,16 +9,6 @@
 #include "fsi_train.h"
 
 static FsiArena arena;
-static FsiError err;
-
-static inline void
-must(FsiStatus status)
-{
-	if (status == FSI_OK)
-		return;
-	printf("Bail out! %s\n", err.message);
-	exit(1);
-}
 
 static inline bool
 have_blas(void)

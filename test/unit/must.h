@@ -1,0 +1,34 @@
+/*
+ * must.h
+ *	  What every test of library calls has: their error, must() for those that have to succeed,
+ *	  and a host that asks to stop.
+ */
+#ifndef MUST_H
+#define MUST_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fsi_base.h"
+
+static FsiError err;			/* of the last call */
+
+__attribute__((unused))
+static void
+must(FsiStatus status)
+{
+	if (status == FSI_OK)
+		return;
+	printf("Bail out! %s\n", err.message);
+	exit(1);
+}
+
+__attribute__((unused))
+static bool
+stop_now(void *ctx)
+{
+	(void) ctx;
+	return true;
+}
+
+#endif
