@@ -101,14 +101,20 @@ class Source:
 
     chinese = 0.55  # share of Chinese sets among episodes; set by each phase
     own_share = 0.0  # share of sets that we wrote, likewise
-    favoured = ""  # every second of those is from files whose names begin so, likewise
+    favoured = {}  # sets by language, every second of those that we wrote is one of, likewise
     ways = (16,)  # the most candidates of an episode is one of these, likewise
     contrasted = 24  # intents of a set that are contrasted, likewise
+
+    def favour(self, files):
+        """Draw every second of our own sets from the files whose names begin so; None: all alike."""
+        self.favoured = {lang: [n for n in own if files and n.startswith(f"written_{files}")] for lang, own in self.own.items()}
+        if files and not any(self.favoured.values()):
+            raise SystemExit(f"favour={files}: no file in written/ begins so")
 
     def intent_set(self, rng, chinese=0.5):
         lang = "zh" if rng.random() < chinese else "en"
         if self.own[lang] and rng.random() < self.own_share:
-            favoured = [n for n in self.own[lang] if n.startswith(f"written_{self.favoured}")] if self.favoured else []
+            favoured = self.favoured.get(lang)
             return self.sets[rng.choice(favoured if favoured and rng.random() < 0.5 else self.own[lang])]
         return self.sets[rng.choices(self.names[lang], self.weights[lang])[0]]
 

@@ -26,3 +26,20 @@ def copy(path, mirror):
 
 def load(path, device="cpu"):
     return torch.load(path, map_location=device, weights_only=True)
+
+
+def end_path(work, phase):
+    """Where the weights of a phase's end are."""
+    return f"{work}/end-{phase}.pt"
+
+
+@torch.no_grad()
+def mean(weights):
+    """The even mean of several {"student": …, "head": …}."""
+    first, *others = weights
+    out = {part: {k: v.clone() for k, v in first[part].items()} for part in ("student", "head")}
+    for seen, other in enumerate(others, 1):
+        for part, state in out.items():
+            for key, value in state.items():
+                value.lerp_(other[part][key], 1 / (seen + 1))
+    return out

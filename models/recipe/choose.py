@@ -1,8 +1,8 @@
 """Choose the readout's scalars on the validation sets: sets that training never saw, as a user's are.
 
 Fitting them on training sets fails: meaning looks safer there than it is, and the spelling weight sinks. First the
-shape (spelling weight, name's share, example sharpness, the discriminant's share) by accuracy, averaged over sets, then shots, then languages;
-then scales and biases by likelihood, with `other` among the answers at a logit of 0: the biases are relative to it. Last
+shape (spelling weight, name's share, example sharpness, the discriminant's share) by accuracy, averaged over sets, then
+shots, then languages; then scales and biases by likelihood, with `other` among the answers at a logit of 0: the biases are relative to it. Last
 `other` itself, on questions of 3 to 60 intents of which a quarter lack the right one: an offset and a share of the
 candidates' logsumexp.
 """
@@ -108,10 +108,11 @@ def shape(table):
     """The best of the grid, and the grid."""
     grid = []
     for w, u, t, d in itertools.product(WEIGHTS, SHARES, SHARPNESS, DISCRIMINANT):
-        c = {**readout.DEFAULTS, "spelling_weight": w, "name_share": u, "example_sharpness": float(t), "discriminant_share": d}
+        c = {**readout.DEFAULTS, "spelling_weight": w, "name_share": u, "example_sharpness": float(t),
+             "discriminant_share": float(d)}
         grid.append((balanced(table, c, ("plain", "hidden")), w, u, t, d))
     best = max(grid)[0]
-    # differences under 0.15 points are noise here: among those, the trial's form (equal shares, spelling weight 1)
+    # differences under 0.15 points are noise here: among those, the plainest (equal shares, spelling and discriminant of weight 1)
     flat = [g for g in grid if g[0] >= best - 0.0015]
     _, w, u, t, d = min(flat, key=lambda g: (abs(g[2] - 0.5), abs(g[1] - 1), abs(g[4] - 1), -g[0]))
     return {"spelling_weight": float(w), "name_share": u, "example_sharpness": float(t), "discriminant_share": float(d)}, grid
@@ -146,7 +147,8 @@ def choose(valid, student, head, tokenizer, spelling, report=print):
     picked, grid = shape(table)
     for w in WEIGHTS:
         row = max(g for g in grid if g[1] == w)
-        report(f"spelling weight {w}: validation accuracy {100 * row[0]:.2f} (name share {row[2]}, sharpness {row[3]}, discriminant {row[4]})")
+        report(f"spelling weight {w}: validation accuracy {100 * row[0]:.2f} (name share {row[2]}, sharpness {row[3]}, "
+               f"discriminant {row[4]})")
     c = {**readout.DEFAULTS, **picked}
     fitted, loss = likelihood(table, c)
     c.update(fitted)

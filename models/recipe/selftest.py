@@ -131,6 +131,33 @@ def minutes_are_kept(tmp, corpus, tokenizer):
     check("its rate falls with time", math.isclose(train.rate(phase, 200, 0.015), 5e-4) and train.rate(phase, 0, 0.0) == 0)
 
 
+def favoured_sets_are_drawn(tmp, corpus):
+    written_sets = {f"written_{n}_en": {"lang": "en", "labels": {"a": ["x"], "b": ["y"]}} for n in ("tech_a", "tech_b", "c", "d")}
+    source = batches.Source({**corpus, "sets": {**corpus["sets"], **written_sets}}, ToyTeacher(), ToyGlosses(), 24)
+    source.own_share, rng = 1.0, random.Random(0)
+    drawn = lambda: sum(any(s is source.sets[f"written_tech_{x}_en"] for x in "ab")
+                        for s in (source.intent_set(rng, 0.0) for _ in range(400)))
+    source.favour("tech")
+    some = drawn()
+    source.favour(None)
+    check("favour= draws every second own set from its files", 270 < some < 330 and 170 < drawn() < 230)
+    try:
+        source.favour("nowhere")
+        check("... and refuses files that are not there", False)
+    except SystemExit as e:
+        check("... and refuses files that are not there", "nowhere" in str(e))
+    os.makedirs(work := f"{tmp}/favour")
+    plan = train.load_plan(work, ["z:names:5:1e-4:favour=tech"])
+    check("... which the plan keeps", plan[-1]["favour"] == "tech" and train.load_plan(work)[-1] == plan[-1])
+
+
+def means_are_even():
+    states = [{"student": {"a": torch.tensor([x])}, "head": {"b": torch.tensor([2 * x])}} for x in (1.0, 2.0, 6.0)]
+    got = checkpoint.mean(states)
+    check("a mean of three counts each alike", torch.allclose(got["student"]["a"], torch.tensor([3.0]))
+          and torch.allclose(got["head"]["b"], torch.tensor([6.0])) and states[0]["student"]["a"] == 1)
+
+
 def bank_is_the_same(corpus, tokenizer):
     """Batches from a bank, and those of the ordinary way."""
     source, student = batches.Source(corpus, ToyTeacher(), ToyGlosses(), 24), Student(tokenizer.get_vocab_size(), **SHAPE)
@@ -360,6 +387,7 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         resume_is_exact(tmp, corpus, tokenizer)
         minutes_are_kept(tmp, corpus, tokenizer)
+        favoured_sets_are_drawn(tmp, corpus)
         bank_is_the_same(corpus, tokenizer)
         batches_are_their_parts(corpus, tokenizer)
         growing_changes_nothing(tokenizer)
@@ -368,6 +396,7 @@ def main():
     spelling_is_exact(tokenizer, spell)
     readout_is_consistent(tokenizer, spell)
     rounding_is_int8()
+    means_are_even()
     print("all good")
 
 

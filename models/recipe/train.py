@@ -127,25 +127,15 @@ class Trainer:
                 if os.path.exists(f"{self.work}/{name}"):
                     checkpoint.copy(f"{self.work}/{name}", self.mirror)
 
-    def end_path(self, name):
-        return f"{self.work}/end-{name}.pt"
+    def weights(self):
+        return {"student": self.student.state_dict(), "head": self.head.state_dict()}
 
-    def save_end(self, name):
-        checkpoint.save(self.end_path(name), {"student": self.student.state_dict(), "head": self.head.state_dict()},
-                        self.mirror)
+    def end(self, name):
+        return checkpoint.load(checkpoint.end_path(self.work, name), self.device)
 
     def take(self, weights):
         self.student.load_state_dict(weights["student"])
         self.head.load_state_dict(weights["head"])
-
-    @torch.no_grad()
-    def start_from_mean(self, names):
-        """The even mean of the weights at hand and the ends of the phases `names`."""
-        for seen, name in enumerate(names, 1):
-            end = checkpoint.load(self.end_path(name), self.device)
-            for module, other in ((self.student, end["student"]), (self.head, end["head"])):
-                for key, value in module.state_dict().items():
-                    value.lerp_(other[key], 1 / (seen + 1))
 
     def run(self):
         """Train what is left of the plan. Returns false when told to stop before its end."""
@@ -153,12 +143,12 @@ class Trainer:
         while self.phase < len(self.plan):
             phase = self.plan[self.phase]
             if self.step == 0 and "from" in phase:
-                self.take(checkpoint.load(self.end_path(phase["from"]), self.device))
+                self.take(self.end(phase["from"]))
             if self.step == 0 and "mean" in phase:
-                self.start_from_mean(phase["mean"].split("+"))
+                self.take(checkpoint.mean([self.weights()] + [self.end(n) for n in phase["mean"].split("+")]))
             if not self.run_phase(phase, stop):
                 return False
-            self.save_end(phase["name"])
+            checkpoint.save(checkpoint.end_path(self.work, phase["name"]), self.weights(), self.mirror)
             if "minutes" in phase:
                 phase.update(steps=self.step, batch=self.source.batch,
                              sentences={lang: len(t) for lang, t in self.source.short.items()})  # for the model card
@@ -174,7 +164,7 @@ class Trainer:
             opt.load_state_dict(self.optimiser_state)
         parameters = [p for g in opt.param_groups for p in g["params"]]
         self.source.chinese, self.source.own_share = CHINESE[phase["kind"]], OWN.get(phase["kind"], 0.0)
-        self.source.favoured = phase.get("favour", "")
+        self.source.favour(phase.get("favour"))
         self.source.ways, self.source.contrasted = WAYS.get(phase["kind"], (16,)), CONTRASTED.get(phase["kind"], 24)
         self.log(f"phase {phase} from step {self.step}")
         figures, saved, began, first, before = {}, time.time(), time.time(), self.step, self.minutes
