@@ -4,7 +4,8 @@
  *
  *	bench_engine [level] [small|large]
  *
- * small: 6 x 384, segments of about 16 tokens (the shipped model's job).
+ * small: 6 x 384, segments of about 16 tokens (the shipped model's job), then what the discriminant of a
+ * set costs once, and that as a share of encoding its names and examples.
  * large: 12 x 768, vocabulary 21,128 (the published checkpoint's shape): 24-token messages
  * on a cached prefix of 200, then 8 labels of 4 tokens, the end token counted, of which pairs
  * share the first.
@@ -159,11 +160,78 @@ encode_segments(void *ctx)
 		must(segment_encode(&s->model, s->work, s->batch, s->texts + i, s->z, NULL, &arena, &err));
 }
 
+/* A set's discriminant, from random unit vectors. */
+typedef struct SetOf
+{
+	const Gpt2Model *model;
+	int			n;
+	PointingCandidate *candidates;
+} SetOf;
+
+static void
+make_discriminant(void *ctx)
+{
+	SetOf	   *set = ctx;
+	FsiArenaMark mark = fsi_arena_mark(&arena);
+	const float *direction;
+
+	must(pointing_discriminant(set->model, set->n, set->candidates, &arena, &direction, &err));
+	fsi_arena_release(&arena, mark);
+}
+
+static const SegmentVec *
+random_vector(int E)
+{
+	SegmentVec *v = fsi_arena_zero(&arena, 1, sizeof(SegmentVec));
+	float	   *proj = floats(E, 1, 0);
+	double		length = 0;
+
+	for (int k = 0; k < E; k++)
+		length += (double) proj[k] * (double) proj[k];
+	for (int k = 0; k < E; k++)
+		proj[k] = (float) (proj[k] / sqrt(length));
+	v->proj = proj;
+	return v;
+}
+
+/* each: seconds to encode a segment */
+static void
+bench_discriminant(Gpt2Model *model, double each)
+{
+	static const int cases[][2] = {{5, 1}, {5, 3}, {20, 3}, {77, 3}, {77, 10}, {20, 250}, {20, 900}};
+
+	model->pointing.discriminant_share = 1;
+	model->pointing.discriminant_ridge = 0.1;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		FsiArenaMark mark = fsi_arena_mark(&arena);
+		int			n = cases[i][0],
+					shown = cases[i][1];
+		SetOf		set = {model, n, fsi_arena_zero(&arena, n, sizeof(PointingCandidate))};
+		double		t;
+
+		for (int c = 0; c < n; c++)
+		{
+			const SegmentVec **examples = fsi_arena_array(&arena, shown, sizeof(SegmentVec *));
+
+			for (int e = 0; e < shown; e++)
+				examples[e] = random_vector(model->cfg.n_embd);
+			set.candidates[c] = (PointingCandidate) {.name = random_vector(model->cfg.n_embd), .n_example = shown,
+				.examples = examples};
+		}
+		t = median_seconds(make_discriminant, &set);
+		printf("  discriminant of %2d intents x %3d examples: %8.2f ms, %5.2f of encoding them\n", n, shown, 1e3 * t,
+			   t / (each * n * (1 + shown)));
+		fsi_arena_release(&arena, mark);
+	}
+}
+
 static void
 bench_small(const KernOps *ops)
 {
 	static Small s;
 	int			tokens = 0;
+	double		each = 0;
 
 	model_create(6, 12, 384, 512, 24000, &s.model);
 	s.z = floats((size_t) SEGMENTS * 384, 0, 0);
@@ -181,7 +249,9 @@ bench_small(const KernOps *ops)
 
 		printf("  batch %4d: %7.0f segments/s %8.0f tokens/s %6.1f G multiply-adds/s\n", s.batch, SEGMENTS / t,
 			   tokens / t, tokens * 10.62e-3 / t);
+		each = t / SEGMENTS;
 	}
+	bench_discriminant(&s.model, each);
 	gpt2_work_destroy(s.work);
 }
 

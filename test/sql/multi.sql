@@ -35,6 +35,11 @@ SELECT t AS min_score, count(*), bool_and(same) AS same, max(n) > 0 AS any FROM 
 	WHERE txt IS NOT NULL) x GROUP BY t ORDER BY t;
 -- without examples an intent's score does not depend on what stands beside it
 SELECT bool_and((fsi_classify_multi(txt, :intents) @> ARRAY['refund']) = (fsi_classify_multi(txt, ARRAY['refund']) @> ARRAY['refund'])) AS alone FROM multi_msg;
+-- with examples it does: what the other intents' examples say counts against it
+SELECT count(*) > 0 AS differ FROM multi_msg, unnest(ARRAY[0.2, 0.4, 0.5, 0.6, 0.8]) t, LATERAL (
+	SELECT jsonb_build_object('min_score', t, 'examples', '[{"text": "give it back", "intent": "refund"}]'::jsonb) AS one,
+		jsonb_build_object('min_score', t, 'examples', '[{"text": "give it back", "intent": "refund"}, {"text": "it did not come", "intent": "track order"}]'::jsonb) AS two) o
+WHERE (fsi_classify_multi(txt, ARRAY['refund'], one) = '{}') <> NOT fsi_classify_multi(txt, ARRAY['refund', 'track order'], two) @> '{refund}';
 SELECT array_position(fsi_classify_multi('hello', ARRAY['b', 'a', 'c'], '{"min_score": 0}'), NULL), array_dims(fsi_classify_multi('hello', ARRAY['b', 'a', 'c'], '{"min_score": 0}'));
 
 -- the same in the batch node

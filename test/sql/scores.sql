@@ -39,6 +39,19 @@ FROM question q, msg m, generate_series(1, 3) seed,
 	LATERAL (SELECT array_agg(i ORDER BY md5(i || seed)) AS intents FROM unnest(q.intents) i) p
 GROUP BY q.id ORDER BY q.id;
 
+-- examples of one intent move the others' scores, too, also against one another: they tell all of them apart
+CREATE FUNCTION pg_temp.odds(intents text[], options jsonb) RETURNS float8 LANGUAGE sql AS $$
+	SELECT ln(max(score) FILTER (WHERE intent = 'refund') / max(score) FILTER (WHERE intent = 'track order'))
+	FROM fsi_scores('where is my parcel', intents, options)
+$$;
+CREATE FUNCTION pg_temp.shown(weather text) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_build_object('examples', jsonb_build_array('{"text": "give me my money", "intent": "refund"}'::jsonb,
+		jsonb_build_object('text', weather, 'intent', 'weather')))
+$$;
+SELECT abs(pg_temp.odds('{refund,track order,weather}', pg_temp.shown('is it sunny'))
+		- pg_temp.odds('{refund,track order,weather}', pg_temp.shown('where is it'))) > 0.01 AS told_apart,
+	abs(pg_temp.odds('{refund,track order,weather}', '{}') - pg_temp.odds('{refund,track order,complaint}', '{}')) < 1e-9 AS same_without;
+
 -- neither do the cache's state, its size, the company in a batch, or the level of CPU instructions
 CREATE TEMP TABLE expected AS
 SELECT q.id AS question, m.id AS message, pg_temp.bits(txt, intents, options) AS bits, fsi_classify(txt, intents, options) AS label,
