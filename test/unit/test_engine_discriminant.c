@@ -83,14 +83,10 @@ regress(int n, const PointingCandidate *c, int which, double x[E])
 static void
 test_directions(int n, int most)
 {
-	PointingCandidate *c = test_alloc(&arena, n, sizeof(*c)),
-			   *moved = test_alloc(&arena, n, sizeof(*c));
-	const float *direction,
-			   *again;
-	int		   *place = test_alloc(&arena, n, sizeof(int)),
-				segments = 0;
+	PointingCandidate *c = test_alloc(&arena, n, sizeof(*c));
+	const float *direction;
+	int			segments = 0;
 	double		worst = 0;
-	bool		same = true;
 
 	random_candidates(n, most, c);
 	must(pointing_discriminant(&model, n, c, &arena, &direction, &err));
@@ -104,6 +100,28 @@ test_directions(int n, int most)
 			worst = fmax(worst, fabs(direction[i * E + k] - want[k]));
 	}
 	ok(worst < 1e-6, "%d candidates, %d segments of width %d: ridge regression (%.0e)", n, segments, E, worst);
+}
+
+/*
+ * A ridge so small, and so few distinct vectors, that the last bits of its sums come out in the
+ * directions' first: rounded to floats, another order would otherwise hardly ever show.
+ */
+static void
+test_order(int n, int most, int distinct)
+{
+	PointingCandidate *c = test_alloc(&arena, n, sizeof(*c)),
+			   *moved = test_alloc(&arena, n, sizeof(*c));
+	const float *direction,
+			   *again;
+	int		   *place = test_alloc(&arena, n, sizeof(int));
+	double		ridge = model.pointing.discriminant_ridge;
+	bool		same = true;
+
+	model.pointing.discriminant_ridge = 1e-11;
+	for (int i = distinct; i < N_SEGMENT; i++)
+		vecs[i] = vecs[i % distinct];
+	random_candidates(n, most, c);
+	must(pointing_discriminant(&model, n, c, &arena, &direction, &err));
 	for (int round = 0; round < 20; round++)
 	{
 		permute_candidates(n, c, moved, place);
@@ -111,7 +129,8 @@ test_directions(int n, int most)
 		for (int i = 0; i < n; i++)
 			same &= memcmp(again + place[i] * E, direction + i * E, E * sizeof(float)) == 0;
 	}
-	ok(same, "... no permutation of candidates and examples changes a bit");
+	ok(same, "%d candidates, up to %d examples: no permutation of them changes a bit", n, most);
+	model.pointing.discriminant_ridge = ridge;
 }
 
 /* What it adds to each kind of candidate's logit. */
@@ -198,6 +217,13 @@ main(void)
 	test_directions(3, 200);
 	test_logits();
 	test_edges();
+	/* last: each leaves fewer distinct vectors */
+	test_order(5, 3, N_SEGMENT);
+	test_order(12, 2, N_SEGMENT);
+	test_order(20, 10, 40);
+	test_order(77, 5, 40);
+	test_order(12, 2, 20);
+	test_order(3, 200, 20);
 	fsi_arena_free(&arena);
 	return tap_done();
 }
