@@ -115,6 +115,10 @@ typedef struct TrainOptions
 	double		hidden_names;			/* 0.25: share of episodes with examples that show no names */
 	double		missing;				/* 0.1: share whose first intent is missing: "other" is right */
 	double		described;				/* 0.3: share that shows descriptions */
+	/* the result's readout: what was trained, meaning and names, counts for more there than in the base's */
+	double		spelling_weight;		/* at most this (100: as the base) */
+	double		name_share;				/* at least this (0: as the base) */
+	double		discriminant_share;		/* at most this (100: as the base) */
 } TrainOptions;
 
 extern const TrainOptions train_defaults;
@@ -184,7 +188,8 @@ extern TrainBest train_best(const Train *train);
 
 /*
  * The weights as they are now: a view that changes with every step, and a copy in an arena.
- * Matrices are f32; a segments model's scalars are its own, or the learned ones.
+ * Matrices are f32; a segments model's scalars are its own or the learned ones, within the
+ * bounds that options.spelling_weight, name_share and discriminant_share set.
  */
 extern const Gpt2Model *train_model(Train *train);
 extern FsiStatus train_export(Train *train, FsiArena *arena, Gpt2Model *out, FsiError *err);

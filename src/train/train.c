@@ -307,7 +307,7 @@ const Gpt2Model *
 train_model(Train *t)
 {
 	if (t->params.w.cfg.layout == GPT2_SEGMENTS)
-		train_params_scalars(&t->params, &t->scalars);
+		train_params_scalars(&t->params, &t->scalars, &t->options);
 	return &t->params.w;
 }
 

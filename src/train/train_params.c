@@ -170,11 +170,14 @@ train_params_create(const Gpt2Model *model, const TrainOptions *o, FsiArena *are
 
 /* log_scale multiplies all three scales, so that the ways of asking stay in proportion. */
 void
-train_params_scalars(TrainParams *p, const PointingScalars *own)
+train_params_scalars(TrainParams *p, const PointingScalars *own, const TrainOptions *o)
 {
 	double		factor;
 
 	p->w.pointing = *own;
+	p->w.pointing.spelling_weight = fmin(own->spelling_weight, o->spelling_weight);
+	p->w.pointing.name_share = fmax(own->name_share, o->name_share);
+	p->w.pointing.discriminant_share = fmin(own->discriminant_share, o->discriminant_share);
 	if (p->g_scalar == NULL)
 		return;
 	factor = exp((double) p->w_scalar[SCALAR_LOG_SCALE]);

@@ -34,6 +34,8 @@ const TrainOptions train_defaults = {
 	.hidden_names = 0.25,
 	.missing = 0.1,
 	.described = 0.3,
+	.spelling_weight = 100,
+	.discriminant_share = 100,
 };
 
 bool
@@ -126,7 +128,10 @@ train_check_options(const TrainOptions *o, FsiError *err)
 	FSI_TRY(check_count("queries", o->queries, 1, 10000, err));
 	FSI_TRY(check_real("hidden_names", o->hidden_names, 0, 1, err));
 	FSI_TRY(check_real("missing", o->missing, 0, 1, err));
-	return check_real("described", o->described, 0, 1, err);
+	FSI_TRY(check_real("described", o->described, 0, 1, err));
+	FSI_TRY(check_real("spelling_weight", o->spelling_weight, 0, 100, err));
+	FSI_TRY(check_real("name_share", o->name_share, 0, 1, err));
+	return check_real("discriminant_share", o->discriminant_share, 0, 100, err);
 }
 
 /* Share of learning_rate at update number step + 1 of max_steps; the first update of a warm-up has rate 0. */

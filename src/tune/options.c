@@ -48,6 +48,7 @@ static const Option all_options[] = {
 	{"attn_pdrop", OPTION_REAL, IN_TRAIN(attn_pdrop), true, 0, 0, NULL},
 	{"background", OPTION_FLAG, IN_TUNE(background), false, 0, 0, NULL},
 	{"descriptions", OPTION_OBJECT, IN_TUNE(descriptions), true, 0, 0, NULL},
+	{"discriminant_share", OPTION_REAL, IN_TRAIN(discriminant_share), true, 0, 0, NULL},
 	{"early_stopping_patience", OPTION_INT, IN_TUNE(early_stopping_patience), true, 0, 1e9, NULL},
 	{"embd_pdrop", OPTION_REAL, IN_TRAIN(embd_pdrop), true, 0, 0, NULL},
 	{"eval_answers", OPTION_INT, IN_TUNE(eval_answers), true, 0, 1e6, NULL},
@@ -71,6 +72,7 @@ static const Option all_options[] = {
 	{"min_ways", OPTION_INT, IN_TRAIN(min_ways), true, 0, 0, NULL},
 	{"missing", OPTION_REAL, IN_TRAIN(missing), true, 0, 0, NULL},
 	{"model", OPTION_TEXT, IN_TUNE(model), false, 0, 0, NULL},
+	{"name_share", OPTION_REAL, IN_TRAIN(name_share), true, 0, 0, NULL},
 	{"num_train_epochs", OPTION_REAL, IN_TRAIN(num_train_epochs), true, 0, 0, NULL},
 	{"other", OPTION_TEXT, IN_TUNE(other), true, 0, 0, NULL},
 	{"pass_tokens", OPTION_INT, IN_TRAIN(pass_tokens), true, 0, 0, NULL},
@@ -82,6 +84,7 @@ static const Option all_options[] = {
 	{"restart", OPTION_FLAG, IN_TUNE(restart), false, 0, 0, NULL},
 	{"save_steps", OPTION_COUNT, IN_TUNE(save_steps), false, 0, 1e12, NULL},
 	{"seed", OPTION_COUNT, IN_TRAIN(seed), true, 0, 9007199254740992.0, NULL},
+	{"spelling_weight", OPTION_REAL, IN_TRAIN(spelling_weight), true, 0, 0, NULL},
 	{"threads", OPTION_INT, IN_TRAIN(threads), false, 0, 0, NULL},
 	{"too_long", OPTION_CHOICE, IN_TUNE(too_long), true, 0, 0, too_long_names},
 	{"warmup_ratio", OPTION_REAL, IN_TRAIN(warmup_ratio), true, 0, 0, NULL},
@@ -93,18 +96,20 @@ StaticAssertDecl(sizeof(uint64_t) == sizeof(int64), "a seed is read as a count")
 
 /* Those that only one of the two layouts has. */
 static const char *const only_segments[] = {
-	"descriptions", "freeze", "hidden_names", "learn_scalars", "max_shots", "max_ways", "min_ways", "missing", "other",
-	"queries", NULL
+	"descriptions", "discriminant_share", "freeze", "hidden_names", "learn_scalars", "max_shots", "max_ways", "min_ways",
+	"missing", "name_share", "other", "queries", "spelling_weight", NULL
 };
 static const char *const only_prompt[] = {"eval_answers", "loss", "prompt_loss_weight", "too_long", NULL};
 
 /* ---- Defaults. ---- */
 
 #define FREEZE_DEFAULT true
+#define FREEZE_WAYS 200			/* intents of an episode: all of most tables */
 
 /*
  * For a table of some hundred rows, some minutes and one processor; chosen on the recipe's
- * validation sets.  The readout alone bears ten times the rate, and its steps cost next to nothing.
+ * validation sets (models/recipe/LOG.md).  The readout alone bears ten times the rate, and its steps
+ * cost so little that an episode may have all intents, as a call will.
  */
 static void
 set_defaults(Gpt2Layout layout, bool freeze, TuneOptions *o)
@@ -122,6 +127,12 @@ set_defaults(Gpt2Layout layout, bool freeze, TuneOptions *o)
 		o->train.freeze = freeze;
 		o->train.num_train_epochs = freeze ? 100 : 20;
 		o->train.learning_rate = freeze ? 1e-3 : 1e-4;
+		o->train.min_ways = freeze ? FREEZE_WAYS : o->train.min_ways;
+		o->train.max_ways = freeze ? FREEZE_WAYS : o->train.max_ways;
+		o->train.queries = freeze ? 32 : o->train.queries;
+		o->train.spelling_weight = 0.5;
+		o->train.name_share = 0.85;
+		o->train.discriminant_share = 0.3;
 	}
 	else
 	{
@@ -321,6 +332,10 @@ tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out)
 			read_option(option, &value, out);
 		}
 	}
+	if (!look_up(options, "min_ways", &value))
+		out->train.min_ways = Min(out->train.min_ways, out->train.max_ways);
+	if (!look_up(options, "max_ways", &value))
+		out->train.max_ways = Max(out->train.min_ways, out->train.max_ways);
 	HOST_TRY(train_check_options(&out->train, &err));
 }
 

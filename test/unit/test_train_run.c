@@ -305,6 +305,43 @@ test_segments_gradients(int pass_tokens)
 	   worst);
 }
 
+/* The result's readout keeps within the options' bounds, and is the base's where it does already. */
+static void
+test_result_scalars(void)
+{
+	TrainData	data = segments_data(5, 4);
+	TrainOptions o = train_test_options();
+	Gpt2Model  *m = train_test_model(shape, true);
+	PointingScalars base;
+
+	m->pointing.spelling_weight = 1;
+	m->pointing.name_share = 0.5;
+	m->pointing.discriminant_share = 1;
+	m->pointing.discriminant_ridge = 0.1;
+	base = m->pointing;
+	for (int i = 0; i < 3; i++)
+	{
+		PointingScalars expected = base,
+					got;
+		Train	   *t;
+
+		o.spelling_weight = i == 0 ? 100 : i == 1 ? 0.5 : 2;
+		o.name_share = i == 0 ? 0 : i == 1 ? 0.85 : 0.25;
+		o.discriminant_share = i == 0 ? 100 : i == 1 ? 0.25 : 3;
+		if (i == 1)
+		{
+			expected.spelling_weight = 0.5;
+			expected.name_share = 0.85;
+			expected.discriminant_share = 0.25;
+		}
+		t = create(m, &o, &data);
+		got = train_model(t)->pointing;
+		ok(memcmp(&got, &expected, sizeof(got)) == 0, "the result's scalars: %s",
+		   i == 0 ? "no bounds" : i == 1 ? "bounds that count" : "bounds that the base keeps");
+		train_destroy(t);
+	}
+}
+
 /* Passes that go forward a second time drop what they dropped the first time. */
 static void
 test_segments_passes(void)
@@ -414,6 +451,7 @@ main(void)
 	test_not_a_number();
 	test_segments_gradients(2048);
 	test_segments_gradients(30);
+	test_result_scalars();
 	test_segments_passes();
 	test_segments_learn(false);
 	test_segments_learn(true);
