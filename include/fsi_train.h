@@ -144,6 +144,7 @@ typedef struct TrainReport
 	int64_t		tokens;			/* that went through the model */
 } TrainReport;
 
+#define TRAIN_SCALES 33
 typedef struct TrainScores
 {
 	double		loss;
@@ -151,6 +152,9 @@ typedef struct TrainScores
 	double		exact;			/* prompt: share of rows whose every counted token is the model's first choice,
 								 * which is greedy decoding's own answer; segments: as accuracy */
 	int64_t		count;			/* tokens or messages that were judged */
+	/* segments: summed over the messages that have an intent, with the intents alone as answers and all logits
+	 * times train_scale_factor(i) */
+	double		loss_at[TRAIN_SCALES];
 } TrainScores;
 
 /*
@@ -171,6 +175,14 @@ extern size_t train_token_bytes(const Gpt2Config *cfg);
 extern FsiStatus train_step(Train *train, TrainReport *report, FsiError *err);
 /* Loss and accuracy on rows that are not trained on, without dropout.  Borrowed data is checked as in train_create(). */
 extern FsiStatus train_evaluate(Train *train, const TrainData *data, TrainScores *scores, FsiError *err);
+/* e^-2 .. e^2 */
+extern double train_scale_factor(int i);
+/*
+ * Segments: multiply the logits of the result (train_model(), train_export()) by the factor that makes the scores of these
+ * messages likeliest, drawn towards 1 by TRAIN_SCALE_PRIOR: temperature scaling (Guo et al. 2017).  Not part of a checkpoint.
+ */
+extern void train_calibrate(Train *train, const TrainScores *scores);
+#define TRAIN_SCALE_PRIOR 2.0	/* times the squared log of the factor, beside the summed loss */
 extern int64_t train_steps_done(const Train *train);
 extern int64_t train_max_steps(const Train *train);
 

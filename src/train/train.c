@@ -89,6 +89,7 @@ build(Train *t, const Gpt2Model *model, FsiError *err)
 	FSI_TRY(kern_blas_load(1, err));
 	FSI_TRY(train_params_create(model, &t->options, &t->arena, &t->params, err));
 	t->scalars = model->pointing;
+	t->scale = 1;
 	FSI_TRY(train_acts_create(cfg, rows, &t->arena, &t->acts, err));
 	FSI_TRY(train_pool_create(&t->host, &t->arena, t->options.threads, &t->pool, err));
 	FSI_TRY(train_ctx_create(t->ops, t->pool, t->acts, rows, &t->arena, &t->ctx, err));
@@ -301,13 +302,47 @@ train_best(const Train *t)
 	return t->best;
 }
 
+/* ---------------------------------------------------------------- the result's scale */
+
+double
+train_scale_factor(int i)
+{
+	return exp(4.0 * i / (TRAIN_SCALES - 1) - 2);
+}
+
+void
+train_calibrate(Train *t, const TrainScores *scores)
+{
+	double		least = INFINITY;
+
+	for (int i = 0; i < TRAIN_SCALES; i++)
+	{
+		double		log_factor = log(train_scale_factor(i)),
+					loss = scores->loss_at[i] + TRAIN_SCALE_PRIOR * log_factor * log_factor;
+
+		if (loss < least)
+		{
+			least = loss;
+			t->scale = train_scale_factor(i);
+		}
+	}
+}
+
 /* ---------------------------------------------------------------- weights and gradients */
 
 const Gpt2Model *
 train_model(Train *t)
 {
+	PointingScalars *s = &t->params.w.pointing;
+	double	   *scaled[] = {&s->name_scale, &s->name_bias, &s->both_scale, &s->both_bias, &s->example_scale, &s->example_bias,
+		&s->other_logit};
+
 	if (t->params.w.cfg.layout == GPT2_SEGMENTS)
+	{
 		train_params_scalars(&t->params, &t->scalars, &t->options);
+		for (size_t i = 0; i < sizeof(scaled) / sizeof(scaled[0]); i++)
+			*scaled[i] *= t->scale;
+	}
 	return &t->params.w;
 }
 

@@ -254,9 +254,9 @@ typedef struct TrainReadout
 	const float *learned;		/* [N_SCALAR] */
 } TrainReadout;
 
-/* zm (n_query, E), zs (n_segment, E): unit vectors -> mean cross-entropy and answers that were right. */
+/* zm (n_query, E), zs (n_segment, E): unit vectors -> mean cross-entropy and answers that were right; loss_at as TrainScores' (may be NULL). */
 extern FsiStatus train_pointing(TrainCtx *c, const TrainReadout *r, const TrainEpisode *e, const float *zm,
-								const float *zs, FsiArena *arena, double *loss, int *right);
+								const float *zs, FsiArena *arena, double *loss, int *right, double *loss_at);
 /* The same, and dzm, dzs = factor * gradient (may be NULL); g_q, g_k, g_scalar += (may be NULL). */
 extern FsiStatus train_pointing_back(TrainCtx *c, const TrainReadout *r, const TrainEpisode *e, const float *zm,
 									 const float *zs, double factor, FsiArena *arena, double *loss, int *right,
@@ -306,6 +306,7 @@ struct Train
 	int64_t		step,
 				max_steps;
 	TrainBest	best;
+	double		scale;			/* of the result's logits: train_calibrate() */
 	bool		broken;			/* a checkpoint was half read */
 };
 

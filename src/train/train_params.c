@@ -168,6 +168,12 @@ train_params_create(const Gpt2Model *model, const TrainOptions *o, FsiArena *are
 	return FSI_OK;
 }
 
+/*
+ * Scale of what names and examples say together, in scales of names alone, where the bounds change their mix: what
+ * made scores likeliest on the validation sets, 0.75 to 0.95 (models/recipe/LOG.md).
+ */
+#define BOUND_BOTH_SCALE 0.83
+
 /* log_scale multiplies all three scales, so that the ways of asking stay in proportion. */
 void
 train_params_scalars(TrainParams *p, const PointingScalars *own, const TrainOptions *o)
@@ -178,6 +184,8 @@ train_params_scalars(TrainParams *p, const PointingScalars *own, const TrainOpti
 	p->w.pointing.spelling_weight = fmin(own->spelling_weight, o->spelling_weight);
 	p->w.pointing.name_share = fmax(own->name_share, o->name_share);
 	p->w.pointing.discriminant_share = fmin(own->discriminant_share, o->discriminant_share);
+	if (p->w.pointing.name_share != own->name_share || p->w.pointing.discriminant_share != own->discriminant_share)
+		p->w.pointing.both_scale = BOUND_BOTH_SCALE * own->name_scale;
 	if (p->g_scalar == NULL)
 		return;
 	factor = exp((double) p->w_scalar[SCALAR_LOG_SCALE]);

@@ -236,6 +236,23 @@ message_forward(Pointing *p, int m, const float *sims, bool *right)
 	return total - p->logit[gold];
 }
 
+/* Add the message's loss among the intents alone at each temperature, after message_forward(). */
+static void
+message_scales(const Pointing *p, int m, double *loss_at)
+{
+	int			gold = p->e->gold[m];
+
+	for (int i = 0; i < TRAIN_SCALES && gold < p->e->n_candidate; i++)
+	{
+		double		factor = train_scale_factor(i);
+
+		for (int j = 0; j < p->e->n_candidate; j++)
+			p->among[j] = factor * p->logit[j];
+		loss_at[i] -= p->among[gold];
+		loss_at[i] += softmax(p->e->n_candidate, p->among, p->among);
+	}
+}
+
 /* sims (S) of one message become factor * their gradient, after message_forward(). */
 static void
 message_back(Pointing *p, int m, float *sims, double factor)
@@ -359,7 +376,7 @@ similarities_back(Pointing *p, const float *zm, const float *zs, float *dzm, flo
 }
 
 static FsiStatus
-forward(Pointing *p, const float *zm, const float *zs, bool back, double factor, double *loss, int *right)
+forward(Pointing *p, const float *zm, const float *zs, bool back, double factor, double *loss, int *right, double *loss_at)
 {
 	size_t		S = (size_t) p->e->n_segment;
 
@@ -376,6 +393,8 @@ forward(Pointing *p, const float *zm, const float *zs, bool back, double factor,
 			return fsi_fail(p->c->err, FSI_CANCELLED, "canceled");
 		*loss += message_forward(p, m, p->sims + (size_t) m * S, &hit) / p->e->n_query;
 		*right += hit;
+		if (loss_at != NULL)
+			message_scales(p, m, loss_at);
 		if (back)
 			message_back(p, m, p->sims + (size_t) m * S, factor / p->e->n_query);
 	}
@@ -384,12 +403,12 @@ forward(Pointing *p, const float *zm, const float *zs, bool back, double factor,
 
 FsiStatus
 train_pointing(TrainCtx *c, const TrainReadout *r, const TrainEpisode *e, const float *zm, const float *zs,
-			   FsiArena *arena, double *loss, int *right)
+			   FsiArena *arena, double *loss, int *right, double *loss_at)
 {
 	FsiArenaMark mark = fsi_arena_mark(arena);
 	Pointing	p = {.c = c, .r = r, .e = e, .arena = arena};
 
-	FSI_TRY(forward(&p, zm, zs, false, 0, loss, right));
+	FSI_TRY(forward(&p, zm, zs, false, 0, loss, right, loss_at));
 	fsi_arena_release(arena, mark);
 	return FSI_OK;
 }
@@ -402,7 +421,7 @@ train_pointing_back(TrainCtx *c, const TrainReadout *r, const TrainEpisode *e, c
 	FsiArenaMark mark = fsi_arena_mark(arena);
 	Pointing	p = {.c = c, .r = r, .e = e, .arena = arena, .g_scalar = g_scalar};
 
-	FSI_TRY(forward(&p, zm, zs, true, factor, loss, right));
+	FSI_TRY(forward(&p, zm, zs, true, factor, loss, right, NULL));
 	FSI_TRY(similarities_back(&p, zm, zs, dzm, dzs, g_q, g_k));
 	fsi_arena_release(arena, mark);
 	return FSI_OK;

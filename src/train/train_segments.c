@@ -349,7 +349,7 @@ train_segments_evaluate(Train *t, const TrainData *data, TrainScores *scores, Fs
 			list_add(&l, &text->ids);
 		}
 		FSI_TRY(list_encode(t, &l));
-		FSI_TRY(train_pointing(&t->ctx, &r, &e, l.z, candidates.z, &t->work, &mean, &hits));
+		FSI_TRY(train_pointing(&t->ctx, &r, &e, l.z, candidates.z, &t->work, &mean, &hits, scores->loss_at));
 		loss += mean * e.n_query;
 		right += hits;
 		fsi_arena_release(&t->work, mark);

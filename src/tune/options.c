@@ -47,6 +47,7 @@ static const Option all_options[] = {
 	{"adam_epsilon", OPTION_REAL, IN_TRAIN(adam_epsilon), true, 0, 0, NULL},
 	{"attn_pdrop", OPTION_REAL, IN_TRAIN(attn_pdrop), true, 0, 0, NULL},
 	{"background", OPTION_FLAG, IN_TUNE(background), false, 0, 0, NULL},
+	{"calibrate", OPTION_FLAG, IN_TUNE(calibrate), true, 0, 0, NULL},
 	{"descriptions", OPTION_OBJECT, IN_TUNE(descriptions), true, 0, 0, NULL},
 	{"discriminant_share", OPTION_REAL, IN_TRAIN(discriminant_share), true, 0, 0, NULL},
 	{"early_stopping_patience", OPTION_INT, IN_TUNE(early_stopping_patience), true, 0, 1e9, NULL},
@@ -96,7 +97,7 @@ StaticAssertDecl(sizeof(uint64_t) == sizeof(int64), "a seed is read as a count")
 
 /* Those that only one of the two layouts has. */
 static const char *const only_segments[] = {
-	"descriptions", "discriminant_share", "freeze", "hidden_names", "learn_scalars", "max_shots", "max_ways", "min_ways",
+	"calibrate", "descriptions", "discriminant_share", "freeze", "hidden_names", "learn_scalars", "max_shots", "max_ways", "min_ways",
 	"missing", "name_share", "other", "queries", "spelling_weight", NULL
 };
 static const char *const only_prompt[] = {"eval_answers", "loss", "prompt_loss_weight", "too_long", NULL};
@@ -132,6 +133,7 @@ set_defaults(Gpt2Layout layout, bool freeze, TuneOptions *o)
 		o->train.queries = freeze ? 32 : o->train.queries;
 		o->train.spelling_weight = 0.5;
 		o->train.name_share = 0.85;
+		o->calibrate = true;
 		o->train.discriminant_share = 0.3;
 	}
 	else

@@ -445,6 +445,19 @@ make_card(const TuneRun *run, HfModel *model, FsiArena *arena)
 	model->card_len = b.len - 1;
 }
 
+/* Scores of the result as likely as they prove on the held-out rows. */
+static void
+calibrate(TuneRun *run)
+{
+	FsiError	err = {0};
+	TrainScores scores;
+
+	if (!run->options.calibrate || run->data.eval.n_text == 0)
+		return;
+	HOST_TRY(train_evaluate(run->train, &run->data.eval, &scores, &err));
+	train_calibrate(run->train, &scores);
+}
+
 /* The best weights, or the last; result_step says which. */
 static void
 choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
@@ -465,6 +478,7 @@ choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
 	}
 	if (judged && best.step != train_steps_done(run->train))
 		tune_folder_load_best(run->folder, run->train);
+	calibrate(run);
 	HOST_TRY(train_export(run->train, arena, &out->model, &err));
 	run->result_step = train_steps_done(run->train);
 }

@@ -43,6 +43,7 @@ typedef struct TuneOptions
 	int			metric;			/* TuneMetric: what "best" means */
 	int			too_long;		/* TuneTooLong: prompt: rows longer than the context */
 	int			eval_answers;	/* prompt: held-out prompts that are answered freely at an evaluation */
+	bool		calibrate;		/* segments: fit the result's scale on the held-out rows */
 } TuneOptions;
 
 /* Steps that stand for "choose when the number of steps is known". */

@@ -59,6 +59,12 @@ CALL fsi_train('tr apart', 'labelled', '{"max_steps": 3, "eval_steps": 0, "spell
 SELECT m AS model, pg_temp.weighed(o, '{}') = pg_temp.weighed('{"model": "tr as base"}', '{}') AS same_by_names, pg_temp.weighed(o, e) = pg_temp.weighed('{"model": "tr as base"}', e) AS same_with_examples
 FROM unnest(ARRAY['tr usual', 'tr spelling', 'tr names', 'tr apart']) WITH ORDINALITY AS u(m, no), jsonb_build_object('model', m) o,
 	(VALUES ('{"examples": [{"text": "the blip zorks", "intent": "alpha"}, {"text": "alphabet soup", "intent": "beta"}]}'::jsonb)) v(e) ORDER BY no;
+-- held-out rows decide how large scores are; which is the largest stays
+CALL fsi_train('tr likely', 'labelled', '{"max_steps": 20, "eval_split": 0.3}');
+CALL fsi_train('tr as trained', 'labelled', '{"max_steps": 20, "eval_split": 0.3, "calibrate": false}');
+SELECT count(*) FILTER (WHERE a.intent <> b.intent) AS other_intents, sum(b.score) > sum(a.score) AS surer
+FROM labelled, LATERAL (SELECT * FROM fsi_scores(text, ARRAY['alpha', 'beta', 'gamma'], '{"model": "tr as trained"}') ORDER BY score DESC LIMIT 1) a,
+	LATERAL (SELECT * FROM fsi_scores(text, ARRAY['alpha', 'beta', 'gamma'], '{"model": "tr likely"}') ORDER BY score DESC LIMIT 1) b;
 -- intents of an episode: one bound alone moves the other
 CALL fsi_train('tr ways', 'labelled', '{"model": "tiny segments", "max_steps": 1, "eval_steps": 0, "max_ways": 2}');
 CALL fsi_train('tr ways', 'labelled', '{"model": "tiny segments", "max_steps": 1, "eval_steps": 0, "min_ways": 500, "replace": true}');

@@ -333,6 +333,7 @@ test_result_scalars(void)
 			expected.spelling_weight = 0.5;
 			expected.name_share = 0.85;
 			expected.discriminant_share = 0.25;
+			expected.both_scale = 0.83 * base.name_scale;
 		}
 		t = create(m, &o, &data);
 		got = train_model(t)->pointing;
@@ -412,6 +413,52 @@ test_segments_learn(bool freeze)
 	unlink(path);
 }
 
+/* The result's logits get the factor that makes the scores likeliest: a model that has it already gives that loss. */
+static void
+test_calibration(void)
+{
+	Gpt2Model  *m = train_test_model(shape, true);
+	Gpt2Model	out;
+	TrainData	data = segments_data(4, 4);
+	TrainOptions o = train_test_options();
+	TrainScores scores,
+				again;
+	Train	   *t;
+	int			best = 0;
+	double		prior[TRAIN_SCALES];
+
+	m->pointing.name_bias = 0.25;
+	m->pointing.other_logit = 0.5;
+	o.learning_rate = 2e-2;
+	o.max_steps = 60;
+	o.freeze = true;
+	t = create(m, &o, &data);
+	steps(t, (int) o.max_steps);
+	must(train_evaluate(t, &data, &scores, &err));
+	for (int i = 0; i < TRAIN_SCALES; i++)
+	{
+		prior[i] = scores.loss_at[i] + TRAIN_SCALE_PRIOR * pow(log(train_scale_factor(i)), 2);
+		best = prior[i] < prior[best] ? i : best;
+	}
+	train_calibrate(t, &scores);
+	must(train_export(t, &arena, &out, &err));
+	ok(train_scale_factor(TRAIN_SCALES / 2) == 1 && best != TRAIN_SCALES / 2 && best > 0 && best < TRAIN_SCALES - 1,
+	   "the likeliest factor is %.2f", train_scale_factor(best));
+	ok(fabs(out.pointing.name_scale / m->pointing.name_scale - train_scale_factor(best)) < 1e-12 &&
+	   fabs(out.pointing.both_scale / m->pointing.both_scale - train_scale_factor(best)) < 1e-12 &&
+	   fabs(out.pointing.example_scale / m->pointing.example_scale - train_scale_factor(best)) < 1e-12 &&
+	   fabs(out.pointing.name_bias / 0.25 - train_scale_factor(best)) < 1e-6 &&
+	   fabs(out.pointing.other_logit / 0.5 - train_scale_factor(best)) < 1e-6, "all logits get it");
+	train_destroy(t);
+
+	t = create(&out, &o, &data);
+	must(train_evaluate(t, &data, &again, &err));
+	ok(fabs(again.loss_at[TRAIN_SCALES / 2] / scores.loss_at[best] - 1) < 1e-5,
+	   "a model that has it has the loss that was foretold (%.4f, %.4f; at first %.4f)",
+	   again.loss_at[TRAIN_SCALES / 2], scores.loss_at[best], scores.loss_at[TRAIN_SCALES / 2]);
+	train_destroy(t);
+}
+
 static void
 test_refusals(void)
 {
@@ -452,6 +499,7 @@ main(void)
 	test_segments_gradients(2048);
 	test_segments_gradients(30);
 	test_result_scalars();
+	test_calibration();
 	test_segments_passes();
 	test_segments_learn(false);
 	test_segments_learn(true);
