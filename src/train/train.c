@@ -30,6 +30,17 @@ pass_rows(const TrainOptions *o, int longest)
 	return o->pass_tokens > longest ? o->pass_tokens : longest;
 }
 
+/* Vectors of the texts of a step's largest episodes, and their gradients. */
+static size_t
+episodes_bytes(const Gpt2Config *cfg, const TrainOptions *o, int n_text)
+{
+	size_t		ways = (size_t) (n_text < o->max_ways ? n_text : o->max_ways),
+				texts = ways * ((size_t) o->max_shots + 2) + (size_t) o->queries;
+
+	return (size_t) o->per_device_train_batch_size * (size_t) o->gradient_accumulation_steps * texts *
+		2 * (size_t) cfg->n_embd * sizeof(float);
+}
+
 size_t
 train_bytes(const Gpt2Config *cfg, const TrainOptions *o, int longest, int n_text)
 {
@@ -44,10 +55,8 @@ train_bytes(const Gpt2Config *cfg, const TrainOptions *o, int longest, int n_tex
 	train_params_count(cfg, o->freeze, &n_weight, &n_state);
 	bytes = (n_weight + 3 * n_state) * sizeof(float) + train_acts_bytes(cfg, rows, rows, o->threads);
 	if (cfg->layout == GPT2_PROMPT)
-		bytes += train_loss_scratch(cfg) * sizeof(float);
-	else if (o->freeze)
-		bytes += (size_t) n_text * (size_t) cfg->n_embd * sizeof(float);
-	return bytes;
+		return bytes + train_loss_scratch(cfg) * sizeof(float);
+	return bytes + episodes_bytes(cfg, o, n_text) + (o->freeze ? (size_t) n_text * (size_t) cfg->n_embd * sizeof(float) : 0);
 }
 
 /* Updates that the options ask for. */
