@@ -65,7 +65,13 @@ CALL fsi_train('tr as trained', 'labelled', '{"max_steps": 20, "eval_split": 0.3
 SELECT count(*) FILTER (WHERE a.intent <> b.intent) AS other_intents, sum(b.score) > sum(a.score) AS surer
 FROM labelled, LATERAL (SELECT * FROM fsi_scores(text, ARRAY['alpha', 'beta', 'gamma'], '{"model": "tr as trained"}') ORDER BY score DESC LIMIT 1) a,
 	LATERAL (SELECT * FROM fsi_scores(text, ARRAY['alpha', 'beta', 'gamma'], '{"model": "tr likely"}') ORDER BY score DESC LIMIT 1) b;
--- intents of an episode: one bound alone moves the other
+-- intents of an episode: all, unless told otherwise; one bound alone moves the other
+CREATE VIEW many AS SELECT 'wug ' || g || ' of ' || g % 20 AS text, 'kind ' || g % 20 AS intent FROM generate_series(1, 80) g;
+CALL fsi_train('tr all', 'many', '{"model": "tiny segments", "max_steps": 2, "eval_steps": 0}');
+CALL fsi_train('tr twenty', 'many', '{"model": "tiny segments", "max_steps": 2, "eval_steps": 0, "min_ways": 20, "max_ways": 20}');
+CALL fsi_train('tr sixteen', 'many', '{"model": "tiny segments", "max_steps": 2, "eval_steps": 0, "max_ways": 16}');
+SELECT pg_temp.digest('tr twenty') = pg_temp.digest('tr all') AS all_intents, pg_temp.digest('tr sixteen') = pg_temp.digest('tr all') AS sixteen;
+DROP VIEW many;
 CALL fsi_train('tr ways', 'labelled', '{"model": "tiny segments", "max_steps": 1, "eval_steps": 0, "max_ways": 2}');
 CALL fsi_train('tr ways', 'labelled', '{"model": "tiny segments", "max_steps": 1, "eval_steps": 0, "min_ways": 500, "replace": true}');
 CALL fsi_train('tr ways', 'labelled', '{"model": "tiny segments", "max_steps": 1, "min_ways": 5, "max_ways": 4, "replace": true}');
