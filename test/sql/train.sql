@@ -59,6 +59,9 @@ CALL fsi_train('tr apart', 'labelled', '{"max_steps": 3, "eval_steps": 0, "spell
 SELECT m AS model, pg_temp.weighed(o, '{}') = pg_temp.weighed('{"model": "tr as base"}', '{}') AS same_by_names, pg_temp.weighed(o, e) = pg_temp.weighed('{"model": "tr as base"}', e) AS same_with_examples
 FROM unnest(ARRAY['tr usual', 'tr spelling', 'tr names', 'tr apart']) WITH ORDINALITY AS u(m, no), jsonb_build_object('model', m) o,
 	(VALUES ('{"examples": [{"text": "the blip zorks", "intent": "alpha"}, {"text": "alphabet soup", "intent": "beta"}]}'::jsonb)) v(e) ORDER BY no;
+CALL fsi_train('tr spelt out', 'labelled', '{"max_steps": 3, "eval_steps": 0, "spelling_weight": 0.5, "name_share": 0.85, "discriminant_share": 0.3}');
+SELECT pg_temp.weighed('{"model": "tr spelt out"}', e) = pg_temp.weighed('{"model": "tr usual"}', e) AS usual
+FROM (VALUES ('{"examples": [{"text": "the blip zorks", "intent": "alpha"}, {"text": "alphabet soup", "intent": "beta"}]}'::jsonb)) v(e);
 -- held-out rows decide how large scores are; which is the largest stays
 CALL fsi_train('tr likely', 'labelled', '{"max_steps": 20, "eval_split": 0.3}');
 CALL fsi_train('tr as trained', 'labelled', '{"max_steps": 20, "eval_split": 0.3, "calibrate": false}');
