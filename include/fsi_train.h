@@ -152,8 +152,10 @@ typedef struct TrainScores
 	double		exact;			/* prompt: share of rows whose every counted token is the model's first choice,
 								 * which is greedy decoding's own answer; segments: as accuracy */
 	int64_t		count;			/* tokens or messages that were judged */
-	/* segments: summed over the messages that have an intent, with the intents alone as answers and all logits
-	 * times train_scale_factor(i) */
+	/*
+	 * segments: summed loss with all logits times train_scale_factor(i).  "Other" is an answer where it is one for any
+	 * of these or the trained messages.
+	 */
 	double		loss_at[TRAIN_SCALES];
 } TrainScores;
 

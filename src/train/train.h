@@ -243,6 +243,7 @@ typedef struct TrainEpisode
 	int		   *gold;			/* [n_query] candidate, or n_candidate: "other" */
 	int		   *segment;		/* [n_segment] texts, by number in the trainer's list */
 	int		   *query;			/* [n_query] */
+	bool		offers_other;	/* evaluation: "other" is an answer in loss_at, too */
 } TrainEpisode;
 
 typedef struct TrainReadout

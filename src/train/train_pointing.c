@@ -236,20 +236,27 @@ message_forward(Pointing *p, int m, const float *sims, bool *right)
 	return total - p->logit[gold];
 }
 
-/* Add the message's loss among the intents alone at each temperature, after message_forward(). */
+/* Add the message's loss at each temperature, after message_forward(). */
 static void
 message_scales(const Pointing *p, int m, double *loss_at)
 {
-	int			gold = p->e->gold[m];
+	int			gold = p->e->gold[m],
+				n = p->e->n_candidate;
 
-	for (int i = 0; i < TRAIN_SCALES && gold < p->e->n_candidate; i++)
+	if (gold == n && !p->e->offers_other)
+		return;
+	for (int i = 0; i < TRAIN_SCALES; i++)
 	{
-		double		factor = train_scale_factor(i);
+		double		factor = train_scale_factor(i),
+					total;
 
-		for (int j = 0; j < p->e->n_candidate; j++)
+		for (int j = 0; j < n; j++)
 			p->among[j] = factor * p->logit[j];
-		loss_at[i] -= p->among[gold];
-		loss_at[i] += softmax(p->e->n_candidate, p->among, p->among);
+		total = softmax(n, p->among, p->prob);
+		p->among[n] = factor * p->bias[n] + p->r->scalars->other_share * total;
+		if (p->e->offers_other)
+			total = softmax(n + 1, p->among, p->prob);
+		loss_at[i] += total - p->among[gold];
 	}
 }
 

@@ -321,6 +321,15 @@ all_candidates(Train *t, const TrainData *data, TrainEpisode *e, List *l, FsiErr
 	return list_encode(t, l);
 }
 
+static bool
+has_others(const TrainData *data)
+{
+	for (int i = 0; i < data->n_text; i++)
+		if (data->texts[i].intent == TRAIN_OTHER)
+			return true;
+	return false;
+}
+
 FsiStatus
 train_segments_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *err)
 {
@@ -332,6 +341,7 @@ train_segments_evaluate(Train *t, const TrainData *data, TrainScores *scores, Fs
 
 	FSI_TRY(train_segments_check(&t->params.w.cfg, data, err));
 	FSI_TRY(all_candidates(t, data, &e, &candidates, err));
+	e.offers_other = has_others(t->data) || has_others(data);
 	for (int at = 0; at < data->n_text; at += QUERY_CHUNK)
 	{
 		FsiArenaMark mark = fsi_arena_mark(&t->work);

@@ -415,7 +415,7 @@ test_segments_learn(bool freeze)
 
 /* The result's logits get the factor that makes the scores likeliest: a model that has it already gives that loss. */
 static void
-test_calibration(void)
+test_calibration(bool others)
 {
 	Gpt2Model  *m = train_test_model(shape, true);
 	Gpt2Model	out;
@@ -427,7 +427,10 @@ test_calibration(void)
 	int			best = 0;
 	double		prior[TRAIN_SCALES];
 
+	for (int i = 0; i < 3 && others; i++)
+		((TrainText *) data.texts)[i].intent = TRAIN_OTHER;
 	m->pointing.name_bias = 0.25;
+	m->pointing.other_share = 0.5;
 	m->pointing.other_logit = 0.5;
 	o.learning_rate = 2e-2;
 	o.max_steps = 60;
@@ -440,6 +443,8 @@ test_calibration(void)
 		prior[i] = scores.loss_at[i] + TRAIN_SCALE_PRIOR * pow(log(train_scale_factor(i)), 2);
 		best = prior[i] < prior[best] ? i : best;
 	}
+	ok((fabs(scores.loss_at[TRAIN_SCALES / 2] / (scores.loss * (double) scores.count) - 1) < 1e-6) == others,
+	   "\"other\" is an answer where it is one of a message's");
 	train_calibrate(t, &scores);
 	must(train_export(t, &arena, &out, &err));
 	ok(train_scale_factor(TRAIN_SCALES / 2) == 1 && best != TRAIN_SCALES / 2 && best > 0 && best < TRAIN_SCALES - 1,
@@ -499,7 +504,8 @@ main(void)
 	test_segments_gradients(2048);
 	test_segments_gradients(30);
 	test_result_scalars();
-	test_calibration();
+	test_calibration(false);
+	test_calibration(true);
 	test_segments_passes();
 	test_segments_learn(false);
 	test_segments_learn(true);
