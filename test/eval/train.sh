@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What fsi_train makes of a table: accuracy through SQL before and after, in a throw-away cluster.
+# What fsi_train makes of a table: accuracy in % and calibration error through SQL before and after, in a throw-away cluster.
 #
 #   test/eval/train.sh TRAIN.jsonl TEST.jsonl [OPTIONS]...
 #

@@ -13,9 +13,12 @@ SELECT (SELECT array_agg(DISTINCT intent) FROM labelled) AS intents,
         FROM (SELECT *, row_number() OVER (PARTITION BY intent ORDER BY md5(text)) AS no FROM labelled) l
         WHERE no <= 3) AS shown;
 
-CREATE FUNCTION accuracy(extra jsonb) RETURNS numeric LANGUAGE sql AS $$
-    SELECT round(100.0 * avg((fsi_classify(text, intents, extra) = intent)::int), 1) FROM asked, call
+CREATE FUNCTION judge(extra jsonb, OUT accuracy numeric, OUT calibration_error numeric) LANGUAGE sql AS $$
+    SELECT round(100 * e.accuracy::numeric, 1), round(e.calibration_error::numeric, 3)
+    FROM call, fsi_evaluate('SELECT text, intent FROM asked', intents, extra) e
 $$;
-CREATE TABLE result (options jsonb, seconds numeric, steps int, best_step int, accuracy numeric, accuracy_shown numeric);
+CREATE TABLE result (options jsonb, seconds numeric, steps int, best_step int, accuracy numeric, accuracy_shown numeric,
+                     calibration_error numeric, calibration_error_shown numeric);
 SELECT count(*) AS rows, (SELECT count(*) FROM asked) AS tests, count(DISTINCT intent) AS intents FROM labelled;
-INSERT INTO result (accuracy, accuracy_shown) SELECT accuracy('{}'), accuracy(shown) FROM call;
+INSERT INTO result (accuracy, accuracy_shown, calibration_error, calibration_error_shown)
+SELECT n.accuracy, s.accuracy, n.calibration_error, s.calibration_error FROM call, judge('{}') n, judge(shown) s;
