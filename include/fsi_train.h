@@ -144,7 +144,7 @@ typedef struct TrainReport
 	int64_t		tokens;			/* that went through the model */
 } TrainReport;
 
-#define TRAIN_SCALES 33
+#define TRAIN_SCALES 33			/* factors of logits that an evaluation tries */
 typedef struct TrainScores
 {
 	double		loss;

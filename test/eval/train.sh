@@ -6,6 +6,7 @@
 # Lines are {"text","intent"}. Each OPTIONS is a JSON object for fsi_train, each a training; without one there is a
 # single training with the defaults. Candidates are all intents of TRAIN; "shown" calls give three rows of each as
 # examples, too. FSI_ROWS: rows of TRAIN to use (400), drawn by a hash of their text; FSI_TESTS: rows of TEST (1,000).
+# FSI_OTHER: the intent whose rows are out of scope: trained and asked as "other", no candidate.
 set -euo pipefail
 . "$(dirname "$0")/../setup/cluster.sh"
 
@@ -24,8 +25,8 @@ for table in train test; do
     # CSV with quote and delimiter that no JSON text holds: a line is one value, whatever stands in it
     psql -c "COPY ${table}_line FROM STDIN (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')" <"${!table}"
 done
-psql -v rows="${FSI_ROWS:-400}" -v tests="${FSI_TESTS:-1000}" -f "$top/test/eval/train.sql"
+psql -v rows="${FSI_ROWS:-400}" -v tests="${FSI_TESTS:-1000}" -v other="${FSI_OTHER:-}" -f "$top/test/eval/train.sql"
 for options in "$@"; do
-    psql -v options="$options" -f "$top/test/eval/train_one.sql"
+    psql -v options="$options" -v other="${FSI_OTHER:-}" -f "$top/test/eval/train_one.sql"
 done
 psql -c '\pset footer off' -c 'TABLE result'
