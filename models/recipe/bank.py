@@ -28,6 +28,7 @@ def collect(source, seed=1):
     rng = random.Random(seed)
     source.phrases = sorted({source.phrase(rng, rng.choice(source.short["en"])) for _ in range(min(PHRASES, len(source.short["en"])))})
     english = [p[0] for p in source.parallel + source.written] + [e for e, _ in source.glosses.entries]
+    english += [label for name in source.own["en"] for label in source.sets[name]["labels"]]
     taught = dict.fromkeys(source.short["en"] + source.short["zh"] + english + source.phrases)
     others = [p[1] for p in source.parallel + source.written] + [w for _, w in source.glosses.entries]
     others += [t for p in source.pairs for t in p]

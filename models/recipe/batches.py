@@ -106,16 +106,21 @@ class Source:
     contrasted = 24  # intents of a set that are contrasted, likewise
 
     def favour(self, files):
-        """Draw every second of our own sets from the files whose names begin so; None: all alike."""
-        self.favoured = {lang: [n for n in own if files and n.startswith(f"written_{files}")] for lang, own in self.own.items()}
-        if files and not any(self.favoured.values()):
+        """Draw every second of our own sets from the files whose names begin so (several by +); None: all alike."""
+        begin = tuple(f"written_{f}" for f in files.split("+")) if files else ()
+        self.favoured = {lang: [n for n in own if n.startswith(begin)] if begin else [] for lang, own in self.own.items()}
+        if files and not all(any(n.startswith(b) for own in self.own.values() for n in own) for b in begin):
             raise SystemExit(f"favour={files}: no file in written/ begins so")
+
+    def own_set(self, rng, lang):
+        """A set that we wrote."""
+        favoured = self.favoured.get(lang)
+        return self.sets[rng.choice(favoured if favoured and rng.random() < 0.5 else self.own[lang])]
 
     def intent_set(self, rng, chinese=0.5):
         lang = "zh" if rng.random() < chinese else "en"
         if self.own[lang] and rng.random() < self.own_share:
-            favoured = self.favoured.get(lang)
-            return self.sets[rng.choice(favoured if favoured and rng.random() < 0.5 else self.own[lang])]
+            return self.own_set(rng, lang)
         return self.sets[rng.choices(self.names[lang], self.weights[lang])[0]]
 
     def phrase(self, rng, text):

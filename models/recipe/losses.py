@@ -71,6 +71,24 @@ def asked(embed, source, rng):
     return 2 * (c + 0.1 * kl), 1 - c.detach()
 
 
+def named(embed, source, rng):
+    """English messages of one of our own sets and its names: which name a message belongs to, half as the set has it and half
+    as the teacher does, and all against the teacher's vectors: another name against that of the first."""
+    s = source.own_set(rng, "en")
+    labels = rng.sample(list(s["labels"]), min(len(s["labels"]), source.contrasted))
+    each = max(1, source.batch // len(labels) - 1)
+    drawn = [(t, i) for i, label in enumerate(labels) for t in batches.draw(rng, s["labels"][label], each)]
+    texts, n = [t for t, _ in drawn], len(drawn)
+    y = source.english(texts + labels)
+    z = embed(texts + [rng.choice([label] + s["names"].get(label, [])) for label in labels])
+    s, t = (v[:n] @ v[n:].T / TAU for v in (z, y))
+    gold = batches.onto(np.array([i for _, i in drawn]), embed.device)
+    right = F.cross_entropy(s, gold)
+    likely = F.kl_div(F.log_softmax(s, -1), F.softmax(t, -1), reduction="batchmean")
+    c = cosine(z, y)
+    return 2 * c + 0.2 * (right + likely), (s.argmax(-1) == gold).float().mean().detach()
+
+
 def distil_long(embed, source, rng):
     """Passages of up to 510 tokens: trains the later positions. 8 at a time, so that a step costs as much as others."""
     lang = rng.choice(("en", "zh"))

@@ -139,6 +139,9 @@ def favoured_sets_are_drawn(tmp, corpus):
                         for s in (source.intent_set(rng, 0.0) for _ in range(400)))
     source.favour("tech")
     some = drawn()
+    source.favour("tech_a+d")
+    check("favour= takes several beginnings", {id(source.sets[f"written_{n}_en"]) for n in ("tech_a", "d")} ==
+          {id(source.sets[n]) for n in source.favoured["en"]})
     source.favour(None)
     check("favour= draws every second own set from its files", 270 < some < 330 and 170 < drawn() < 230)
     try:
@@ -170,7 +173,8 @@ def bank_is_the_same(corpus, tokenizer):
     check("a text it lacks takes the ordinary way", made.rows(["not there"]) is None and made.targets(["标签"]) is None
           and torch.allclose(plain(["not there"]), banked(["not there"])))
     rng, head = random.Random(3), readout.Head(48)
-    for kind in ("large", "names"):
+    source.own["en"] = ["toy_en"]
+    for kind in ("large", "names", "jargon"):
         for _ in range(12):
             loss, _, figure = train.step_loss(kind, banked, head, source, rng)
             check(f"a step of kind {kind} is finite", bool(torch.isfinite(loss)) and bool(torch.isfinite(torch.as_tensor(figure))))
@@ -369,6 +373,22 @@ def written_is_read(tmp):
     drawn = {t for i in range(20) for t in batches.draw(random.Random(i), zh["labels"]["价格"], 2)}
     check("a draw takes a pattern once", drawn == {"多少钱", "布洛芬贵吗", "感冒药贵吗"} and all(
         "多少钱" in batches.draw(random.Random(i), zh["labels"]["价格"], 2) for i in range(20)))
+    os.makedirs(f"{tmp}/patterns")
+    with open(f"{tmp}/patterns/sick.txt", "w", encoding="utf8") as f:
+        f.write("# of illness\n{term}严重吗 | is {term} bad\n{term}和{other} | {term} or {other}\n")
+    termed = WRITTEN.replace("intent 剂量", "patterns sick\n\nintent 剂量", 1) + "terms 发票 = invoice ; refund-id\n"
+    sets, pairs = written.sets_and_pairs(read(termed), lambda t: t != "发票严重吗")
+    check("a term stands alone and in patterns with another of its intent; what is held back is dropped",
+          sorted(map(sorted, sets["written_toy_en"]["labels"]["return"][-2:])) ==
+          [["invoice", "invoice or refund-id"], ["is refund-id bad", "refund-id", "refund-id or invoice"]])
+    check("... and is a translated pair", ("invoice or refund-id", "发票和refund-id") in pairs and ("invoice", "发票") in pairs)
+    for bad, where in ((termed.replace("patterns sick", "patterns well"), "toy.txt:"), (termed.replace("patterns sick\n\n", ""), "toy.txt"),
+                       (termed + "terms a | b\n", "toy.txt:"), (termed + "terms a = b = c\n", "toy.txt:")):
+        try:
+            read(bad)
+            check(f"refused: {bad[-12:]}", False)
+        except written.Malformed as e:
+            check(f"bad terms are refused with their place: {e}", where in str(e))
     for bad in ("怎么吃{food} | how do I take {food}", "怎么吃{drug} | how do I take it", "只有中文", "a | b | c"):
         try:
             read(WRITTEN.replace("一天几次 | how often a day", bad))

@@ -7,11 +7,14 @@
 A file is a domain. Blocks are parted by blank lines; the two languages by ` | `, names by ` ; `:
 
     domain NAMES | NAMES                    once
+    patterns software                       how people ask about a term: written/patterns/software.txt
     slot drug                               values, one a line, that may stand for {drug}
     intent NAMES | NAMES                    then `describe TEXT | TEXT`, then messages, one a line
+    terms TERM ; 词 = TERM ; ...            words by which the intent is recognised although its name is not said, in it
 
 A message with slots stands for many: it is a list of its fillings, of which an episode draws one, so that two messages of
-an intent never differ in their slots alone.
+an intent never differ in their slots alone. So does a term: itself and some patterns with it as {term}, {other} being another
+term of its intent.
 """
 import argparse
 import glob
@@ -23,6 +26,7 @@ import sys
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "written")
 FILLINGS = 12  # of one message with slots
+ASKED = 5  # patterns that a term is put into
 SLOT = re.compile(r"\{(\w+)\}")
 LANGUAGES = ("zh", "en")
 
@@ -42,9 +46,34 @@ def names(line, where):
     return [[n.strip() for n in half.split(";") if n.strip()] for half in halves(line, where)]
 
 
+def terms(rest, where):
+    """[[zh, en]] of a line of terms: `词 = TERM`, or one that is the same in both languages."""
+    out = [[side.strip() for side in t.split(" = ")] for t in rest.split(";") if t.strip()]
+    if "|" in rest or any(len(t) > 2 or not all(t) for t in out):
+        raise Malformed(f"{where}: wants terms, TERM or 词 = TERM, parted by ;: {rest}")
+    return [t * (2 // len(t)) for t in out]
+
+
+def patterns(name, where, folder):
+    """[[zh, en]]: the lines of patterns/NAME.txt, each with {term} and perhaps {other} in both languages."""
+    path = f"{folder}/patterns/{name}.txt"
+    if not os.path.exists(path):
+        raise Malformed(f"{where}: no file {path}")
+    out = []
+    with open(path, encoding="utf8") as f:
+        for number, line in enumerate(f, 1):
+            if line.strip() and not line.startswith("#"):
+                zh, en = halves(line.strip(), at := f"{os.path.basename(path)}:{number}")
+                if set(SLOT.findall(zh)) != set(SLOT.findall(en)) or "{term}" not in zh or set(SLOT.findall(zh)) - {"term", "other"}:
+                    raise Malformed(f"{at}: wants {{term}} and perhaps {{other}} in both languages: {line.strip()}")
+                out.append([zh, en])
+    return out
+
+
 def read(path):
-    """{"domain": [zh names, en names], "slots": {name: [[zh, en]]}, "intents": [{"names", "describe", "messages"}]}."""
-    out, block, values = {"domain": None, "slots": {}, "intents": []}, None, False
+    """{"domain": [zh names, en names], "slots": {name: [[zh, en]]}, "patterns": [[zh, en]],
+    "intents": [{"names", "describe", "messages", "terms"}]}."""
+    out, block, values = {"domain": None, "slots": {}, "patterns": [], "intents": []}, None, False
     with open(path, encoding="utf8") as f:
         for number, line in enumerate(f, 1):
             line, where = line.strip(), f"{os.path.basename(path)}:{number}"
@@ -53,13 +82,17 @@ def read(path):
             word, _, rest = line.partition(" ")
             if word == "domain" and "|" in rest:
                 out["domain"] = names(rest, where)
+            elif word == "patterns" and "|" not in rest:
+                out["patterns"] += patterns(rest.strip(), where, os.path.dirname(path))
             elif word == "slot" and "|" not in rest:
                 block, values = out["slots"].setdefault(rest.strip(), []), True
             elif word == "intent" and "|" in rest:
-                out["intents"].append({"names": names(rest, where), "describe": None, "messages": []})
+                out["intents"].append({"names": names(rest, where), "describe": None, "messages": [], "terms": []})
                 block, values = out["intents"][-1]["messages"], False
             elif word == "describe" and out["intents"] and "|" in rest:
                 out["intents"][-1]["describe"] = halves(rest, where)
+            elif word == "terms" and out["intents"] and not values:
+                out["intents"][-1]["terms"] += terms(rest, where)
             elif block is None:
                 raise Malformed(f"{where}: outside of any block: {line}")
             else:
@@ -73,6 +106,8 @@ def read(path):
     for i in out["intents"]:
         if len(i["messages"]) < 2 or not all(i["names"]):
             raise Malformed(f"{path}: too few messages or names: {i['names']}")
+        if i["terms"] and not (out["patterns"] and len(i["terms"]) > 1):
+            raise Malformed(f"{path}: terms want patterns, and another term: {i['names']}")
     return out
 
 
@@ -89,12 +124,23 @@ def fill(message, slots, rng, keep):
     return out
 
 
+def ask(term, among, forms, rng, keep):
+    """What people write about one [zh, en] term of an intent: itself, and ASKED patterns with it."""
+    out = [term]
+    for form in rng.sample(forms, min(ASKED, len(forms))):
+        other = rng.choice([t for t in among if t is not term])
+        given = {"term": term, "other": other}
+        out.append([SLOT.sub(lambda m: given[m.group(1)][k], form[k]) for k in (0, 1)])
+    return [made for made in out if all(map(keep, made))]
+
+
 def sets_and_pairs(files, keep=lambda text: True):
     """({name: set} for texts.py's corpus, texts being lists of fillings; translated [English, Chinese] pairs)."""
     sets, pairs = {}, {}
     for name, d in files.items():
         rng = random.Random(name)
-        filled = [[f for m in i["messages"] for f in [fill(m, d["slots"], rng, keep)] if f] for i in d["intents"]]
+        filled = [[f for f in [fill(m, d["slots"], rng, keep) for m in i["messages"]]
+                   + [ask(t, i["terms"], d["patterns"], rng, keep) for t in i["terms"]] if f] for i in d["intents"]]
         for k, lang in enumerate(LANGUAGES):
             s = {"lang": lang, "labels": {}, "names": {}, "descriptions": {}}
             for i, messages in zip(d["intents"], filled):
@@ -142,7 +188,8 @@ def main():
     files = load()
     sets, pairs = sets_and_pairs(files)
     for name, d in files.items():
-        print(f"{name}: {len(d['intents'])} intents, {sum(len(i['messages']) for i in d['intents'])} messages")
+        print(f"{name}: {len(d['intents'])} intents, {sum(len(i['messages']) for i in d['intents'])} messages, "
+              f"{sum(len(i['terms']) for i in d['intents'])} terms")
     print(f"{len(files)} files, {len(pairs)} pairs with their fillings")
     if a.against:
         import texts
