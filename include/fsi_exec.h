@@ -139,6 +139,8 @@ extern const char *exec_model_name(const ExecSet *set);
 extern void exec_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena);
 /* The message without its middle if it is longer than any context could need; *clipped says so. */
 extern HostText exec_clip(HostText message, bool *clipped, FsiArena *arena);
+/* Spelling features of a text by the model's normaliser and idf table (segments layout). */
+extern void exec_spell(const StoreModel *model, HostText t, FsiArena *arena, SpellVec *out);
 /* A label as it is read after what stands before it. */
 extern HostText exec_label_text(const Tokenizer *tok, HostText label, HostText before, FsiArena *arena);
 /* The backend's scratch for forward passes, at the CPU level of fsi_intent.simd. */

@@ -38,12 +38,15 @@ typedef struct TrainIntent
 	const TokIds *names;		/* the name, then other spellings of it that users may write */
 	int			n_description;
 	const TokIds *descriptions;
+	const SpellVec *name_spell, /* of the first name, for train_evaluate(); may be NULL */
+			   *description_spell;	/* [n_description]; may be NULL */
 } TrainIntent;
 
 typedef struct TrainText
 {
 	TokIds		ids;
 	int			intent;			/* index, or TRAIN_OTHER: none of them */
+	SpellVec	spell;			/* for train_evaluate(); n = 0: like none */
 } TrainText;
 
 #define TRAIN_OTHER (-1)
@@ -175,7 +178,10 @@ extern size_t train_token_bytes(const Gpt2Config *cfg);
 
 /* FSI_INVALID when loss or gradient is no finite number (nothing is updated) or max_steps are done. */
 extern FsiStatus train_step(Train *train, TrainReport *report, FsiError *err);
-/* Loss and accuracy on rows that are not trained on, without dropout.  Borrowed data is checked as in train_create(). */
+/*
+ * Loss and accuracy on rows that are not trained on, without dropout.  Borrowed data is checked as in train_create().
+ * Segments: the answers are those of the result, which weighs spelling; training does not.
+ */
 extern FsiStatus train_evaluate(Train *train, const TrainData *data, TrainScores *scores, FsiError *err);
 /* e^-2 .. e^2 */
 extern double train_scale_factor(int i);

@@ -41,9 +41,8 @@ text_parts(const StoreModel *const *model, HostText t, CachePart parts[CACHE_PAR
 	parts[2].len = 0;
 }
 
-/* Spelling features of a text by the model's normaliser and idf table. */
-static void
-spell_text(const StoreModel *model, HostText t, FsiArena *arena, SpellVec *out)
+void
+exec_spell(const StoreModel *model, HostText t, FsiArena *arena, SpellVec *out)
 {
 	FsiError	err = {0};
 	char	   *normal;
@@ -78,7 +77,7 @@ keep_segment(const StoreModel *model, const Wanted *w, const float *proj, FsiAre
 	size_t		bytes;
 	char	   *at;
 
-	spell_text(model, w->text, arena, &spell);
+	exec_spell(model, w->text, arena, &spell);
 	text_parts(&model, w->text, parts);
 	bytes = MAXALIGN(sizeof(SegmentEntry)) + sizeof(float) * n_embd +
 		(sizeof(uint32_t) + sizeof(float)) * spell.n + sizeof(int32_t) * w->ids.n + cache_key_bytes(parts);
@@ -349,7 +348,7 @@ segments_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 		SegmentVec	message = {.proj = proj + (size_t) i * n_embd};
 
 		CHECK_FOR_INTERRUPTS();
-		spell_text(set->model, rows[i].clipped, arena, &message.spell);
+		exec_spell(set->model, rows[i].clipped, arena, &message.spell);
 		point(set, call, &message, rows[i].answer, rows[i].scores);
 		keep_vector(set, &rows[i], &message);
 		fsi_arena_release(arena, mark);

@@ -244,6 +244,10 @@ typedef struct TrainEpisode
 	int		   *segment;		/* [n_segment] texts, by number in the trainer's list */
 	int		   *query;			/* [n_query] */
 	bool		offers_other;	/* evaluation: "other" is an answer in loss_at, too */
+	/* evaluation: added to the similarities, the weight times the cosine of spellings */
+	double		spelling_weight;
+	const SpellIndex *spelling; /* of the segments; NULL: none */
+	const SpellVec **query_spell;	/* [n_query] */
 } TrainEpisode;
 
 typedef struct TrainReadout

@@ -2,11 +2,11 @@
  * train_pointing.c
  *	  The pointing readout over one episode: forward and backward.
  *
- * The formula is src/engine/pointing.c's without spelling term and discriminant, with the learned
- * scalars in it: the scales are multiplied by e^log_scale, name_bias and "other" replaced.
+ * The formula is src/engine/pointing.c's without discriminant, and in training without spelling term, with the
+ * learned scalars in it: the scales are multiplied by e^log_scale, name_bias and "other" replaced.
  * A candidate without segments has no logit: it is not there.
  *
- *	p = unit(z Q) of a message, unit(z K) of a segment;	sim = p_m . p_s
+ *	p = unit(z Q) of a message, unit(z K) of a segment;	sim = p_m . p_s [+ w cosine of spellings]
  *	N, X: means over a candidate's name and descriptions, and over its examples
  *	logit = scale * mix(N, X) + bias;	loss = mean over messages of -log softmax[gold]
  *
@@ -33,7 +33,8 @@ typedef struct Pointing
 	double	   *logit,			/* [n + 1], last: other */
 			   *prob,			/* [n + 1] softmax of these */
 			   *among,			/* [n] the same without other */
-			   *bias;			/* [n + 1] the part of a logit that is no scale times a mix */
+			   *bias,			/* [n + 1] the part of a logit that is no scale times a mix */
+			   *cosine;			/* [S] of a message's spelling */
 	float	   *g_scalar;
 } Pointing;
 
@@ -313,12 +314,13 @@ take(Pointing *p, const TrainEpisode *e, FsiError *err)
 
 	p->start = fsi_arena_array(p->arena, n + 1, sizeof(int));
 	p->item = fsi_arena_array(p->arena, S, sizeof(int));
-	p->logit = fsi_arena_array(p->arena, 4 * (n + 1), sizeof(double));
+	p->logit = fsi_arena_array(p->arena, 4 * (n + 1) + S, sizeof(double));
 	if (floats == NULL || p->start == NULL || p->item == NULL || p->logit == NULL)
 		return fsi_nomem(err, ((M + S) * (E + 1) + M * S) * sizeof(float));
 	p->bias = p->logit + n + 1;
 	p->prob = p->bias + n + 1;
 	p->among = p->prob + n + 1;
+	p->cosine = p->among + n + 1;
 	p->pm = floats;
 	p->ps = p->pm + M * E;
 	p->norm_m = p->ps + S * E;
@@ -382,6 +384,20 @@ similarities_back(Pointing *p, const float *zm, const float *zs, float *dzm, flo
 	return train_linear_back(c, of.S, zs, &of.k, dps, false, dzs, g_k, NULL);
 }
 
+/* Add what a message's spelling has in common with the segments'. */
+static FsiStatus
+add_spelling(Pointing *p, int m, float *sims)
+{
+	const TrainEpisode *e = p->e;
+
+	if (e->spelling == NULL)
+		return FSI_OK;
+	FSI_TRY(spell_index_cosines(e->spelling, e->query_spell[m], p->arena->host, p->cosine, p->c->err));
+	for (int s = 0; s < e->n_segment; s++)
+		sims[s] += (float) (e->spelling_weight * p->cosine[s]);
+	return FSI_OK;
+}
+
 static FsiStatus
 forward(Pointing *p, const float *zm, const float *zs, bool back, double factor, double *loss, int *right, double *loss_at)
 {
@@ -398,6 +414,7 @@ forward(Pointing *p, const float *zm, const float *zs, bool back, double factor,
 
 		if (fsi_should_stop(p->arena->host))
 			return fsi_fail(p->c->err, FSI_CANCELLED, "canceled");
+		FSI_TRY(add_spelling(p, m, p->sims + (size_t) m * S));
 		*loss += message_forward(p, m, p->sims + (size_t) m * S, &hit) / p->e->n_query;
 		*right += hit;
 		if (loss_at != NULL)

@@ -8,6 +8,7 @@
  * al. 2021, "Scaling deep contrastive learning batch size under memory limited setup"), with
  * the same dropout, since that depends on the row's number alone.
  */
+#include <math.h>
 #include <string.h>
 
 #include "train.h"
@@ -287,38 +288,70 @@ train_segments_gradients(Train *t, uint64_t first_episode, int n, TrainReport *r
 
 /* ---------------------------------------------------------------- evaluation */
 
-/* All intents as candidates, with names, all descriptions and the examples; z of them in l. */
+/* All intents as candidates: their segments, and how those are spelled. */
+typedef struct Candidates
+{
+	TrainEpisode e;
+	List		l;
+	const SpellVec **spell;		/* [e.n_segment] */
+	SpellIndex	index;
+} Candidates;
+
+static void
+add_candidate(Candidates *c, int owner, TrainKind kind, const TokIds *ids, const SpellVec *spell)
+{
+	static const SpellVec none = {0};
+
+	c->e.owner[c->e.n_segment] = owner;
+	c->e.kind[c->e.n_segment] = kind;
+	c->spell[c->e.n_segment++] = spell != NULL ? spell : &none;
+	list_add(&c->l, ids);
+}
+
+/* Room for names, all descriptions and the examples. */
 static FsiStatus
-all_candidates(Train *t, const TrainData *data, TrainEpisode *e, List *l, FsiError *err)
+take_candidates(Train *t, const TrainData *data, Candidates *c, FsiError *err)
 {
 	int64_t		n = (int64_t) data->n_intent + data->n_example;
 
+	memset(c, 0, sizeof(*c));
 	for (int i = 0; i < data->n_intent; i++)
 		n += data->intents[i].n_description;
 	if (n > INT32_MAX)
 		return fsi_fail(err, FSI_LIMIT, "too many examples to evaluate with");
-	FSI_TRY(list_take(t, (int) n, false, l, err));
-	e->n_candidate = data->n_intent;
-	e->owner = fsi_arena_array(&t->work, (size_t) n, sizeof(int));
-	e->kind = fsi_arena_array(&t->work, (size_t) n, sizeof(TrainKind));
-	e->gold = fsi_arena_array(&t->work, QUERY_CHUNK, sizeof(int));
-	if (e->owner == NULL || e->kind == NULL || e->gold == NULL)
+	FSI_TRY(list_take(t, (int) n, false, &c->l, err));
+	c->e.n_candidate = data->n_intent;
+	c->e.owner = fsi_arena_array(&t->work, (size_t) n, sizeof(int));
+	c->e.kind = fsi_arena_array(&t->work, (size_t) n, sizeof(TrainKind));
+	c->e.gold = fsi_arena_array(&t->work, QUERY_CHUNK, sizeof(int));
+	c->e.query_spell = fsi_arena_array(&t->work, QUERY_CHUNK, sizeof(SpellVec *));
+	c->spell = fsi_arena_array(&t->work, (size_t) n, sizeof(SpellVec *));
+	if (c->e.owner == NULL || c->e.kind == NULL || c->e.gold == NULL || c->e.query_spell == NULL || c->spell == NULL)
 		return fsi_nomem(err, (size_t) n * 2 * sizeof(int));
+	return FSI_OK;
+}
+
+/* Their z in c->l. */
+static FsiStatus
+all_candidates(Train *t, const TrainData *data, Candidates *c, FsiError *err)
+{
+	FSI_TRY(take_candidates(t, data, c, err));
 	for (int i = 0; i < data->n_intent; i++)
-		for (int j = 0; j <= data->intents[i].n_description; j++)
-		{
-			e->owner[e->n_segment] = i;
-			e->kind[e->n_segment++] = j == 0 ? TRAIN_NAME : TRAIN_DESCRIPTION;
-			list_add(l, j == 0 ? data->intents[i].names : &data->intents[i].descriptions[j - 1]);
-		}
+	{
+		const TrainIntent *intent = &data->intents[i];
+
+		add_candidate(c, i, TRAIN_NAME, intent->names, intent->name_spell);
+		for (int j = 0; j < intent->n_description; j++)
+			add_candidate(c, i, TRAIN_DESCRIPTION, &intent->descriptions[j],
+						  intent->description_spell != NULL ? &intent->description_spell[j] : NULL);
+	}
 	for (int i = 0; i < data->n_example; i++)
 		if (data->examples[i].intent != TRAIN_OTHER)
-		{
-			e->owner[e->n_segment] = data->examples[i].intent;
-			e->kind[e->n_segment++] = TRAIN_EXAMPLE;
-			list_add(l, &data->examples[i].ids);
-		}
-	return list_encode(t, l);
+			add_candidate(c, data->examples[i].intent, TRAIN_EXAMPLE, &data->examples[i].ids, &data->examples[i].spell);
+	FSI_TRY(spell_index_build((size_t) c->e.n_segment, c->spell, &t->work, &c->index, err));
+	c->e.spelling = &c->index;
+	c->e.spelling_weight = fmin(t->scalars.spelling_weight, t->options.spelling_weight);
+	return list_encode(t, &c->l);
 }
 
 static bool
@@ -334,14 +367,13 @@ FsiStatus
 train_segments_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *err)
 {
 	TrainReadout r = readout(t);
-	TrainEpisode e = {0};
-	List		candidates;
+	Candidates	c;
 	double		loss = 0;
 	int64_t		right = 0;
 
 	FSI_TRY(train_segments_check(&t->params.w.cfg, data, err));
-	FSI_TRY(all_candidates(t, data, &e, &candidates, err));
-	e.offers_other = has_others(t->data) || has_others(data);
+	FSI_TRY(all_candidates(t, data, &c, err));
+	c.e.offers_other = has_others(t->data) || has_others(data);
 	for (int at = 0; at < data->n_text; at += QUERY_CHUNK)
 	{
 		FsiArenaMark mark = fsi_arena_mark(&t->work);
@@ -349,18 +381,19 @@ train_segments_evaluate(Train *t, const TrainData *data, TrainScores *scores, Fs
 		int			hits;
 		List		l;
 
-		e.n_query = data->n_text - at < QUERY_CHUNK ? data->n_text - at : QUERY_CHUNK;
-		FSI_TRY(list_take(t, e.n_query, false, &l, err));
-		for (int i = 0; i < e.n_query; i++)
+		c.e.n_query = data->n_text - at < QUERY_CHUNK ? data->n_text - at : QUERY_CHUNK;
+		FSI_TRY(list_take(t, c.e.n_query, false, &l, err));
+		for (int i = 0; i < c.e.n_query; i++)
 		{
 			const TrainText *text = &data->texts[at + i];
 
-			e.gold[i] = text->intent == TRAIN_OTHER ? data->n_intent : text->intent;
+			c.e.gold[i] = text->intent == TRAIN_OTHER ? data->n_intent : text->intent;
+			c.e.query_spell[i] = &text->spell;
 			list_add(&l, &text->ids);
 		}
 		FSI_TRY(list_encode(t, &l));
-		FSI_TRY(train_pointing(&t->ctx, &r, &e, l.z, candidates.z, &t->work, &mean, &hits, scores->loss_at));
-		loss += mean * e.n_query;
+		FSI_TRY(train_pointing(&t->ctx, &r, &c.e, l.z, c.l.z, &t->work, &mean, &hits, scores->loss_at));
+		loss += mean * c.e.n_query;
 		right += hits;
 		fsi_arena_release(&t->work, mark);
 	}

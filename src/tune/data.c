@@ -15,14 +15,17 @@
 
 /* ---- Segments layout. ---- */
 
+/* Its tokens and, unless spell is NULL, how it is spelled. */
 static TokIds
-segment_ids(const StoreModel *model, HostText t, FsiArena *arena)
+segment_ids(const StoreModel *model, HostText t, FsiArena *arena, SpellVec *spell)
 {
 	FsiError	err = {0};
 	bool		clipped;
 	TokIds		ids;
 
 	t = exec_clip(t, &clipped, arena);
+	if (spell != NULL)
+		exec_spell(model, t, arena, spell);
 	HOST_TRY(tok_encode_plain(&model->file.tok, t.s, t.len, arena, &ids, &err));
 	return ids;
 }
@@ -88,6 +91,7 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 		int			intent = find_intent(args_trim(host_utf8(key.val.string.val, key.val.string.len)), n, intents);
 		char	   *path = psprintf("descriptions.%s", host_excerpt(key.val.string.val, key.val.string.len));
 		TokIds	   *ids;
+		SpellVec   *spell;
 
 		JsonbIteratorNext(&it, &value, true);
 		if (intent == TRAIN_OTHER)
@@ -100,8 +104,10 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 		if (value.type != jbvString)
 			args_wrong_type(path, "a string", &value);
 		ids = host_array(arena, 1, sizeof(TokIds));
-		*ids = segment_ids(model, host_utf8(value.val.string.val, value.val.string.len), arena);
+		spell = host_array(arena, 1, sizeof(SpellVec));
+		*ids = segment_ids(model, host_utf8(value.val.string.val, value.val.string.len), arena, spell);
 		out[intent].descriptions = ids;
+		out[intent].description_spell = spell;
 		out[intent].n_description = 1;
 	}
 }
@@ -111,12 +117,14 @@ make_intents(const StoreModel *model, const TuneOptions *options, int n, const H
 {
 	TrainIntent *out = host_array(arena, n, sizeof(TrainIntent));
 	TokIds	   *names = host_array(arena, n, sizeof(TokIds));
+	SpellVec   *spell = host_array(arena, n, sizeof(SpellVec));
 
 	memset(out, 0, sizeof(TrainIntent) * n);
 	for (int i = 0; i < n; i++)
 	{
-		names[i] = segment_ids(model, intents[i], arena);
+		names[i] = segment_ids(model, intents[i], arena, &spell[i]);
 		out[i].names = &names[i];
+		out[i].name_spell = &spell[i];
 		out[i].n_name = 1;
 	}
 	exec_check_labels(n, names, intents, arena);
@@ -144,13 +152,13 @@ tune_segments_data(TuneRows *rows, const StoreModel *model, const TuneOptions *o
 	for (int i = 0; i < rows->n; i++)
 	{
 		const TuneRow *row = &rows->rows[i];
-		TrainText	text;
+		TrainText	text = {0};
 		bool		shortened;
 
 		CHECK_FOR_INTERRUPTS();
 		if (row->split == TUNE_SPLIT_TEST)
 			continue;
-		text.ids = segment_ids(model, row->text, arena);
+		text.ids = segment_ids(model, row->text, arena, row->split == TUNE_SPLIT_TRAIN ? NULL : &text.spell);
 		text.intent = find_intent(row->answer, n, intents);
 		(void) segment_length(cfg, &text.ids, &shortened);
 		rows->n_shortened += shortened;

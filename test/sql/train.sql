@@ -73,6 +73,14 @@ SELECT pg_temp.digest('tr twenty') = pg_temp.digest('tr all') AS all_intents, pg
 DROP VIEW many;
 CALL fsi_train('tr ways', 'labelled', '{"model": "tiny segments", "max_steps": 1, "eval_steps": 0, "max_ways": 2}');
 CALL fsi_train('tr ways', 'labelled', '{"model": "tiny segments", "max_steps": 1, "eval_steps": 0, "min_ways": 500, "replace": true}');
+-- held-out rows are judged as the result answers them: by meaning and spelling
+CREATE VIEW spelled AS SELECT 'ist ' || reverse(word) || word || ' da' AS text, word AS intent, split
+	FROM unnest(ARRAY['qorvex', 'qarvox', 'zilmet', 'zolmat', 'brunk', 'brank', 'trelp', 'tralp']) AS word, unnest(ARRAY['train', 'validation']) AS split;
+CALL fsi_train('tr spelled', 'spelled', '{"max_steps": 1, "learning_rate": 1e-9, "load_best_model_at_end": false}');
+CALL fsi_train('tr unspelled', 'spelled', '{"max_steps": 1, "learning_rate": 1e-9, "load_best_model_at_end": false, "spelling_weight": 0}');
+SELECT model, eval_accuracy > 0.7 AS mostly_right FROM fsi_training WHERE model LIKE 'tr %spelled' ORDER BY model;
+SELECT eval_accuracy = (SELECT avg((fsi_classify(text, ARRAY(SELECT DISTINCT intent FROM spelled), '{"model": "tr spelled"}') = intent)::int)
+	FROM spelled WHERE split = 'validation') AS as_answered FROM fsi_training WHERE model = 'tr spelled';
 -- a split of the user's own; rows of the split "test" are left out
 CREATE VIEW split AS SELECT text, intent, CASE WHEN id % 4 = 0 THEN 'validation' WHEN id % 4 = 1 THEN 'test' ELSE 'train' END AS split FROM labelled;
 CALL fsi_train('tr split', 'split', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
