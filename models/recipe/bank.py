@@ -15,6 +15,7 @@ import batches
 from episodes import SPELLINGS
 
 PHRASES = 800_000
+MISSPELT = 500_000  # texts that also stand there as somebody mistypes them
 TOKENISED, TAUGHT = 100_000, 2048  # texts at a time
 
 
@@ -37,6 +38,9 @@ def collect(source, seed=1):
         others += [spell(n) for n in names for spell in SPELLINGS]
         others += [d for told in s["descriptions"].values() for d in told]
         others += [t for label in s["labels"].values() for t in every(label)]
+    typed = sorted(dict.fromkeys(source.short["en"] + source.short["zh"] + [p[k] for p in source.written for k in (0, 1)]))
+    source.misspelt = {t: source.typos(rng, t) for t in rng.sample(typed, min(MISSPELT, len(typed)))}
+    others += source.misspelt.values()
     return list(taught), [t for t in dict.fromkeys(others) if t not in taught]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 import vocab
+from typos import Typos
 
 WINDOW = 4000
 SHORT_TOKENS, LONG_TOKENS = 64, 510  # of text; the two marks come on top
@@ -91,6 +92,7 @@ class Source:
         self.names = {lang: [n for n, s in self.sets.items() if s["lang"] == lang] for lang in ("en", "zh")}
         self.weights = {lang: [self.weight(self.sets[n]) for n in names] for lang, names in self.names.items()}
 
+        self.typos = Typos(glosses.sounds, self.short["zh"])
         self.own = {lang: [n for n in names if n.startswith("written_")] for lang, names in self.names.items()}
 
     @staticmethod
@@ -103,6 +105,8 @@ class Source:
     own_share = 0.0  # share of sets that we wrote, likewise
     favoured = {}  # sets by language, every second of those that we wrote is one of, likewise
     ways = (16,)  # the most candidates of an episode is one of these, likewise
+    mistyped = 0.0  # share of messages that are misspelt, likewise
+    misspelt = {}  # set by bank.py
     contrasted = 24  # intents of a set that are contrasted, likewise
 
     def favour(self, files):
@@ -116,6 +120,13 @@ class Source:
         """A set that we wrote."""
         favoured = self.favoured.get(lang)
         return self.sets[rng.choice(favoured if favoured and rng.random() < 0.5 else self.own[lang])]
+
+    def typed(self, rng, texts):
+        """The texts as people type them: a share of them misspelt. With a bank, as it has them."""
+        if not self.mistyped:
+            return list(texts)
+        spoil = (lambda t: self.misspelt.get(t, t)) if self.bank else (lambda t: self.typos(rng, t))
+        return [spoil(t) if rng.random() < self.mistyped else t for t in texts]
 
     def intent_set(self, rng, chinese=0.5):
         lang = "zh" if rng.random() < chinese else "en"

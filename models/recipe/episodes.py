@@ -67,7 +67,7 @@ def loss(embed, head, source, rng, n=4):
     """Mean cross-entropy of n episodes and the share answered right."""
     drawn = [draw(rng, source) for _ in range(n)]
     z = embed([t for segments, _, _ in drawn for t, _, _ in segments]
-              + [t for _, queries, _ in drawn for t, _ in queries])
+              + source.typed(rng, [t for _, queries, _ in drawn for t, _ in queries]))
     # padded to the most segments S, queries Q and ways W of an episode: a row of z, owner (-1: no segment), kind; gold (-100)
     most = [max(len(d[k]) for d in drawn) for k in (0, 1)]
     ways, first = max(d[2] for d in drawn), sum(len(d[0]) for d in drawn)

@@ -36,7 +36,7 @@ class Packed:
     def __init__(self, path):
         with open(path, encoding="utf8") as f:
             packed = json.load(f)
-        self.entries, sense = packed["entries"], packed["words"]
+        self.entries, self.sounds, sense = packed["entries"], packed.get("sounds", {}), packed["words"]
         cut = [t.split(PARTED) for part in packed["texts"].values() for t in part]
         self.made = {"".join(ws): tidy(sense.get(w, w) for w in ws) for ws in cut}
 
@@ -59,7 +59,12 @@ class Glosses:
         text = open(path, encoding="utf8").read()
         entries = json.loads(text[text.index("{"): text.rindex("}") + 1])["all"]
         self.senses = {}  # then `entries`: words of two characters and more, each after its first senses
+        self.sounds = {}  # of a character, without tones
         for _, simplified, pinyin, meaning, *_ in entries:
+            if len(simplified) == 1 and HAN.match(simplified):
+                sounds = self.sounds.setdefault(simplified, [])
+                sound = pinyin.lower().rstrip("12345")
+                sounds += [sound] * (sound not in sounds)
             if pinyin[:1].isupper() and len(simplified) == 1:
                 continue  # a surname
             for part in meaning if isinstance(meaning, list) else [meaning]:

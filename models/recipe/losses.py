@@ -43,7 +43,7 @@ def recognise(z, y):
 def distil(embed, source, rng, lang):
     """Texts against the teacher's vectors; glossed Chinese is a noisy target and weighs less."""
     texts = batches.neighbours(rng, source.short[lang], source.batch)
-    loss, figure = follow(embed(texts), source.targets(texts))
+    loss, figure = follow(embed(source.typed(rng, texts)), source.targets(texts))
     return (2 if lang == "en" else 1) * loss, figure
 
 
@@ -62,7 +62,7 @@ def asked(embed, source, rng):
     """Messages and phrases as a question has them: which phrase a message is closest to, as the teacher has it."""
     messages = rng.sample(source.short["en"], source.batch // 2)
     phrases = source.draw_phrases(rng, source.batch // 2)
-    z, y = embed(messages + phrases), source.english(messages + phrases)
+    z, y = embed(source.typed(rng, messages) + phrases), source.english(messages + phrases)
     n = len(messages)
     c = cosine(z, y)
     s, t = (v[:n] @ v[n:].T / TAU for v in (z, y))
@@ -80,7 +80,7 @@ def named(embed, source, rng):
     drawn = [(t, i) for i, label in enumerate(labels) for t in batches.draw(rng, s["labels"][label], each)]
     texts, n = [t for t, _ in drawn], len(drawn)
     y = source.english(texts + labels)
-    z = embed(texts + [rng.choice([label] + s["names"].get(label, [])) for label in labels])
+    z = embed(source.typed(rng, texts) + [rng.choice([label] + s["names"].get(label, [])) for label in labels])
     s, t = (v[:n] @ v[n:].T / TAU for v in (z, y))
     gold = batches.onto(np.array([i for _, i in drawn]), embed.device)
     right = F.cross_entropy(s, gold)
@@ -105,7 +105,7 @@ def parallel(embed, source, rng, own=False):
     pairs = batches.neighbours(rng, source.written if own else source.parallel, source.batch // 2)
     en, zh = [p[0] for p in pairs], [p[1] for p in pairs]
     y = source.targets(en)
-    z_en, z_zh = embed(en), embed(zh)
+    z_en, z_zh = embed(source.typed(rng, en)), embed(source.typed(rng, zh))
     loss, figure = recognise(z_zh, y)
     return cosine(z_en, y) + loss, figure
 
@@ -117,7 +117,7 @@ def written(embed, source, rng):
 def paraphrases(embed, source, rng):
     pairs = batches.neighbours(rng, source.pairs, source.batch // 2)
     n = len(pairs)
-    z = embed([p[0] for p in pairs] + [p[1] for p in pairs])
+    z = embed(source.typed(rng, [p[0] for p in pairs]) + [p[1] for p in pairs])
     loss = contrast(z[:n], z[n:])
     return 0.3 * loss, loss.detach()
 

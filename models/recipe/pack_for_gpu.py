@@ -81,7 +81,8 @@ def pack(work, out, data):
            for k, some in (("short", short.pop("zh")), ("long", long.pop("zh")), ("mixed", mixed))}
     known = {w for some in cut.values() for t in some for w in t.split(PARTED)}
     meant = {w: dictionary.sense(w) for w in sorted(known) if HAN.search(w)}
-    write_json(f"{out}/2/translations.json.xz", {"texts": cut, "words": meant, "entries": dictionary.entries})
+    write_json(f"{out}/2/translations.json.xz", {"texts": cut, "words": meant, "entries": dictionary.entries,
+                                                "sounds": dictionary.sounds})
     write_json(f"{out}/2/corpus.json.xz", {**corpus, "valid": {}})
     for n, most in MOST.items():
         size = sum(os.path.getsize(p) for p in glob.glob(f"{out}/{n}/*")) / 2 ** 20

@@ -36,6 +36,7 @@ import vocab  # noqa: E402
 import written  # noqa: E402
 from student import SHAPE, Student  # noqa: E402
 from table import Table  # noqa: E402
+from typos import Typos  # noqa: E402
 
 SHAPE.update(layers=2, width=48, heads=4, inner=96)
 PLAN = [{"name": "a", "kind": "distil", "steps": 4, "rate": 1e-3},
@@ -80,6 +81,7 @@ class ToyGlosses:
         return text
 
     entries = [["pay", "付"], ["bill", "账单"]] * 20
+    sounds = {"账": ["zhang"], "帐": ["zhang"], "单": ["dan"], "付": ["fu"]}
 
 
 def check(what, truth):
@@ -152,6 +154,26 @@ def favoured_sets_are_drawn(tmp, corpus):
     os.makedirs(work := f"{tmp}/favour")
     plan = train.load_plan(work, ["z:names:5:1e-4:favour=tech"])
     check("... which the plan keeps", plan[-1]["favour"] == "tech" and train.load_plan(work)[-1] == plan[-1])
+
+
+def mistakes_are_peoples():
+    rng = random.Random(2)
+    typos = Typos(ToyGlosses.sounds, ["账单帐付"] * 30 + ["单"])
+    got = [typos(rng, "a longer message here") for _ in range(400)]
+    plain = [t for t in got if not t.startswith("a longer message here")]
+    check("a mistake changes a letter, or two places", all(abs(len(t) - 21) < 2 for t in plain) and len(set(plain)) > 40
+          and 300 < len(plain) < 400)
+    check("... deterministically", got == [typos(r, "a longer message here") for r in [random.Random(2)] for _ in range(400)])
+    check("a character becomes one of the same sound that is common", typos.alike == {"账": ["帐"], "帐": ["账"], "单": [], "付": []}
+          and any("帐" in typos(rng, "账单账单") for _ in range(40)))
+    check("a short text keeps its letters", all(typos(rng, "ok").startswith("ok") for _ in range(40)))
+    source = batches.Source(toy_corpus(), ToyTeacher(), ToyGlosses(), 24)
+    texts = source.short["en"][:50]
+    state = rng.getstate()
+    check("phases of old draw as they did", source.typed(rng, texts) == texts and rng.getstate() == state)
+    source.mistyped = 0.3
+    spoilt = sum(a != b for a, b in zip(source.typed(rng, texts * 8), texts * 8))
+    check("a share of messages is misspelt", 80 < spoilt < 150)
 
 
 def means_are_even():
@@ -417,6 +439,7 @@ def main():
     readout_is_consistent(tokenizer, spell)
     rounding_is_int8()
     means_are_even()
+    mistakes_are_peoples()
     print("all good")
 
 

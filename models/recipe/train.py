@@ -47,6 +47,7 @@ CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "na
 OWN = {"written": 0.45, "names": 0.4, "english": 0.35, "large": 0.4, "jargon": 0.45}  # share of sets that we wrote ourselves, by kind
 WAYS = {"large": (16, 16, 64), "jargon": (16, 16, 64)}  # the most candidates of an episode is one of these; (16,) for other kinds
 CONTRASTED = {"large": 64, "jargon": 32}  # intents of a set that are contrasted; 24 for other kinds
+MISTYPED = {"large": 0.3, "jargon": 0.35}  # share of messages that are misspelt, by kind
 SENTENCES = {"large": 48, "jargon": 48}  # of a batch for each episode; 24 for other kinds
 
 
@@ -166,6 +167,7 @@ class Trainer:
             opt.load_state_dict(self.optimiser_state)
         parameters = [p for g in opt.param_groups for p in g["params"]]
         self.source.chinese, self.source.own_share = CHINESE[phase["kind"]], OWN.get(phase["kind"], 0.0)
+        self.source.mistyped = MISTYPED.get(phase["kind"], 0.0)
         self.source.favour(phase.get("favour"))
         self.source.ways, self.source.contrasted = WAYS.get(phase["kind"], (16,)), CONTRASTED.get(phase["kind"], 24)
         self.log(f"phase {phase} from step {self.step}")
