@@ -20,8 +20,9 @@ and intent sets drawn together; then few-shot episodes with the pointing readout
 the loop. Similarity adds a spelling term (hashed character n-grams) to meaning; its weight and the other scalars were
 chosen on intent sets that training never saw. `recipe/README.md` tells it in full, `recipe/LOG.md` what was measured.
 """
-# LOG.md's minutes of the phases, added; to be changed with the plan
-COMPUTE = "some nine hours on one or two cores of a CPU with AVX2", "on one H100 GPU, shared with another training"
+# by sentences a step: LOG.md's minutes of the phases, added; to be changed with the plan
+COMPUTE = {96: "some nine hours on one or two cores of a CPU with AVX2", 192: "an hour on two cores of a CPU with AVX-512 BF16",
+           4096: "7.8 minutes on one H100 GPU, shared with another training"}
 LIMITS = """## Limits
 
 - Made for short messages and a handful to a few hundred intents. Text past 510 tokens is cut.
@@ -46,7 +47,7 @@ def data_table(corpus):
                      "texts": sum(map(len, labels.values())), "intents": len(labels)})
     for name, d in written.load().items():
         rows.append({"name": name, "kind": "intents, translations", "lang": "en, zh", "licence": "this project's",
-                     "source": "recipe/written, our own", "texts": sum(len(i["messages"]) for i in d["intents"]),
+                     "source": "recipe/written, our own", "texts": sum(len(i["messages"]) + len(i["terms"]) for i in d["intents"]),
                      "intents": len(d["intents"])})
     rows += [{"name": n, "kind": "paraphrases", "lang": lang, "licence": lic, "source": src}
              for n, (lang, lic, src) in sources.PAIRS.items()]
@@ -87,10 +88,8 @@ def markdown(c):
     out = [HEAD, f"Plan: {steps}. Readout scalars: "
            + ", ".join(f"{k} {v:g}" for k, v in c["readout"].items()) + ".\n",
            "Compute: " + "; ".join(
-               f"{sum(p['steps'] for p in some):,} steps of {some[0].get('batch', 96):,} sentences, {where}"
-               for some, where in zip(([p for p in c["plan"] if "minutes" not in p], [p for p in c["plan"] if "minutes" in p]),
-                                      (COMPUTE[0], f"{sum(p.get('minutes', 0) for p in c['plan']):g} minutes {COMPUTE[1]}")) if some)
-           + ".\n",
+               f"{sum(p['steps'] for p in c['plan'] if p.get('batch', 96) == batch):,} steps of {batch:,} sentences, {COMPUTE[batch]}"
+               for batch in sorted({p.get("batch", 96) for p in c["plan"]})) + ".\n",
            "## Accuracy\n\n<!-- accuracy -->\nNot measured yet.\n<!-- /accuracy -->\n", LIMITS,
            "## What it descends from\n"]
     out += [f"- {d['name']} ({d['licence']}): {d['what']}" for d in c["descends_from"]]

@@ -152,10 +152,10 @@ class Trainer:
             if not self.run_phase(phase, stop):
                 return False
             checkpoint.save(checkpoint.end_path(self.work, phase["name"]), self.weights(), self.mirror)
+            phase["batch"] = self.source.batch  # for the model card, as are steps and sentences
             if "minutes" in phase:
-                phase.update(steps=self.step, batch=self.source.batch,
-                             sentences={lang: len(t) for lang, t in self.source.short.items()})  # for the model card
-                write_plan(self.work, self.plan)
+                phase.update(steps=self.step, sentences={lang: len(t) for lang, t in self.source.short.items()})
+            write_plan(self.work, self.plan)
             self.phase, self.step, self.minutes, self.optimiser_state = self.phase + 1, 0, 0.0, None
             self.save(None)
         return True
