@@ -241,9 +241,9 @@ segments_data(int n_intent, int each)
 		names[0] = train_test_ids(60, 2);
 		names[1] = train_test_ids(60, 3);
 		description[0] = train_test_ids(60, 5);
-		intents[i] = (TrainIntent) {2, names, 1, description};
+		intents[i] = (TrainIntent) {.n_name = 2, .names = names, .n_description = 1, .descriptions = description};
 		for (int j = 0; j < each; j++)
-			texts[i * each + j] = (TrainText) {train_test_ids(60, 3 + test_below(6)), i};
+			texts[i * each + j] = (TrainText) {.ids = train_test_ids(60, 3 + test_below(6)), .intent = i};
 	}
 	return (TrainData) {.n_intent = n_intent, .intents = intents, .n_text = n_intent * each, .texts = texts};
 }
