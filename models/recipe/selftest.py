@@ -196,7 +196,10 @@ def bank_is_the_same(corpus, tokenizer):
           and torch.allclose(plain(["not there"]), banked(["not there"])))
     rng, head = random.Random(3), readout.Head(48)
     source.own["en"] = ["toy_en"]
-    for kind in ("large", "names", "jargon"):
+    source.mistyped = 0.5
+    check("... and texts as they are mistyped", {made.rows([t]) is not None for t in source.typed(random.Random(1), texts)} == {True}
+          and source.typed(random.Random(1), texts[:40]) != texts[:40])
+    for kind in ("large", "names", "jargon", "broad"):
         for _ in range(12):
             loss, _, figure = train.step_loss(kind, banked, head, source, rng)
             check(f"a step of kind {kind} is finite", bool(torch.isfinite(loss)) and bool(torch.isfinite(torch.as_tensor(figure))))

@@ -39,16 +39,18 @@ MIXES = {
                 (0.08, "pairs"), (0.10, "words"), (0.01, "long")],
     "large": [(0.12, "episodes"), (0.12, "parallel"), (0.05, "written"), (0.05, "intents"), (0.28, "en"), (0.12, "zh"),
               (0.02, "pairs"), (0.10, "words"), (0.12, "asked"), (0.02, "long")],
+    "broad": [(0.14, "episodes"), (0.10, "parallel"), (0.06, "written"), (0.05, "intents"), (0.25, "en"), (0.10, "zh"), (0.02, "pairs"),
+              (0.08, "words"), (0.08, "asked"), (0.10, "named"), (0.02, "long")],
     "jargon": [(0.14, "episodes"), (0.24, "named"), (0.12, "written"), (0.10, "parallel"), (0.05, "intents"), (0.15, "en"), (0.07, "zh"),
                (0.03, "pairs"), (0.04, "words"), (0.05, "asked"), (0.01, "long")],
 }
 # share of Chinese sets among episodes, by kind
-CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55, "english": 0.2, "large": 0.5, "jargon": 0.5}
-OWN = {"written": 0.45, "names": 0.4, "english": 0.35, "large": 0.4, "jargon": 0.45}  # share of sets that we wrote ourselves, by kind
-WAYS = {"large": (16, 16, 64), "jargon": (16, 16, 64)}  # the most candidates of an episode is one of these; (16,) for other kinds
-CONTRASTED = {"large": 64, "jargon": 32}  # intents of a set that are contrasted; 24 for other kinds
-MISTYPED = {"large": 0.3, "jargon": 0.35}  # share of messages that are misspelt, by kind
-SENTENCES = {"large": 48, "jargon": 48}  # of a batch for each episode; 24 for other kinds
+CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55, "english": 0.2, "large": 0.5, "broad": 0.5, "jargon": 0.5}
+OWN = {"written": 0.45, "names": 0.4, "english": 0.35, "large": 0.4, "broad": 0.4, "jargon": 0.45}  # share of sets that we wrote ourselves, by kind
+WAYS = dict.fromkeys(("large", "broad", "jargon"), (16, 16, 64))  # the most candidates of an episode is one of these; (16,) for other kinds
+CONTRASTED = {"large": 64, "broad": 64, "jargon": 32}  # intents of a set that are contrasted; 24 for other kinds
+MISTYPED = {"broad": 0.3, "jargon": 0.35}  # share of messages that are misspelt, by kind
+SENTENCES = dict.fromkeys(("large", "broad", "jargon"), 48)  # of a batch for each episode; 24 for other kinds
 
 
 def step_loss(kind, embed, head, source, rng):
