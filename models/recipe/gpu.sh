@@ -41,7 +41,7 @@ train_all() {
 		running+=($!)
 	done
 	for _ in "${running[@]}"; do
-		if ! wait -n "${running[@]}"; then
+		if ! wait -n; then
 			kill "${running[@]}" 2> /dev/null || true
 			tail -n 25 "$work"/*/out
 			exit 1
