@@ -78,7 +78,10 @@ CREATE VIEW spelled AS SELECT 'ist ' || reverse(word) || word || ' da' AS text, 
 	FROM unnest(ARRAY['qorvex', 'qarvox', 'zilmet', 'zolmat', 'brunk', 'brank', 'trelp', 'tralp']) AS word, unnest(ARRAY['train', 'validation']) AS split;
 CALL fsi_train('tr spelled', 'spelled', '{"max_steps": 1, "learning_rate": 1e-9, "load_best_model_at_end": false}');
 CALL fsi_train('tr unspelled', 'spelled', '{"max_steps": 1, "learning_rate": 1e-9, "load_best_model_at_end": false, "spelling_weight": 0}');
-SELECT model, eval_accuracy > 0.7 AS mostly_right FROM fsi_training WHERE model LIKE 'tr %spelled' ORDER BY model;
+SELECT jsonb_build_object('max_steps', 1, 'learning_rate', 1e-9, 'load_best_model_at_end', false, 'spelling_weight', 100,
+	'descriptions', jsonb_object_agg(left(md5(intent), 6), intent)) AS described FROM spelled \gset
+CALL fsi_train('tr described spelled', 'SELECT text, left(md5(intent), 6) AS intent, split FROM spelled', :'described');
+SELECT model, eval_accuracy > 0.45 AS by_spelling FROM fsi_training WHERE model LIKE 'tr %spelled' ORDER BY model;
 SELECT eval_accuracy = (SELECT avg((fsi_classify(text, ARRAY(SELECT DISTINCT intent FROM spelled), '{"model": "tr spelled"}') = intent)::int)
 	FROM spelled WHERE split = 'validation') AS as_answered FROM fsi_training WHERE model = 'tr spelled';
 -- a split of the user's own; rows of the split "test" are left out
