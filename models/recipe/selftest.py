@@ -156,6 +156,19 @@ def favoured_sets_are_drawn(tmp, corpus):
     check("... which the plan keeps", plan[-1]["favour"] == "tech" and train.load_plan(work)[-1] == plan[-1])
 
 
+def messages_find_their_names(corpus):
+    """`named` with vectors that tell labels apart (two may share a text): nearly all are right; with one vector for all: hardly any."""
+    source = batches.Source(corpus, ToyTeacher(), ToyGlosses(), 24)
+    source.own["en"] = ["toy_en"]
+    s = source.sets["toy_en"]
+    label_of = {t: label for label, texts in s["labels"].items() for t in bank.every(texts) + [label] + s["names"].get(label, [])}
+    apart = dict(zip(s["labels"], torch.eye(48)))
+    vectors = lambda of: type("Embed", (), {"device": "cpu", "__call__": lambda self, texts: torch.stack([of(t) for t in texts])})()
+    _, right = losses.named(vectors(lambda t: apart[label_of[t]]), source, random.Random(1))
+    _, chance = losses.named(vectors(lambda t: torch.eye(48)[0]), source, random.Random(1))
+    check("messages of a set find their names", right > 0.8 and chance < 0.6)
+
+
 def mistakes_are_peoples():
     rng = random.Random(2)
     typos = Typos(ToyGlosses.sounds, ["账单帐付"] * 30 + ["单"])
@@ -434,6 +447,7 @@ def main():
         minutes_are_kept(tmp, corpus, tokenizer)
         favoured_sets_are_drawn(tmp, corpus)
         bank_is_the_same(corpus, tokenizer)
+        messages_find_their_names(corpus)
         batches_are_their_parts(corpus, tokenizer)
         growing_changes_nothing(tokenizer)
         export_reads_back(tmp, tokenizer, spell, idf)
