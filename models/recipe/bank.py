@@ -71,7 +71,7 @@ class Job:
 
 
 class Bank:
-    def __init__(self, tokenizer, source, device="cpu", half=False, workers=max(1, (os.cpu_count() or 2) // 2 - 1)):
+    def __init__(self, tokenizer, source, device="cpu", half=False, workers=1):
         """Fills itself from a Source and becomes its bank."""
         taught, others = collect(source)
         texts, self.device = taught + others, device

@@ -5,13 +5,14 @@
 #   gpu.sh train MINUTES          PACK/2 unpacked; both trained for MINUTES; small's weights in $OUT
 #   gpu.sh results EDITION        an edition's weights in $OUT
 #
-# EDITIONS (small base) are trained; with small alone the GPU is its own.
+# EDITIONS (small base) are trained; with small alone the GPU is its own. After DEADLINE seconds, if given, training stops where it is.
 # WORK (/tmp/w) is kept there between commands, PACK (models/recipe/work/gpu) is what travels with them.
 set -eu
 here=$(dirname "$0")
 work=${WORK:-/tmp/w} pack=${PACK:-$here/work/gpu} out=${OUT:-/tmp/out} python=${PYTHON:-python3}
 editions=${EDITIONS:-small base}
 small_batch=${SMALL_BATCH:-4096} base_batch=${BASE_BATCH:-2048} device=${DEVICE:---device cuda --half}
+threads=$(($(nproc) / $(wc -w <<< "$editions") - 2)) # of an edition
 
 unpack() {
 	for edition in $editions; do
@@ -26,8 +27,8 @@ train() {
 	local edition=$1 batch=$2
 	shift 2
 	# shellcheck disable=SC2086
-	exec "$python" "$here/make.py" --work "$work/$edition" $device --bank --train-only --threads 6 --batch "$batch" "$@" \
-		> "$work/$edition/out" 2>&1
+	exec ${DEADLINE:+timeout --preserve-status "$DEADLINE"} "$python" "$here/make.py" --work "$work/$edition" $device --bank --train-only \
+		--threads $((threads > 1 ? threads : 1)) --batch "$batch" "$@" > "$work/$edition/out" 2>&1
 }
 
 # whichever fails first stops the other, so that no time is spent on half a result

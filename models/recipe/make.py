@@ -62,6 +62,7 @@ def main():
         torch.set_num_threads(a.threads)
     if a.half:
         torch.set_float32_matmul_precision("high")  # of the losses and the readout, which stay outside of autocast
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape of a batch: several times a step's own time
     os.makedirs(a.work, exist_ok=True)
     if a.finish_only:
         return finish.finish(a.work, a.data, mirror=a.mirror)
@@ -72,7 +73,7 @@ def main():
     plan = train.load_plan(a.work, a.extend)
     source = Source(corpus, teacher, dictionary, a.batch)
     if a.bank:
-        Bank(tokenizer, source, a.device, a.half)
+        Bank(tokenizer, source, a.device, a.half, torch.get_num_threads())
     trainer = train.Trainer(a.work, tokenizer, source,
                             lambda: start_weights(a.work, corpus, tokenizer, teacher, dictionary), plan, a.device,
                             a.mirror, a.half, a.max_steps, a.max_minutes)

@@ -115,7 +115,7 @@ class Trainer:
         self.student = Student.of(c["student"] if c else start()).to(device)
         source.width = self.student.wte.weight.shape[1]
         self.head = (Head.of(c["head"]) if c else Head(source.width)).to(device)
-        self.embed = batches.Embedder(self.student, tokenizer, device, chunk=max(64, source.batch // 2), bank=source.bank,
+        self.embed = batches.Embedder(self.student, tokenizer, device, chunk=max(64, source.batch // 4), bank=source.bank,
                                       half=half)
 
     def log(self, text):
