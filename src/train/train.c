@@ -98,7 +98,7 @@ build(Train *t, const Gpt2Model *model, FsiError *err)
 	FSI_TRY(kern_blas_load(1, err));
 	FSI_TRY(train_params_create(model, &t->options, &t->arena, &t->params, err));
 	t->scalars = model->pointing;
-	t->scale = 1;
+	t->scale = t->spelling_share = 1;
 	FSI_TRY(train_acts_create(cfg, rows, &t->arena, &t->acts, err));
 	FSI_TRY(train_pool_create(&t->host, &t->arena, t->options.threads, &t->pool, err));
 	FSI_TRY(train_ctx_create(t->ops, t->pool, t->acts, rows, &t->arena, &t->ctx, err));
@@ -319,8 +319,9 @@ train_scale_factor(int i)
 	return exp(4.0 * i / (TRAIN_SCALES - 1) - 2);
 }
 
-void
-train_calibrate(Train *t, const TrainScores *scores)
+/* The least loss over all factors, and the factor that has it. */
+static double
+likeliest(const TrainScores *scores, double *factor)
 {
 	double		least = INFINITY;
 
@@ -332,9 +333,54 @@ train_calibrate(Train *t, const TrainScores *scores)
 		if (loss < least)
 		{
 			least = loss;
-			t->scale = train_scale_factor(i);
+			*factor = train_scale_factor(i);
 		}
 	}
+	return least;
+}
+
+void
+train_calibrate(Train *t, const TrainScores *scores)
+{
+	likeliest(scores, &t->scale);
+}
+
+/* ---------------------------------------------------------------- the result's spelling */
+
+double
+train_spelling_weight(const Train *t)
+{
+	return t->spelling_share * fmin(t->scalars.spelling_weight, t->options.spelling_weight);
+}
+
+FsiStatus
+train_weigh_spelling(Train *t, const TrainData *data, TrainScores *scores, FsiError *err)
+{
+	static const double shares[] = {1, 0.5, 0};
+	double		chosen = t->spelling_share,
+				least = INFINITY;
+
+	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++)
+	{
+		TrainScores with;
+		FsiStatus	status;
+		double		factor,
+					loss;
+
+		t->spelling_share = shares[i];
+		status = train_evaluate(t, data, &with, err);
+		t->spelling_share = chosen;
+		FSI_TRY(status);
+		loss = likeliest(&with, &factor);
+		if (loss < least)
+		{
+			least = loss;
+			chosen = shares[i];
+			*scores = with;
+		}
+		t->spelling_share = chosen;
+	}
+	return FSI_OK;
 }
 
 /* ---------------------------------------------------------------- weights and gradients */
@@ -349,6 +395,7 @@ train_model(Train *t)
 	if (t->params.w.cfg.layout == GPT2_SEGMENTS)
 	{
 		train_params_scalars(&t->params, &t->scalars, &t->options);
+		s->spelling_weight = train_spelling_weight(t);
 		for (size_t i = 0; i < sizeof(scaled) / sizeof(scaled[0]); i++)
 			*scaled[i] *= t->scale;
 	}

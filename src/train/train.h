@@ -312,11 +312,14 @@ struct Train
 				max_steps;
 	TrainBest	best;
 	double		scale;			/* of the result's logits: train_calibrate() */
+	double		spelling_share;	/* of the spelling weight that options allow: train_weigh_spelling() */
 	bool		broken;			/* a checkpoint was half read */
 };
 
 /* FSI_INVALID when a checkpoint was half read. */
 extern FsiStatus train_check_whole(const Train *t, FsiError *err);
+/* Segments: of spelling in the result, and in what train_evaluate() judges. */
+extern double train_spelling_weight(const Train *t);
 /* Dropout off or as the options say. */
 extern TrainDrop train_drop(const Train *t, bool training);
 

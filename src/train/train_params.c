@@ -181,7 +181,6 @@ train_params_scalars(TrainParams *p, const PointingScalars *own, const TrainOpti
 	double		factor;
 
 	p->w.pointing = *own;
-	p->w.pointing.spelling_weight = fmin(own->spelling_weight, o->spelling_weight);
 	p->w.pointing.name_share = fmax(own->name_share, o->name_share);
 	p->w.pointing.discriminant_share = fmin(own->discriminant_share, o->discriminant_share);
 	if (p->w.pointing.name_share != own->name_share || p->w.pointing.discriminant_share != own->discriminant_share)

@@ -350,7 +350,7 @@ all_candidates(Train *t, const TrainData *data, Candidates *c, FsiError *err)
 			add_candidate(c, data->examples[i].intent, TRAIN_EXAMPLE, &data->examples[i].ids, &data->examples[i].spell);
 	FSI_TRY(spell_index_build((size_t) c->e.n_segment, c->spell, &t->work, &c->index, err));
 	c->e.spelling = &c->index;
-	c->e.spelling_weight = fmin(t->scalars.spelling_weight, t->options.spelling_weight);
+	c->e.spelling_weight = train_spelling_weight(t);
 	return list_encode(t, &c->l);
 }
 

@@ -106,6 +106,7 @@ static const char *const only_prompt[] = {"eval_answers", "loss", "prompt_loss_w
 
 #define FREEZE_DEFAULT true
 #define FREEZE_WAYS 200			/* intents of an episode: all of most tables */
+#define SPELLING_WEIGHT 0.5		/* at most: the held-out rows may choose less */
 
 /*
  * For a table of some hundred rows, some minutes and one processor; chosen on the recipe's
@@ -131,7 +132,7 @@ set_defaults(Gpt2Layout layout, bool freeze, TuneOptions *o)
 		o->train.min_ways = freeze ? FREEZE_WAYS : o->train.min_ways;
 		o->train.max_ways = freeze ? FREEZE_WAYS : o->train.max_ways;
 		o->train.queries = freeze ? 32 : o->train.queries;
-		o->train.spelling_weight = 0.5;
+		o->train.spelling_weight = SPELLING_WEIGHT;
 		o->train.name_share = 0.85;
 		o->calibrate = true;
 		o->train.discriminant_share = 0.3;
@@ -334,6 +335,7 @@ tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out)
 			read_option(option, &value, out);
 		}
 	}
+	out->weigh_spelling = layout == GPT2_SEGMENTS && !look_up(options, "spelling_weight", &value);
 	if (!look_up(options, "min_ways", &value))
 		out->train.min_ways = Min(out->train.min_ways, out->train.max_ways);
 	if (!look_up(options, "max_ways", &value))

@@ -445,17 +445,27 @@ make_card(const TuneRun *run, HfModel *model, FsiArena *arena)
 	model->card_len = b.len - 1;
 }
 
-/* Scores of the result as likely as they prove on the held-out rows. */
+/* What spelling weighs in the result, and how large its scores are: as proves likeliest on the held-out rows. */
 static void
-calibrate(TuneRun *run)
+fit_readout(TuneRun *run)
 {
 	FsiError	err = {0};
 	TrainScores scores;
+	const TrainData *held_out = &run->data.eval;
 
-	if (!run->options.calibrate || run->data.eval.n_text == 0)
+	if (held_out->n_text == 0 || !(run->options.weigh_spelling || run->options.calibrate))
 		return;
-	HOST_TRY(train_evaluate(run->train, &run->data.eval, &scores, &err));
-	train_calibrate(run->train, &scores);
+	if (run->options.weigh_spelling)
+		HOST_TRY(train_weigh_spelling(run->train, held_out, &scores, &err));
+	else
+		HOST_TRY(train_evaluate(run->train, held_out, &scores, &err));
+	if (run->options.calibrate)
+		train_calibrate(run->train, &scores);
+	if (isnan(run->progress.eval_loss))
+		return;
+	run->progress.eval_loss = scores.loss;
+	run->progress.eval_accuracy = scores.exact;
+	show(run, TUNE_REGISTERING);
 }
 
 /* The best weights, or the last; result_step says which. */
@@ -478,7 +488,7 @@ choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
 	}
 	if (judged && best.step != train_steps_done(run->train))
 		tune_folder_load_best(run->folder, run->train);
-	calibrate(run);
+	fit_readout(run);
 	HOST_TRY(train_export(run->train, arena, &out->model, &err));
 	run->result_step = train_steps_done(run->train);
 }

@@ -44,6 +44,7 @@ typedef struct TuneOptions
 	int			too_long;		/* TuneTooLong: prompt: rows longer than the context */
 	int			eval_answers;	/* prompt: held-out prompts that are answered freely at an evaluation */
 	bool		calibrate;		/* segments: fit the result's scale on the held-out rows */
+	bool		weigh_spelling;	/* segments: no weight of spelling was asked for: the held-out rows choose */
 } TuneOptions;
 
 /* Steps that stand for "choose when the number of steps is known". */

@@ -84,6 +84,17 @@ CALL fsi_train('tr described spelled', 'SELECT text, left(md5(intent), 6) AS int
 SELECT model, eval_accuracy > 0.45 AS by_spelling FROM fsi_training WHERE model LIKE 'tr %spelled' ORDER BY model;
 SELECT eval_accuracy = (SELECT avg((fsi_classify(text, ARRAY(SELECT DISTINCT intent FROM spelled), '{"model": "tr spelled"}') = intent)::int)
 	FROM spelled WHERE split = 'validation') AS as_answered FROM fsi_training WHERE model = 'tr spelled';
+-- and say how much spelling weighs in the result, where no weight is given: here it names the wrong intent
+CREATE VIEW misled AS SELECT 'ist ' || reverse(word) || lead(word, 1, 'qorvex') OVER (PARTITION BY split ORDER BY n) || ' da' AS text, word AS intent, split
+	FROM unnest(ARRAY['qorvex', 'qarvox', 'zilmet', 'zolmat', 'brunk', 'brank', 'trelp', 'tralp']) WITH ORDINALITY AS w (word, n), unnest(ARRAY['train', 'validation']) AS split;
+CALL fsi_train('tr misled', 'misled', '{"max_steps": 1, "learning_rate": 1e-9, "load_best_model_at_end": false}');
+CALL fsi_train('tr by meaning', 'misled', '{"max_steps": 1, "learning_rate": 1e-9, "load_best_model_at_end": false, "spelling_weight": 0}');
+CALL fsi_train('tr by spelling', 'misled', '{"max_steps": 1, "learning_rate": 1e-9, "load_best_model_at_end": false, "spelling_weight": 0.5}');
+SELECT pg_temp.digest('tr misled') = pg_temp.digest('tr by meaning') AS no_spelling, pg_temp.digest('tr by spelling') = pg_temp.digest('tr by meaning') AS as_without;
+CALL fsi_train('tr spelled fully', 'spelled', '{"max_steps": 1, "learning_rate": 1e-9, "load_best_model_at_end": false, "spelling_weight": 0.5}');
+SELECT pg_temp.digest('tr spelled') = pg_temp.digest('tr spelled fully') AS all_spelling;
+SELECT a.eval_loss = b.eval_loss AS as_chosen, a.eval_loss < c.eval_loss AS better FROM fsi_training a, fsi_training b, fsi_training c
+WHERE a.model = 'tr misled' AND b.model = 'tr by meaning' AND c.model = 'tr by spelling';
 -- a split of the user's own; rows of the split "test" are left out
 CREATE VIEW split AS SELECT text, intent, CASE WHEN id % 4 = 0 THEN 'validation' WHEN id % 4 = 1 THEN 'test' ELSE 'train' END AS split FROM labelled;
 CALL fsi_train('tr split', 'split', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
