@@ -21,8 +21,8 @@ the loop. Similarity adds a spelling term (hashed character n-grams) to meaning;
 chosen on intent sets that training never saw. `recipe/README.md` tells it in full, `recipe/LOG.md` what was measured.
 """
 # by sentences a step: LOG.md's minutes of the phases, added; to be changed with the plan
-COMPUTE = {96: "some nine hours on one or two cores of a CPU with AVX2", 192: "an hour on two cores of a CPU with AVX-512 BF16",
-           4096: "7.8 minutes on one H100 GPU, shared with another training"}
+COMPUTE = {96: "some nine hours on one or two cores of a CPU with AVX2", 192: "two hours on two cores of a CPU with AVX-512 BF16",
+           4096: "15 minutes on one H100 GPU, for half of them shared with another training"}
 LIMITS = """## Limits
 
 - Made for short messages and a handful to a few hundred intents. Text past 510 tokens is cut.

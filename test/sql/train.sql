@@ -82,8 +82,9 @@ SELECT jsonb_build_object('max_steps', 1, 'learning_rate', 1e-9, 'load_best_mode
 	'descriptions', jsonb_object_agg(left(md5(intent), 6), intent)) AS described FROM spelled \gset
 CALL fsi_train('tr described spelled', 'SELECT text, left(md5(intent), 6) AS intent, split FROM spelled', :'described');
 SELECT model, eval_accuracy > 0.45 AS by_spelling FROM fsi_training WHERE model LIKE 'tr %spelled' ORDER BY model;
-SELECT eval_accuracy = (SELECT avg((fsi_classify(text, ARRAY(SELECT DISTINCT intent FROM spelled), '{"model": "tr spelled"}') = intent)::int)
-	FROM spelled WHERE split = 'validation') AS as_answered FROM fsi_training WHERE model = 'tr spelled';
+-- (of the eight one may differ: the result is int8)
+SELECT abs(eval_accuracy - (SELECT avg((fsi_classify(text, ARRAY(SELECT DISTINCT intent FROM spelled), '{"model": "tr spelled"}') = intent)::int)
+	FROM spelled WHERE split = 'validation')) < 0.13 AS as_answered FROM fsi_training WHERE model = 'tr spelled';
 -- and say how much spelling weighs in the result, where no weight is given: here it names the wrong intent
 CREATE VIEW misled AS SELECT 'ist ' || reverse(word) || lead(word, 1, 'qorvex') OVER (PARTITION BY split ORDER BY n) || ' da' AS text, word AS intent, split
 	FROM unnest(ARRAY['qorvex', 'qarvox', 'zilmet', 'zolmat', 'brunk', 'brank', 'trelp', 'tralp']) WITH ORDINALITY AS w (word, n), unnest(ARRAY['train', 'validation']) AS split;
