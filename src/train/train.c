@@ -357,29 +357,26 @@ FsiStatus
 train_weigh_spelling(Train *t, const TrainData *data, TrainScores *scores, FsiError *err)
 {
 	static const double shares[] = {1, 0.5, 0};
-	double		chosen = t->spelling_share,
+	double		chosen = 1,
 				least = INFINITY;
 
 	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++)
 	{
 		TrainScores with;
-		FsiStatus	status;
 		double		factor,
 					loss;
 
 		t->spelling_share = shares[i];
-		status = train_evaluate(t, data, &with, err);
-		t->spelling_share = chosen;
-		FSI_TRY(status);
+		FSI_TRY(train_evaluate(t, data, &with, err));
 		loss = likeliest(&with, &factor);
-		if (loss < least)
+		if (i == 0 || loss < least)
 		{
 			least = loss;
 			chosen = shares[i];
 			*scores = with;
 		}
-		t->spelling_share = chosen;
 	}
+	t->spelling_share = chosen;
 	return FSI_OK;
 }
 

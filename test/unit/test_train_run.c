@@ -464,6 +464,72 @@ test_calibration(bool others)
 	train_destroy(t);
 }
 
+/* Every intent's name is one n-gram, a message that of its own name or, misled of them, of the next one's. */
+static TrainData
+spelled_data(int misled)
+{
+	static const float one = 1;
+	TrainData	data = segments_data(4, 5);
+	TrainIntent *intents = (TrainIntent *) data.intents;
+	TrainText  *texts = (TrainText *) data.texts;
+	SpellVec   *gram = test_alloc(&arena, 4, sizeof(SpellVec));
+
+	for (int i = 0; i < 4; i++)
+	{
+		uint32_t   *bucket = test_alloc(&arena, 1, sizeof(uint32_t));
+
+		*bucket = 7 + (uint32_t) i;
+		gram[i] = (SpellVec) {.bucket = bucket, .weight = (float *) &one, .n = 1};
+		intents[i].name_spell = &gram[i];
+	}
+	for (int i = 0; i < data.n_text; i++)
+		texts[i].spell = gram[(texts[i].intent + (i * 7 % data.n_text < misled)) % 4];
+	return data;
+}
+
+/* All, half or none of the spelling weight: what has the least loss at its best factor, as a training told to has it. */
+static void
+test_spelling_choice(int misled, double expected)
+{
+	Gpt2Model  *m = train_test_model(shape, true);
+	Gpt2Model	out;
+	TrainData	data = spelled_data(misled);
+	TrainOptions o = train_test_options();
+	TrainScores scores[3],
+				chosen;
+	Train	   *t;
+	double		least[3] = {INFINITY, INFINITY, INFINITY};
+	int			best = 0;
+
+	m->pointing.spelling_weight = 3;
+	o.learning_rate = 2e-2;
+	o.max_steps = 60;
+	o.freeze = true;
+	for (int i = 0; i < 3; i++)
+	{
+		o.spelling_weight = 2.0 * (1 - 0.5 * i);
+		t = create(m, &o, &data);
+		steps(t, (int) o.max_steps);
+		must(train_evaluate(t, &data, &scores[i], &err));
+		for (int j = 0; j < TRAIN_SCALES; j++)
+			least[i] = fmin(least[i], scores[i].loss_at[j] + TRAIN_SCALE_PRIOR * pow(log(train_scale_factor(j)), 2));
+		best = least[i] < least[best] ? i : best;
+		train_destroy(t);
+	}
+	o.spelling_weight = 2;
+	t = create(m, &o, &data);
+	steps(t, (int) o.max_steps);
+	must(train_weigh_spelling(t, &data, &chosen, &err));
+	must(train_export(t, &arena, &out, &err));
+	ok(out.pointing.spelling_weight == expected && 2.0 * (1 - 0.5 * best) == expected,
+	   "%d of 20 messages misled: spelling weighs %g (losses at 2, 1, 0: %.2f, %.2f, %.2f)", misled,
+	   out.pointing.spelling_weight, least[0], least[1], least[2]);
+	ok(chosen.loss == scores[best].loss && chosen.accuracy == scores[best].accuracy, "its loss and accuracy with it");
+	must(train_evaluate(t, &data, &chosen, &err));
+	ok(chosen.loss == scores[best].loss, "evaluations from then on judge with it");
+	train_destroy(t);
+}
+
 static void
 test_refusals(void)
 {
@@ -506,6 +572,9 @@ main(void)
 	test_result_scalars();
 	test_calibration(false);
 	test_calibration(true);
+	test_spelling_choice(0, 2);
+	test_spelling_choice(4, 1);
+	test_spelling_choice(16, 0);
 	test_segments_passes();
 	test_segments_learn(false);
 	test_segments_learn(true);
