@@ -190,13 +190,13 @@ extern double train_scale_factor(int i);
  * messages likeliest, drawn towards 1 by TRAIN_SCALE_PRIOR: temperature scaling (Guo et al. 2017).  Not part of a checkpoint.
  */
 extern void train_calibrate(Train *train, const TrainScores *scores);
+#define TRAIN_SCALE_PRIOR 2.0	/* times the squared log of the factor, beside the summed loss */
 /*
  * Segments: let all, half or none of the spelling weight that options allow count in the result and in evaluations from
  * now on, whichever makes these messages likeliest at its best factor (of two alike the larger); their scores with it.
  * Training makes up by meaning for some of what spelling told before: how much depends on the data.  Not part of a checkpoint.
  */
 extern FsiStatus train_weigh_spelling(Train *train, const TrainData *data, TrainScores *scores, FsiError *err);
-#define TRAIN_SCALE_PRIOR 2.0	/* times the squared log of the factor, beside the summed loss */
 extern int64_t train_steps_done(const Train *train);
 extern int64_t train_max_steps(const Train *train);
 

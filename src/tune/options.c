@@ -357,6 +357,8 @@ tune_options_plan(const TuneOptions *options, StringInfo out)
 		if (!option->steers)
 			continue;
 		appendStringInfo(out, "%s ", option->name);
+		if (options->weigh_spelling && option->at == offsetof(TuneOptions, train.spelling_weight))
+			appendStringInfoString(out, "at most ");
 		switch (option->kind)
 		{
 			case OPTION_INT:

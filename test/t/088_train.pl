@@ -134,6 +134,15 @@ $node->safe_psql('postgres', "DELETE FROM rows WHERE prompt = 'one more'");
 $node->safe_psql('postgres', "CREATE ROLE other; GRANT EXECUTE ON PROCEDURE fsi_train TO other; GRANT SELECT ON rows TO other");
 (undef, undef, $err) = $node->psql('postgres', "SET ROLE other; " . call('changed', $steps));
 like($err, qr/differs in the role that called/, 'another role');
+# A weight of spelling that the held-out rows choose is another than the same one given.
+sub labelled { sprintf q{CALL fsi_train('weighed', 'SELECT g || '' texts'' AS text, ''kind '' || g %% 2 AS intent FROM generate_series(1, 20) g', '{"max_steps": 20000, "save_steps": 5%s}')}, $_[0] }
+$s = start(labelled(''));
+$pid = pid_past('weighed', 20);
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+finish($s);
+(undef, undef, $err) = $node->psql('postgres', labelled(', "spelling_weight": 0.5'));
+like($err, qr/differs in the option "spelling_weight"\nDETAIL:  It has at most 0.5, the call has 0.5/, 'chosen or given');
+$node->safe_psql('postgres', labelled(', "restart": true') =~ s/20000/1/r);
 # A damaged checkpoint is an error, not a model.
 my ($last) = glob("$folder/pgsql_tmp_train_*/last");
 open my $f, '+<:raw', $last or die $!;
