@@ -62,7 +62,7 @@ def main():
         torch.set_num_threads(a.threads)
     if a.half:
         torch.set_float32_matmul_precision("high")  # of the losses and the readout, which stay outside of autocast
-        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape of a batch: several times a step's own time
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape of a batch (LOG.md, 27 Nov)
     os.makedirs(a.work, exist_ok=True)
     if a.finish_only:
         return finish.finish(a.work, a.data, mirror=a.mirror)

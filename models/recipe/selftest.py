@@ -427,7 +427,8 @@ def written_is_read(tmp):
             check(f"refused: {bad[-12:]}", False)
         except written.Malformed as e:
             check(f"bad terms are refused with their place: {e}", where in str(e))
-    for bad in ("怎么吃{food} | how do I take {food}", "怎么吃{drug} | how do I take it", "只有中文", "a | b | c"):
+    for bad in ("怎么吃{food} | how do I take {food}", "怎么吃{drug} | how do I take it", "只有中文", "a | b | c",
+                "ZH 一天几次 | how often a day"):
         try:
             read(WRITTEN.replace("一天几次 | how often a day", bad))
             check(f"refused: {bad}", False)

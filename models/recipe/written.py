@@ -39,6 +39,8 @@ def halves(line, where):
     parts = [p.strip() for p in line.split("|")]
     if len(parts) != 2 or not all(parts):
         raise Malformed(f"{where}: wants Chinese | English: {line}")
+    if parts[0].startswith("ZH ") or parts[1].startswith("EN "):
+        raise Malformed(f"{where}: a language's mark is no part of its text: {line}")
     return parts
 
 
