@@ -270,7 +270,7 @@ train_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *e
 	t->ctx.err = err;
 	memset(scores, 0, sizeof(*scores));
 	if (t->params.w.cfg.layout == GPT2_SEGMENTS)
-		status = train_segments_evaluate(t, data, scores, err);
+		status = train_segments_evaluate(t, data, 1, &t->spelling_share, scores, err);
 	else
 		status = train_prompt_evaluate(t, data, scores, err);
 	fsi_arena_free(&t->work);
@@ -348,35 +348,37 @@ train_calibrate(Train *t, const TrainScores *scores)
 /* ---------------------------------------------------------------- the result's spelling */
 
 double
-train_spelling_weight(const Train *t)
+train_spelling_weight(const Train *t, double share)
 {
-	return t->spelling_share * fmin(t->scalars.spelling_weight, t->options.spelling_weight);
+	return share * fmin(t->scalars.spelling_weight, t->options.spelling_weight);
 }
 
 FsiStatus
 train_weigh_spelling(Train *t, const TrainData *data, TrainScores *scores, FsiError *err)
 {
 	static const double shares[] = {1, 0.5, 0};
-	double		chosen = 1,
-				least = INFINITY;
+	enum {N_SHARE = sizeof(shares) / sizeof(shares[0])};
+	TrainScores with[N_SHARE];
+	FsiStatus	status;
+	double		least = INFINITY;
 
-	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++)
+	FSI_TRY(train_check_whole(t, err));
+	t->ctx.err = err;
+	status = train_segments_evaluate(t, data, N_SHARE, shares, with, err);
+	fsi_arena_free(&t->work);
+	FSI_TRY(status);
+	for (int i = 0; i < N_SHARE; i++)
 	{
-		TrainScores with;
 		double		factor,
-					loss;
+					loss = likeliest(&with[i], &factor);
 
-		t->spelling_share = shares[i];
-		FSI_TRY(train_evaluate(t, data, &with, err));
-		loss = likeliest(&with, &factor);
 		if (i == 0 || loss < least)
 		{
 			least = loss;
-			chosen = shares[i];
-			*scores = with;
+			t->spelling_share = shares[i];
+			*scores = with[i];
 		}
 	}
-	t->spelling_share = chosen;
 	return FSI_OK;
 }
 
@@ -392,7 +394,7 @@ train_model(Train *t)
 	if (t->params.w.cfg.layout == GPT2_SEGMENTS)
 	{
 		train_params_scalars(&t->params, &t->scalars, &t->options);
-		s->spelling_weight = train_spelling_weight(t);
+		s->spelling_weight = train_spelling_weight(t, t->spelling_share);
 		for (size_t i = 0; i < sizeof(scaled) / sizeof(scaled[0]); i++)
 			*scaled[i] *= t->scale;
 	}

@@ -318,8 +318,8 @@ struct Train
 
 /* FSI_INVALID when a checkpoint was half read. */
 extern FsiStatus train_check_whole(const Train *t, FsiError *err);
-/* Segments: of spelling in the result, and in what train_evaluate() judges. */
-extern double train_spelling_weight(const Train *t);
+/* Segments: of spelling, a share of what model and options allow. */
+extern double train_spelling_weight(const Train *t, double share);
 /* Dropout off or as the options say. */
 extern TrainDrop train_drop(const Train *t, bool training);
 
@@ -328,7 +328,9 @@ extern FsiStatus train_prompt_gradients(Train *t, int n, const int *rows, TrainR
 extern FsiStatus train_segments_gradients(Train *t, uint64_t first_episode, int n_episode, TrainReport *report,
 										  FsiError *err);
 extern FsiStatus train_prompt_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *err);
-extern FsiStatus train_segments_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *err);
+/* scores[i] with shares[i] of the spelling weight; the texts are encoded once. */
+extern FsiStatus train_segments_evaluate(Train *t, const TrainData *data, int n_share, const double *shares,
+										 TrainScores *scores, FsiError *err);
 /* Numbers of the rows of a step, n = batch * accumulation; epochs are shuffled one by one. */
 extern void train_sample_rows(const TrainOptions *o, int n_row, int64_t step, int n, int *rows);
 extern FsiStatus train_prompt_check(const Gpt2Config *cfg, const TrainOptions *o, const TrainData *data, FsiError *err);

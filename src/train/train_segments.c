@@ -350,7 +350,6 @@ all_candidates(Train *t, const TrainData *data, Candidates *c, FsiError *err)
 			add_candidate(c, data->examples[i].intent, TRAIN_EXAMPLE, &data->examples[i].ids, &data->examples[i].spell);
 	FSI_TRY(spell_index_build((size_t) c->e.n_segment, c->spell, &t->work, &c->index, err));
 	c->e.spelling = &c->index;
-	c->e.spelling_weight = train_spelling_weight(t);
 	return list_encode(t, &c->l);
 }
 
@@ -363,22 +362,36 @@ has_others(const TrainData *data)
 	return false;
 }
 
-FsiStatus
-train_segments_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *err)
+/* The scores of the next n_query messages with one share of spelling, added to what `scores` has. */
+static FsiStatus
+add_scores(Train *t, Candidates *c, const List *messages, double share, TrainScores *scores)
 {
+	FsiArenaMark mark = fsi_arena_mark(&t->work);
 	TrainReadout r = readout(t);
-	Candidates	c;
-	double		loss = 0;
-	int64_t		right = 0;
+	double		mean;
+	int			hits;
 
+	c->e.spelling_weight = train_spelling_weight(t, share);
+	FSI_TRY(train_pointing(&t->ctx, &r, &c->e, messages->z, c->l.z, &t->work, &mean, &hits, scores->loss_at));
+	scores->loss += mean * c->e.n_query;
+	scores->accuracy += hits;
+	fsi_arena_release(&t->work, mark);
+	return FSI_OK;
+}
+
+FsiStatus
+train_segments_evaluate(Train *t, const TrainData *data, int n_share, const double *shares, TrainScores *scores,
+						FsiError *err)
+{
+	Candidates	c;
+
+	memset(scores, 0, (size_t) n_share * sizeof(*scores));
 	FSI_TRY(train_segments_check(&t->params.w.cfg, data, err));
 	FSI_TRY(all_candidates(t, data, &c, err));
 	c.e.offers_other = has_others(t->data) || has_others(data);
 	for (int at = 0; at < data->n_text; at += QUERY_CHUNK)
 	{
 		FsiArenaMark mark = fsi_arena_mark(&t->work);
-		double		mean;
-		int			hits;
 		List		l;
 
 		c.e.n_query = data->n_text - at < QUERY_CHUNK ? data->n_text - at : QUERY_CHUNK;
@@ -392,13 +405,15 @@ train_segments_evaluate(Train *t, const TrainData *data, TrainScores *scores, Fs
 			list_add(&l, &text->ids);
 		}
 		FSI_TRY(list_encode(t, &l));
-		FSI_TRY(train_pointing(&t->ctx, &r, &c.e, l.z, c.l.z, &t->work, &mean, &hits, scores->loss_at));
-		loss += mean * c.e.n_query;
-		right += hits;
+		for (int i = 0; i < n_share; i++)
+			FSI_TRY(add_scores(t, &c, &l, shares[i], &scores[i]));
 		fsi_arena_release(&t->work, mark);
 	}
-	scores->loss = loss / data->n_text;
-	scores->accuracy = scores->exact = (double) right / data->n_text;
-	scores->count = data->n_text;
+	for (int i = 0; i < n_share; i++)
+	{
+		scores[i].loss /= data->n_text;
+		scores[i].accuracy = scores[i].exact = scores[i].accuracy / data->n_text;
+		scores[i].count = data->n_text;
+	}
 	return FSI_OK;
 }
