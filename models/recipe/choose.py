@@ -16,10 +16,10 @@ import readout
 from table import Table
 
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3)
-SHARES = (0.4, 0.5, 0.6)
+SHARES = (0.4, 0.5, 0.6, 0.7, 0.8)
 SHARPNESS = (0, 4)
 DISCRIMINANT = (0, 0.5, 1, 2)
-PER_CELL = 120  # questions of each set and form
+PER_CELL = 400  # questions of each set and form
 WAYS = (3, 5, 8, 12, 20, 32, 60)  # of the questions for `other`
 
 
@@ -112,8 +112,8 @@ def shape(table):
              "discriminant_share": float(d)}
         grid.append((balanced(table, c, ("plain", "hidden")), w, u, t, d))
     best = max(grid)[0]
-    # differences under 0.15 points are noise here: among those, the plainest (equal shares, spelling and discriminant of weight 1)
-    flat = [g for g in grid if g[0] >= best - 0.0015]
+    # differences under 0.1 points are noise here: among those, the plainest (equal shares, spelling and discriminant of weight 1)
+    flat = [g for g in grid if g[0] >= best - 0.001]
     _, w, u, t, d = min(flat, key=lambda g: (abs(g[2] - 0.5), abs(g[1] - 1), abs(g[4] - 1), -g[0]))
     return {"spelling_weight": float(w), "name_share": u, "example_sharpness": float(t), "discriminant_share": float(d)}, grid
 
