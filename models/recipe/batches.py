@@ -88,6 +88,7 @@ class Source:
         self.short, self.long = corpus["short"], corpus["long"]
         self.parallel, self.pairs, self.sets = corpus["parallel"], corpus["pairs"], corpus["sets"]
         self.written = corpus.get("written", [])
+        self.in_english = {zh: en for en, zh in self.written}
         self.teacher, self.glosses, self.batch = teacher, glosses, batch
         self.names = {lang: [n for n, s in self.sets.items() if s["lang"] == lang] for lang in ("en", "zh")}
         self.weights = {lang: [self.weight(self.sets[n]) for n in names] for lang, names in self.names.items()}

@@ -47,6 +47,14 @@ def distil(embed, source, rng, lang):
     return (2 if lang == "en" else 1) * loss, figure
 
 
+def distil_english(embed, source, rng):
+    return distil(embed, source, rng, "en")
+
+
+def distil_chinese(embed, source, rng):
+    return distil(embed, source, rng, "zh")
+
+
 def words(embed, source, rng):
     """Names are short: phrases of one to four words of English texts, and dictionary words, against the teacher's vectors."""
     phrases = source.draw_phrases(rng, source.batch)
@@ -71,15 +79,16 @@ def asked(embed, source, rng):
     return 2 * (c + 0.1 * kl), 1 - c.detach()
 
 
-def named(embed, source, rng):
-    """English messages of one of our own sets and its names: which name a message belongs to, half as the set has it and half
-    as the teacher does, and all against the teacher's vectors: another name against that of the first."""
-    s = source.own_set(rng, "en")
+def named(embed, source, rng, lang="en"):
+    """Messages of one of our own sets and its names: which name a message belongs to, half as the set has it and half as the
+    teacher does, and all against the teacher's vectors: another name against that of the first, Chinese against that of its
+    English side. Names are of both languages."""
+    s = source.own_set(rng, lang)
     labels = rng.sample(list(s["labels"]), min(len(s["labels"]), source.contrasted))
     each = max(1, source.batch // len(labels) - 1)
     drawn = [(t, i) for i, label in enumerate(labels) for t in batches.draw(rng, s["labels"][label], each)]
     texts, n = [t for t, _ in drawn], len(drawn)
-    y = source.english(texts + labels)
+    y = source.english([source.in_english.get(t, t) for t in texts + labels] if lang == "zh" else texts + labels)
     z = embed(source.typed(rng, texts) + [rng.choice([label] + s["names"].get(label, [])) for label in labels])
     s, t = (v[:n] @ v[n:].T / TAU for v in (z, y))
     gold = batches.onto(np.array([i for _, i in drawn]), embed.device)
@@ -87,6 +96,10 @@ def named(embed, source, rng):
     likely = F.kl_div(F.log_softmax(s, -1), F.softmax(t, -1), reduction="batchmean")
     c = cosine(z, y)
     return 2 * c + 0.2 * (right + likely), (s.argmax(-1) == gold).float().mean().detach()
+
+
+def named_chinese(embed, source, rng):
+    return named(embed, source, rng, "zh")
 
 
 def distil_long(embed, source, rng):

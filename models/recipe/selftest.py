@@ -165,6 +165,12 @@ def messages_find_their_names(corpus):
     apart = dict(zip(s["labels"], torch.eye(48)))
     vectors = lambda of: type("Embed", (), {"device": "cpu", "__call__": lambda self, texts: torch.stack([of(t) for t in texts])})()
     _, right = losses.named(vectors(lambda t: apart[label_of[t]]), source, random.Random(1))
+    source.own["zh"], source.in_english, asked = ["toy_zh"], {"label 3": "the third"}, []
+    source.english = lambda texts, english=source.english: asked.extend(texts) or english(texts)
+    losses.named_chinese(vectors(lambda t: torch.eye(48)[0]), source, random.Random(1))
+    check("a Chinese set's messages and names are compared with their English sides'", "the third" in asked and "label 3" not in asked
+          and set(asked) & set(bank.every(source.sets["toy_zh"]["labels"]["label 3"])) != set())
+    del source.english
     _, chance = losses.named(vectors(lambda t: torch.eye(48)[0]), source, random.Random(1))
     check("messages of a set find their names", right > 0.8 and chance < 0.6)
 
@@ -208,11 +214,11 @@ def bank_is_the_same(corpus, tokenizer):
     check("a text it lacks takes the ordinary way", made.rows(["not there"]) is None and made.targets(["标签"]) is None
           and torch.allclose(plain(["not there"]), banked(["not there"])))
     rng, head = random.Random(3), readout.Head(48)
-    source.own["en"] = ["toy_en"]
+    source.own["en"], source.own["zh"] = ["toy_en"], ["toy_zh"]
     source.mistyped = 0.5
     check("... and texts as they are mistyped", {made.rows([t]) is not None for t in source.typed(random.Random(1), texts)} == {True}
           and source.typed(random.Random(1), texts[:40]) != texts[:40])
-    for kind in ("large", "names", "jargon", "broad"):
+    for kind in ("large", "names", "jargon", "broad", "bilingual"):
         for _ in range(12):
             loss, _, figure = train.step_loss(kind, banked, head, source, rng)
             check(f"a step of kind {kind} is finite", bool(torch.isfinite(loss)) and bool(torch.isfinite(torch.as_tensor(figure))))
@@ -408,6 +414,9 @@ def written_is_read(tmp):
     check("every filling and every value of a slot is a translated pair",
           all(p in pairs for p in (("is ibuprofen dear", "布洛芬贵吗"), ("ibuprofen", "布洛芬"), ("price", "价格")))
           and not any(held in p for p in pairs))
+    said = {zh for _, zh in pairs}
+    check("every Chinese message and first name has its English, domains too", all(
+        t in said for s in sets.values() if s["lang"] == "zh" for label, texts in s["labels"].items() for t in bank.every(texts) + [label]))
     drawn = {t for i in range(20) for t in batches.draw(random.Random(i), zh["labels"]["价格"], 2)}
     check("a draw takes a pattern once", drawn == {"多少钱", "布洛芬贵吗", "感冒药贵吗"} and all(
         "多少钱" in batches.draw(random.Random(i), zh["labels"]["价格"], 2) for i in range(20)))

@@ -26,6 +26,9 @@ PLAN = [{"name": "a", "kind": "distil", "steps": 2600, "rate": 4e-4},
         {"name": "c", "kind": "episodes", "steps": 150, "rate": 4e-5, "rounding": True}]
 SAVE_SECONDS, REPORT_STEPS = 240, 50
 
+TASKS = {"en": losses.distil_english, "zh": losses.distil_chinese, "long": losses.distil_long, "words": losses.words, "asked": losses.asked,
+         "parallel": losses.parallel, "written": losses.written, "pairs": losses.paraphrases, "intents": losses.intents,
+         "named": losses.named, "named_chinese": losses.named_chinese}  # beside episodes
 # what one step does, by kind of phase: (share, name); shares add up to one
 MIXES = {
     "distil": [(0.28, "en"), (0.20, "zh"), (0.20, "parallel"), (0.14, "pairs"), (0.16, "intents"), (0.02, "long")],
@@ -43,14 +46,16 @@ MIXES = {
               (0.08, "words"), (0.08, "asked"), (0.10, "named"), (0.02, "long")],
     "jargon": [(0.14, "episodes"), (0.24, "named"), (0.12, "written"), (0.10, "parallel"), (0.05, "intents"), (0.15, "en"), (0.07, "zh"),
                (0.03, "pairs"), (0.04, "words"), (0.05, "asked"), (0.01, "long")],
+    "bilingual": [(0.14, "episodes"), (0.16, "named"), (0.14, "named_chinese"), (0.10, "written"), (0.10, "parallel"), (0.05, "intents"),
+                  (0.13, "en"), (0.05, "zh"), (0.03, "pairs"), (0.04, "words"), (0.05, "asked"), (0.01, "long")],
 }
 # share of Chinese sets among episodes, by kind
-CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55, "english": 0.2, "large": 0.5, "broad": 0.5, "jargon": 0.5}
-OWN = {"written": 0.45, "names": 0.4, "english": 0.35, "large": 0.4, "broad": 0.4, "jargon": 0.45}  # share of sets that we wrote ourselves, by kind
-WAYS = dict.fromkeys(("large", "broad", "jargon"), (16, 16, 64))  # the most candidates of an episode is one of these; (16,) for other kinds
-CONTRASTED = {"large": 64, "broad": 64, "jargon": 32}  # intents of a set that are contrasted; 24 for other kinds
-MISTYPED = {"broad": 0.3, "jargon": 0.35}  # share of messages that are misspelt, by kind
-SENTENCES = dict.fromkeys(("large", "broad", "jargon"), 48)  # of a batch for each episode; 24 for other kinds
+CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55, "english": 0.2, "large": 0.5, "broad": 0.5, "jargon": 0.5, "bilingual": 0.5}
+OWN = {"written": 0.45, "names": 0.4, "english": 0.35, "large": 0.4, "broad": 0.4, "jargon": 0.45, "bilingual": 0.45}  # share of sets that we wrote ourselves, by kind
+WAYS = dict.fromkeys(("large", "broad", "jargon", "bilingual"), (16, 16, 64))  # the most candidates of an episode is one of these; (16,) for other kinds
+CONTRASTED = {"large": 64, "broad": 64, "jargon": 32, "bilingual": 32}  # intents of a set that are contrasted; 24 for other kinds
+MISTYPED = {"broad": 0.3, "jargon": 0.35, "bilingual": 0.35}  # share of messages that are misspelt, by kind
+SENTENCES = dict.fromkeys(("large", "broad", "jargon", "bilingual"), 48)  # of a batch for each episode; 24 for other kinds
 
 
 def step_loss(kind, embed, head, source, rng):
@@ -60,13 +65,10 @@ def step_loss(kind, embed, head, source, rng):
         r -= share
         if r < 0:
             break
-    if chosen in ("en", "zh"):
-        loss, figure = losses.distil(embed, source, rng, chosen)
-    elif chosen == "episodes":
+    if chosen == "episodes":
         loss, figure = episodes.loss(embed, head, source, rng, max(1, source.batch // SENTENCES.get(kind, 24)))
     else:
-        loss, figure = {"parallel": losses.parallel, "written": losses.written, "pairs": losses.paraphrases, "intents": losses.intents,
-                        "words": losses.words, "asked": losses.asked, "named": losses.named, "long": losses.distil_long}[chosen](embed, source, rng)
+        loss, figure = TASKS[chosen](embed, source, rng)
     return loss, chosen, figure
 
 

@@ -167,6 +167,7 @@ def sets_and_pairs(files, keep=lambda text: True):
             own = d["domain"][k]
             s["labels"][own[0]] = [t for label in sets[f"written_{name}_{lang}"]["labels"].values() for t in label]
             s["names"][own[0]] = own[1:] + d["domain"][1 - k]
+            pairs[d["domain"][1][0], d["domain"][0][0]] = 1
         if len(s["labels"]) >= 3:
             sets[f"written_domains_{lang}"] = s
     return sets, sorted(pairs, key=lambda p: (len(p[1]), p))
