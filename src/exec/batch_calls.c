@@ -194,13 +194,15 @@ find_in_all(List *list, List **calls)
 static void
 find_in_function(FuncExpr *f, List **calls)
 {
-	int			before = list_length(*calls);
+	List	   *inner = NIL;
 
 	/* A set-returning function is evaluated at its own pace. */
 	if (f->funcretset)
 		return;
-	find_in_all(f->args, calls);
-	if (list_length(*calls) == before && batch_is_call((Node *) f) && may_hoist(f))
+	find_in_all(f->args, &inner);
+	if (inner != NIL)
+		*calls = list_concat_unique(*calls, inner);
+	else if (batch_is_call((Node *) f) && may_hoist(f))
 		*calls = list_append_unique(*calls, f);
 }
 
@@ -312,11 +314,26 @@ is_foreign_function(Oid function, void *context)
 	return foreign;
 }
 
+/* Whether reading a value of the type may run what another has written, or fail with something half done. */
+static bool
+is_foreign_type(Oid type)
+{
+	Oid			element = get_element_type(type);
+
+	if (OidIsValid(element))
+		type = element;
+	return type >= FirstNormalObjectId || get_typtype(type) != TYPTYPE_BASE;
+}
+
 static bool
 has_loud_part(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
+	if (IsA(node, CoerceViaIO) && (is_foreign_type(exprType(node)) || is_foreign_type(exprType((Node *) ((CoerceViaIO *) node)->arg))))
+		return true;
+	if (IsA(node, ArrayCoerceExpr) && is_foreign_type(exprType(node)))
+		return true;
 	/* A domain's constraints may call anything. */
 	if (IsA(node, SubPlan) || IsA(node, AlternativeSubPlan) || IsA(node, CoerceToDomain) || IsA(node, XmlExpr))
 		return true;

@@ -146,25 +146,6 @@ end(CustomScanState *node)
 	ExecEndNode(outerPlanState(node));
 }
 
-static void
-rescan(CustomScanState *node)
-{
-	BatchState *b = (BatchState *) node;
-
-	ExecClearTuple(node->ss.ps.ps_ResultTupleSlot);
-	ExecClearTuple(node->ss.ss_ScanTupleSlot);
-	b->n_rows = 0;
-	b->next = 0;
-	b->step = 1;
-	b->exhausted = false;
-	b->emitted = 0;
-	b->bound_known = false;
-	if (outerPlanState(node)->chgParam == NULL)
-		ExecReScan(outerPlanState(node));
-}
-
-/* ---------------------------------------------------------------- reading ahead */
-
 static int64
 limit_value(ExprState *expr, ExprContext *econtext, int64 null_value)
 {
@@ -177,7 +158,7 @@ limit_value(ExprState *expr, ExprContext *econtext, int64 null_value)
 	return isnull ? null_value : Max(DatumGetInt64(value), 0);
 }
 
-/* Rows that the LIMIT above asks for, -1 without one. */
+/* Rows that the LIMIT above asks for, -1 without one; a sort below need keep no more than it asks for at most. */
 static void
 learn_bound(BatchState *b)
 {
@@ -192,7 +173,29 @@ learn_bound(BatchState *b)
 		count = -1;
 	b->bound = count;
 	b->bound_known = true;
+	if (b->cap)
+		ExecSetTupleBound(count, outerPlanState(b));
 }
+
+static void
+rescan(CustomScanState *node)
+{
+	BatchState *b = (BatchState *) node;
+
+	ExecClearTuple(node->ss.ps.ps_ResultTupleSlot);
+	ExecClearTuple(node->ss.ss_ScanTupleSlot);
+	b->n_rows = 0;
+	b->next = 0;
+	b->step = 1;
+	b->exhausted = false;
+	b->emitted = 0;
+	b->bound_known = false;
+	learn_bound(b);
+	if (outerPlanState(node)->chgParam == NULL)
+		ExecReScan(outerPlanState(node));
+}
+
+/* ---------------------------------------------------------------- reading ahead */
 
 static int
 rows_to_read(BatchState *b)

@@ -148,6 +148,14 @@ collect_params(Node *node, void *context)
 	return expression_tree_walker(node, collect_params, context);
 }
 
+/* A filter above takes from what the nodes below hand on: no LIMIT says any longer how much that is at most. */
+static void
+forget_cap(Plan *plan)
+{
+	for (; batch_is_node(plan); plan = plan->lefttree)
+		lsecond(((CustomScan *) plan)->custom_private) = makeInteger(false);
+}
+
 /*
  * The custom node itself above plan, which yields columns->inputs.  tlist and filter are
  * written in the terms of columns->inputs and ->calls.
@@ -165,6 +173,8 @@ make_custom(Plan *plan, List *tlist, List *filter, Columns *columns, const Batch
 	foreach(lc, columns->inputs)
 		below = lappend(below, column(lfirst(lc), OUTER_VAR, list_length(below) + 1));
 	scan->custom_scan_tlist = as_targets(list_concat(below, calls_over_columns(columns, OUTER_VAR)));
+	if (filter != NIL)
+		forget_cap(plan);
 	columns->varno = INDEX_VAR;
 	top->targetlist = (List *) over_columns((Node *) tlist, columns);
 	top->qual = (List *) over_columns((Node *) filter, columns);
@@ -324,6 +334,40 @@ find_loud(Columns *columns)
 	}
 }
 
+typedef struct Renumbered
+{
+	List	   *tlist;
+	const Columns *columns;
+} Renumbered;
+
+static Node *
+renumber(Node *node, void *context)
+{
+	const Renumbered *r = context;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var) && !IS_SPECIAL_VARNO(((Var *) node)->varno))
+	{
+		Var		   *var = copyObject((Var *) node);
+		TargetEntry *target = list_nth(r->tlist, var->varattno - 1);
+
+		var->varattno = (AttrNumber) (position(r->columns->inputs, (Node *) target->expr) + 1);
+		return (Node *) var;
+	}
+	return expression_tree_mutator(node, renumber, context);
+}
+
+/* The condition that ends a window early takes window functions by their places in the node's own target list. */
+static void
+renumber_run_condition(Plan *plan, List *tlist, const Columns *columns)
+{
+	Renumbered	r = {tlist, columns};
+
+	if (IsA(plan, WindowAgg))
+		((WindowAgg *) plan)->runCondition = (List *) renumber((Node *) ((WindowAgg *) plan)->runCondition, &r);
+}
+
 /* One custom node above plan for calls of its target list, or of the filters that move up; NULL: it may not be. */
 static Plan *
 wrap_once(Plan *plan, List *moved, List *calls, const BatchBound *bound, BatchPlanner *planner)
@@ -345,6 +389,7 @@ wrap_once(Plan *plan, List *moved, List *calls, const BatchBound *bound, BatchPl
 		plan->targetlist = tlist;
 		return NULL;
 	}
+	renumber_run_condition(plan, tlist, &columns);
 	return make_custom(plan, tlist, moved, &columns, bound, planner);
 }
 
