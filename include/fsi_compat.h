@@ -19,6 +19,13 @@
 #define pg_proc_aclcheck(function, role, mode) object_aclcheck(ProcedureRelationId, function, role, mode)
 #endif
 
+/* A backend's number of a transaction moved into a struct. */
+#if PG_VERSION_NUM >= 170000
+#define compat_lxid(proc) ((proc)->vxid.lxid)
+#else
+#define compat_lxid(proc) ((proc)->lxid)
+#endif
+
 /* The planner's guess of an array's length came to want the query it stands in. */
 #if PG_VERSION_NUM >= 170000
 #define compat_array_length(node) estimate_array_length(NULL, node)

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "storage/proc.h"
 #include "utils/memutils.h"
 
 #include "exec.h"
@@ -22,17 +23,19 @@ key_parts(const ExecKey *key, CachePart parts[CACHE_PARTS])
 	parts[2].len = 0;
 }
 
-/* Whether the set's model is still the one that its name stands for. */
+/* Whether the set's model is still the one that its name stands for; asked at least once a transaction, so that the store knows of the use. */
 static bool
 set_is_current(ExecSet *set)
 {
 	uint64		generation = store_generation();
+	LocalTransactionId transaction = compat_lxid(MyProc);
 
-	if (set->generation == generation)
+	if (set->generation == generation && set->transaction == transaction)
 		return true;
 	if (store_model(set->model_name) != set->model)
 		return false;
 	set->generation = generation;
+	set->transaction = transaction;
 	return true;
 }
 
@@ -114,6 +117,7 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 	set->serial = ++last_serial;
 	set->model = q->model;
 	set->generation = q->generation;
+	set->transaction = compat_lxid(MyProc);
 	set->model_name = q->model_name ? MemoryContextStrdup(context, q->model_name) : NULL;
 	set->min_score = q->min_score;
 	set->min_score_given = q->min_score_given;

@@ -1,6 +1,6 @@
 /*
  * dependents.c
- *	  What keeps answers under a model's name: indexes, generated columns, constraints.
+ *	  What keeps answers under a model's name: indexes, partitioned tables, generated columns, constraints.
  *
  * Found by what their expressions say: a call of one of the extension's functions, and the
  * name as a member of the options or as an argument.  A call hidden in a function of the
@@ -8,10 +8,13 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "store.h"
 
@@ -25,6 +28,8 @@ static const char *const find_sql =
 	" kept AS ("
 	" SELECT c.classid, c.objid, pg_get_indexdef(i.indexrelid) AS definition FROM calls c"
 	" JOIN pg_index i ON c.classid = 'pg_class'::regclass AND i.indexrelid = c.objid"
+	" UNION ALL SELECT c.classid, c.objid, pg_get_partkeydef(p.partrelid) FROM calls c"
+	" JOIN pg_partitioned_table p ON c.classid = 'pg_class'::regclass AND p.partrelid = c.objid"
 	" UNION ALL SELECT c.classid, c.objid, pg_get_expr(a.adbin, a.adrelid) FROM calls c"
 	" JOIN pg_attrdef a ON c.classid = 'pg_attrdef'::regclass AND a.oid = c.objid"
 	" JOIN pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum AND t.attgenerated <> ''"
@@ -34,27 +39,29 @@ static const char *const find_sql =
 	" WHERE position(btrim(ltrim(quote_literal(to_jsonb($1)::text), ' E'), '''') IN definition) > 0"
 	" OR (definition ~ '\\mfsi_(embed|tokens|generate)\\M' AND position(quote_literal($1) IN definition) > 0)";
 
-void
-store_check_no_dependents(const char *name)
+char *
+store_find_dependent(const char *name)
 {
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(name)};
+	MemoryContext caller = CurrentMemoryContext;
 	int			level = NewGUCNestLevel();
 	char	   *object = NULL;
 
-	/* No operator of the caller's may come before core's. */
-	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* No operator of the caller's may come before core's, nor a temporary table before a catalog. */
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* What has been committed since the statement began counts, and so does what this transaction has made. */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
 	if (SPI_execute_with_args(find_sql, lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "the search for what rests on a model failed");
 	if (SPI_processed > 0)
 		object = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	if (object != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-				 errmsg("model \"%s\" cannot stand for other weights", name),
-				 errdetail("The answers of %s rest on it.", object),
-				 errhint("Train under another name, then let the table use that.")));
+		object = MemoryContextStrdup(caller, object);
 	SPI_finish();
+	PopActiveSnapshot();
 	AtEOXact_GUC(true, level);
+	return object;
 }

@@ -164,6 +164,19 @@ check_may_drop(const StoreRow *row)
 				 errmsg("must be superuser or the role that %s model \"%s\" to drop it", row->source, row->name)));
 }
 
+static void
+check_no_dependents(const char *name)
+{
+	char	   *object = store_find_dependent(name);
+
+	if (object != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("model \"%s\" cannot stand for other weights", name),
+				 errdetail("The answers of %s rest on it.", object),
+				 errhint("Train under another name, then let the table use that.")));
+}
+
 /* Whether name may stand for the weights (NULL: yet unknown ones); true if there is a row of that name already. */
 static bool
 check_name_free(const char *name, const char *sha256, bool replace, const char *source)
@@ -189,7 +202,7 @@ check_name_free(const char *name, const char *sha256, bool replace, const char *
 				 training ? errhint("Choose another name, or give the option {\"replace\": true}.") :
 				 errhint("Choose another name.")));
 	check_may_drop(&row);
-	store_check_no_dependents(name);
+	check_no_dependents(name);
 	return true;
 }
 
@@ -207,6 +220,8 @@ record(const char *name, const StoreModel *model, const Origin *origin)
 
 	/* One import or drop at a time; readers go on. */
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
+	if (origin->replace)
+		store_lock_replace(name);
 	store_remove_left_files();
 	known = check_name_free(name, model->sha256, origin->replace, origin->source);
 	if (!store_identity_in_use(model->sha256))

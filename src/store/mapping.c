@@ -17,6 +17,7 @@
 #include "storage/fd.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
 #include "store.h"
@@ -30,6 +31,7 @@ typedef struct NameEntry
 	struct NameEntry *next;
 	uint64		generation;
 	StoreModel *model;
+	bool		replaceable;	/* the name may be made to stand for other weights */
 	char		name[STORE_NAME_MAX + 1];
 } NameEntry;
 
@@ -51,6 +53,9 @@ relcache_callback(Datum arg, Oid relid)
 	(void) arg;
 	if (!OidIsValid(relid) || !OidIsValid(catalog_relid) || relid == catalog_relid)
 		generation++;
+	/* A plan may have calls of constants in it as what they answered. */
+	if (OidIsValid(catalog_relid) && relid == catalog_relid)
+		ResetPlanCache();
 }
 
 static void
@@ -184,35 +189,46 @@ store_import_path(void)
 	return store_cache_path(psprintf(STORE_IMPORT_PREFIX "%d", MyProcPid));
 }
 
-/* Write an imported model's file from its chunks. */
 static void
-unpack(const char *name, const char *sha256, const char *path)
+write_chunks(const char *name, const char *sha256, const char *tmp)
 {
-	char	   *tmp = store_import_path();
-	int			fd;
-	int			n;
+	int			fd = OpenTransientFile(tmp, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
 
-	store_make_cache_dir();
-	fd = OpenTransientFile(tmp, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
 	if (fd < 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not create file \"%s\": %m", tmp)));
-	n = store_read_chunks(sha256, fd, tmp);
+	if (store_read_chunks(sha256, fd, tmp) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the weights of model \"%s\" are missing from _fsi_model_chunk", name),
+				 errhint("Restore the extension's tables, or import the model again.")));
 	if (pg_fsync(fd) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not fsync file \"%s\": %m", tmp)));
 	CloseTransientFile(fd);
-	if (n == 0)
+}
+
+/* Write an imported model's file from its chunks; an error leaves nothing of it. */
+static void
+unpack(const char *name, const char *sha256, const char *path)
+{
+	char	   *tmp = store_import_path();
+
+	store_make_cache_dir();
+	store_unlink_stale();
+	PG_TRY();
+	{
+		write_chunks(name, sha256, tmp);
+		durable_rename(tmp, path, ERROR);
+	}
+	PG_CATCH();
 	{
 		unlink(tmp);
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("the weights of model \"%s\" are missing from _fsi_model_chunk", name),
-				 errhint("Restore the extension's tables, or import the model again.")));
+		PG_RE_THROW();
 	}
-	durable_rename(tmp, path, ERROR);
+	PG_END_TRY();
 }
 
 static void
@@ -306,7 +322,7 @@ find_row(const char *name, StoreRow *row, bool *settled)
 }
 
 static StoreModel *
-look_up(const char *name, bool *settled)
+look_up(const char *name, bool *settled, bool *replaceable)
 {
 	StoreRow	row;
 	StoreModel *model;
@@ -317,8 +333,17 @@ look_up(const char *name, bool *settled)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist", name),
 				 errhint("The view fsi_models lists the models of this database.")));
+	*replaceable = !row.shipped;
 	model = find_mapped(row.sha256);
 	return model ? model : map_row(&row);
+}
+
+static const StoreModel *
+used(const NameEntry *entry)
+{
+	if (entry->replaceable)
+		store_note_use(entry->name, entry->model->sha256);
+	return entry->model;
 }
 
 const StoreModel *
@@ -328,6 +353,7 @@ store_model(const char *name)
 	StoreModel *model;
 	uint64		seen;
 	bool		settled;
+	bool		replaceable;
 
 	init_once();
 	if (name == NULL)
@@ -336,7 +362,7 @@ store_model(const char *name)
 		if (strcmp(entry->name, name) == 0)
 			break;
 	if (entry != NULL && entry->generation == generation)
-		return entry->model;
+		return used(entry);
 	if (strlen(name) > STORE_NAME_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -344,7 +370,7 @@ store_model(const char *name)
 
 	/* An invalidation during the look-up makes the next call look again, and so does what another snapshot may see. */
 	seen = generation;
-	model = look_up(name, &settled);
+	model = look_up(name, &settled, &replaceable);
 	if (!settled)
 		generation++;
 	if (entry == NULL)
@@ -355,6 +381,7 @@ store_model(const char *name)
 		names = entry;
 	}
 	entry->model = model;
+	entry->replaceable = replaceable;
 	entry->generation = seen;
-	return entry->model;
+	return used(entry);
 }

@@ -34,8 +34,8 @@ extern int	store_read_chunks(const char *sha256, int fd, const char *path);
 
 /* --- dependents.c --- */
 
-/* 2BP01 if an index, a generated column or a constraint rests on the model's name. */
-extern void store_check_no_dependents(const char *name);
+/* An index, a partitioned table, a generated column or a constraint that rests on the model's name, committed or one's own; NULL: none. */
+extern char *store_find_dependent(const char *name);
 
 /* --- files.c --- */
 
@@ -70,5 +70,12 @@ extern FsiStatus store_open_checked(const char *path, const char *sha256, Memory
 									StoreModel *model, FsiError *err);
 extern void store_close(StoreModel *model);
 extern char *store_import_path(void);
+
+/* --- uses.c --- */
+
+/* A name that may be made to stand for other weights has been looked up: when this transaction commits, see what has become of it. */
+extern void store_note_use(const char *name, const char *sha256);
+/* To the transaction's end: nobody who has used the model commits meanwhile. */
+extern void store_lock_replace(const char *name);
 
 #endif

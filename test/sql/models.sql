@@ -130,6 +130,8 @@ ROLLBACK;
 SELECT * FROM pg_temp.fails($$SELECT fsi_classify('x', ARRAY['refund', 'cancel'], '{"model": "brief"}')$$);
 SELECT fsi_import_model('brief', :'tiny2') IS NOT NULL AS imported;
 CREATE TEMP TABLE opt AS SELECT '{"model": "brief"}'::jsonb AS o;
+PREPARE known AS SELECT fsi_classify('x', ARRAY['refund', 'cancel'], '{"model": "brief"}') IS NOT NULL AS answered;
+EXECUTE known;
 PREPARE ask AS SELECT fsi_classify('x', ARRAY['refund', 'cancel'], o) IS NOT NULL AS answered FROM opt;
 EXECUTE ask;
 BEGIN;
@@ -139,7 +141,9 @@ ROLLBACK;
 EXECUTE ask;
 SELECT fsi_drop_model('brief');
 EXECUTE ask;
+EXECUTE known;
 DEALLOCATE ask;
+DEALLOCATE known;
 
 -- a packed file can be imported too
 SELECT fsi_import_model('tiny', :'tiny') AS sha256 \gset

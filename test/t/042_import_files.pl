@@ -38,6 +38,20 @@ for my $change ([ 'cut short', "truncate -s 4096 '$file'" ], [ 'emptied', ": > '
 }
 my ($rc, $out, $err) = $node->psql('postgres', "$ask;\n\\! touch '$file'\n$ask;\n");
 is("$out$err", "t\nt", 'touched: still the same');
+# It cannot be written again: an error, and nothing of it is left.
+SKIP:
+{
+	skip 'prlimit is not there', 3 if system('prlimit --version >/dev/null 2>&1') != 0;
+	unlink $file or die $!;
+	my $limited = $node->background_psql('postgres', on_error_stop => 0);
+	my $backend = $limited->query('SELECT pg_backend_pid()');
+	system("prlimit --pid $backend --fsize=16384") == 0 or die 'prlimit';
+	$limited->query($ask);
+	like($limited->{stderr}, qr/File too large/, 'a full disk: an error');
+	is(scalar(() = glob "$cache/import-*"), 0, 'a full disk: nothing half written is left');
+	$limited->quit;
+	is($node->safe_psql('postgres', $ask), 't', 'a full disk: the next session has it from the database');
+}
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no backend has crashed');
 $node->stop;
 done_testing();

@@ -14,7 +14,7 @@ system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 4, 64);
 
 my $node = PostgreSQL::Test::Cluster->new('train');
 $node->init(allows_streaming => 1, extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "jit = off\nrestart_after_crash = on\nmax_worker_processes = 8\nautovacuum = off\nfsync = on");
+$node->append_conf('postgresql.conf', "jit = off\nrestart_after_crash = on\nmax_worker_processes = 8\nmax_prepared_transactions = 2\nautovacuum = off\nfsync = on");
 $node->start;
 system_or_bail('psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-v', "tiny=$dir/tiny", '-d', $node->connstr('postgres'), '-f',
 	'test/data/train_rows.sql');
@@ -236,5 +236,43 @@ $node->safe_psql('postgres', call('logged', 20, "\"logging_dir\": \"$dir/logs\""
 my @events = glob("$dir/logs/events.out.tfevents.*");
 is(scalar @events, 1, 'an event file');
 like(slurp_file($events[0]), qr/brain.Event:2.*eval\/loss.*train\/loss.*train\/learning_rate/s, 'it has the tags');
+
+# A model is replaced while another transaction builds on its name, which is not to be seen from outside: that one fails.
+my $seed = 100;
+sub replaced
+{
+	return $node->psql('postgres', 'SET lock_timeout = 500; ' . call('logged', 5, '"replace": true, "seed": ' . ++$seed));
+}
+my $answer = q{fsi_classify(prompt, ARRAY['refund', 'track order'], '{"model": "logged", "template": "{text}"}')};
+my $builder = $node->background_psql('postgres', on_error_stop => 0);
+sub builds
+{
+	my ($what, @statements) = @_;
+	$builder->{stderr} = '';
+	$builder->query($_) for @statements;
+	like($builder->{stderr}, qr/model "logged" was replaced while this transaction used it\nDETAIL:  The answers of index public.kept would be/, $what);
+	is($node->safe_psql('postgres', q{SELECT to_regclass('kept') IS NULL}), 't', "$what: it is not there");
+}
+$builder->query("SELECT count($answer) FROM rows");
+$builder->query($_) for 'BEGIN', "CREATE INDEX kept ON rows ($answer)";
+is((replaced())[0], 0, 'replaced during a build');
+builds('an index that is committed later', 'COMMIT');
+$builder->query($_) for 'BEGIN ISOLATION LEVEL REPEATABLE READ', 'SELECT count(*) FROM rows';
+is((replaced())[0], 0, 'replaced before a build with an older snapshot');
+builds('an index by an older snapshot', "CREATE INDEX kept ON rows ($answer)", 'COMMIT');
+$builder->query($_) for 'BEGIN', "CREATE INDEX kept ON rows ($answer)";
+is((replaced())[0], 0, 'replaced before a build is prepared');
+builds('an index that is prepared', "PREPARE TRANSACTION 'kept'");
+$builder->{stderr} = '';
+$builder->query($_) for 'BEGIN', "CREATE TABLE answers AS SELECT $answer FROM rows";
+is((replaced())[0], 0, 'replaced while a transaction stores answers');
+$builder->query('COMMIT');
+is($builder->{stderr}, '', 'they are nothing that rests on the name');
+$builder->query($_) for 'BEGIN', "CREATE INDEX kept ON rows ($answer)", "PREPARE TRANSACTION 'kept'";
+like((replaced())[2], qr/lock timeout/, 'a prepared build is waited for');
+$builder->query("COMMIT PREPARED 'kept'");
+like((replaced())[2], qr/model "logged" cannot stand for other weights\nDETAIL:  The answers of index public.kept rest on it/, 'and is found');
+is($builder->{stderr}, '', 'without an error of its own');
+$builder->quit;
 
 done_testing();
