@@ -180,7 +180,8 @@ extern size_t train_token_bytes(const Gpt2Config *cfg);
 extern FsiStatus train_step(Train *train, TrainReport *report, FsiError *err);
 /*
  * Loss and accuracy on rows that are not trained on, without dropout.  Borrowed data is checked as in train_create().
- * Segments: the answers are those of the result, which weighs spelling; training does not.
+ * Segments: the answers are those of the result, which weighs spelling (before the first step the base's, whole); training
+ * does not.
  */
 extern FsiStatus train_evaluate(Train *train, const TrainData *data, TrainScores *scores, FsiError *err);
 /* e^-2 .. e^2 */

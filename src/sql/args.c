@@ -69,7 +69,7 @@ sorted_order(HostText *texts, int n)
 
 	for (int i = 0; i < n; i++)
 		order[i] = i;
-	qsort_arg(order, n, sizeof(int), compare_at, texts);
+	qsort_interruptible(order, n, sizeof(int), compare_at, texts);
 	return order;
 }
 

@@ -270,11 +270,12 @@ confusion_take(const EvalPass *pass, const EvalRow *row, void *tally)
 
 /* In the labels' order; no answer comes last. */
 static int
-compare_pairs(const void *a, const void *b)
+compare_pairs(const void *a, const void *b, void *arg)
 {
 	const PairCount *x = a;
 	const PairCount *y = b;
 
+	(void) arg;
 	if (x->pair.gold != y->pair.gold)
 		return x->pair.gold < y->pair.gold ? -1 : 1;
 	return (unsigned int) x->pair.answer < (unsigned int) y->pair.answer ? -1 : 1;
@@ -297,7 +298,7 @@ fsi_evaluate_confusion(PG_FUNCTION_ARGS)
 	hash_seq_init(&scan, table);
 	while ((count = hash_seq_search(&scan)) != NULL)
 		counts[n++] = *count;
-	qsort(counts, n, sizeof(PairCount), compare_pairs);
+	qsort_interruptible(counts, n, sizeof(PairCount), compare_pairs, NULL);
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < n; i++)
 	{

@@ -265,12 +265,15 @@ FsiStatus
 train_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *err)
 {
 	FsiStatus	status;
+	double		weight;
 
 	FSI_TRY(train_check_whole(t, err));
 	t->ctx.err = err;
 	memset(scores, 0, sizeof(*scores));
+	/* Before the first step it is the base that is judged, as it answers. */
+	weight = t->step == 0 ? t->scalars.spelling_weight : train_spelling_weight(t, t->spelling_share);
 	if (t->params.w.cfg.layout == GPT2_SEGMENTS)
-		status = train_segments_evaluate(t, data, 1, &t->spelling_share, scores, err);
+		status = train_segments_evaluate(t, data, 1, &weight, scores, err);
 	else
 		status = train_prompt_evaluate(t, data, scores, err);
 	fsi_arena_free(&t->work);
@@ -358,13 +361,16 @@ train_weigh_spelling(Train *t, const TrainData *data, TrainScores *scores, FsiEr
 {
 	static const double shares[] = {1, 0.5, 0};
 	enum {N_SHARE = sizeof(shares) / sizeof(shares[0])};
+	double		weights[N_SHARE];
 	TrainScores with[N_SHARE];
 	FsiStatus	status;
 	double		least = INFINITY;
 
 	FSI_TRY(train_check_whole(t, err));
 	t->ctx.err = err;
-	status = train_segments_evaluate(t, data, N_SHARE, shares, with, err);
+	for (int i = 0; i < N_SHARE; i++)
+		weights[i] = train_spelling_weight(t, shares[i]);
+	status = train_segments_evaluate(t, data, N_SHARE, weights, with, err);
 	fsi_arena_free(&t->work);
 	FSI_TRY(status);
 	for (int i = 0; i < N_SHARE; i++)

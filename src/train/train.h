@@ -328,8 +328,8 @@ extern FsiStatus train_prompt_gradients(Train *t, int n, const int *rows, TrainR
 extern FsiStatus train_segments_gradients(Train *t, uint64_t first_episode, int n_episode, TrainReport *report,
 										  FsiError *err);
 extern FsiStatus train_prompt_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *err);
-/* scores[i] with shares[i] of the spelling weight; the texts are encoded once. */
-extern FsiStatus train_segments_evaluate(Train *t, const TrainData *data, int n_share, const double *shares,
+/* scores[i] with weights[i] of spelling; the texts are encoded once. */
+extern FsiStatus train_segments_evaluate(Train *t, const TrainData *data, int n_weight, const double *weights,
 										 TrainScores *scores, FsiError *err);
 /* Numbers of the rows of a step, n = batch * accumulation; epochs are shuffled one by one. */
 extern void train_sample_rows(const TrainOptions *o, int n_row, int64_t step, int n, int *rows);

@@ -362,16 +362,16 @@ has_others(const TrainData *data)
 	return false;
 }
 
-/* The scores of the next n_query messages with one share of spelling, added to what `scores` has. */
+/* The scores of the next n_query messages with one weight of spelling, added to what `scores` has. */
 static FsiStatus
-add_scores(Train *t, Candidates *c, const List *messages, double share, TrainScores *scores)
+add_scores(Train *t, Candidates *c, const List *messages, double weight, TrainScores *scores)
 {
 	FsiArenaMark mark = fsi_arena_mark(&t->work);
 	TrainReadout r = readout(t);
 	double		mean;
 	int			hits;
 
-	c->e.spelling_weight = train_spelling_weight(t, share);
+	c->e.spelling_weight = weight;
 	FSI_TRY(train_pointing(&t->ctx, &r, &c->e, messages->z, c->l.z, &t->work, &mean, &hits, scores->loss_at));
 	scores->loss += mean * c->e.n_query;
 	scores->accuracy += hits;
@@ -380,12 +380,12 @@ add_scores(Train *t, Candidates *c, const List *messages, double share, TrainSco
 }
 
 FsiStatus
-train_segments_evaluate(Train *t, const TrainData *data, int n_share, const double *shares, TrainScores *scores,
+train_segments_evaluate(Train *t, const TrainData *data, int n_weight, const double *weights, TrainScores *scores,
 						FsiError *err)
 {
 	Candidates	c;
 
-	memset(scores, 0, (size_t) n_share * sizeof(*scores));
+	memset(scores, 0, (size_t) n_weight * sizeof(*scores));
 	FSI_TRY(train_segments_check(&t->params.w.cfg, data, err));
 	FSI_TRY(all_candidates(t, data, &c, err));
 	c.e.offers_other = has_others(t->data) || has_others(data);
@@ -405,11 +405,11 @@ train_segments_evaluate(Train *t, const TrainData *data, int n_share, const doub
 			list_add(&l, &text->ids);
 		}
 		FSI_TRY(list_encode(t, &l));
-		for (int i = 0; i < n_share; i++)
-			FSI_TRY(add_scores(t, &c, &l, shares[i], &scores[i]));
+		for (int i = 0; i < n_weight; i++)
+			FSI_TRY(add_scores(t, &c, &l, weights[i], &scores[i]));
 		fsi_arena_release(&t->work, mark);
 	}
-	for (int i = 0; i < n_share; i++)
+	for (int i = 0; i < n_weight; i++)
 	{
 		scores[i].loss /= data->n_text;
 		scores[i].accuracy = scores[i].exact = scores[i].accuracy / data->n_text;

@@ -195,7 +195,7 @@ plain_ids(const StoreModel *model, HostText t, FsiArena *arena)
 	return ids;
 }
 
-/* The prompt as fsi_generate() reads it. */
+/* The prompt as serving has it; a special token that a text spells out is text, as in a message that fsi_classify() reads. */
 static TokIds
 prompt_ids(const StoreModel *model, HostText prompt, FsiArena *arena)
 {
@@ -283,8 +283,11 @@ list_responses(const TuneRows *rows, const StoreModel *model, FsiArena *arena, T
 {
 	data->responses = host_array(arena, rows->n, sizeof(TokIds));
 	for (int i = 0; i < rows->n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (i == 0 || args_compare(rows->rows[i].answer, rows->rows[i - 1].answer) != 0)
 			data->responses[data->n_response++] = response_ids(model, rows->rows[i].text, rows->rows[i].answer, arena);
+	}
 }
 
 /* Every k-th of the held-out rows: they are sorted by response. */

@@ -127,12 +127,13 @@ read_all(const char *source_text, Gpt2Layout layout, TuneRows *rows)
 }
 
 static int
-compare_rows(const void *a, const void *b)
+compare_rows(const void *a, const void *b, void *arg)
 {
 	const TuneRow *x = a;
 	const TuneRow *y = b;
 	int			order = args_compare(x->answer, y->answer);
 
+	(void) arg;
 	if (order == 0)
 		order = args_compare(x->text, y->text);
 	if (order == 0)
@@ -173,7 +174,7 @@ tune_rows_read(const char *source, Gpt2Layout layout, const TuneOptions *options
 {
 	memset(rows, 0, sizeof(*rows));
 	read_all(source, layout, rows);
-	qsort(rows->rows, rows->n, sizeof(TuneRow), compare_rows);
+	qsort_interruptible(rows->rows, rows->n, sizeof(TuneRow), compare_rows, NULL);
 	hash_rows(rows);
 	tune_split(rows, layout == GPT2_SEGMENTS, options->eval_split, options->train.seed);
 	for (int i = 0; i < rows->n; i++)

@@ -10,6 +10,7 @@
 
 #include "access/xact.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
@@ -54,7 +55,10 @@ begin_progress(TuneRun *run)
 static void
 note_message(TuneRun *run, const char *message)
 {
-	strlcpy(run->progress.message, message, sizeof(run->progress.message));
+	int			len = pg_mbcliplen(message, (int) strlen(message), sizeof(run->progress.message) - 1);
+
+	memcpy(run->progress.message, message, len);
+	run->progress.message[len] = '\0';
 }
 
 /* The error that is on its way, for the view. */
@@ -210,6 +214,8 @@ create_trainer(TuneRun *run)
 
 	host_init(&host, context);
 	fsi_arena_init(&arena, &host);
+	/* Held-out rows go through a pass, too, and one of them may be the longest. */
+	run->options.train.pass_tokens = Max(run->options.train.pass_tokens, run->data.longest);
 	store_check_unchanged(run->model);
 	HOST_TRY(fsifile_dequantize(&run->model->file, &arena, &model, &err));
 	HOST_TRY(train_create(&run->host, gpt2_work_ops(exec_work()), &model, &run->options.train, &run->data.train,
@@ -514,6 +520,8 @@ register_model(TuneRun *run)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tune_folder_note_result(run->folder, store_register(run->name, &model, run->options.replace));
 	PopActiveSnapshot();
+	/* Its checkpoints go next: by then the model is on disk, whatever synchronous_commit says. */
+	ForceSyncCommit();
 	commit(run);
 	MemoryContextDelete(context);
 }

@@ -10,6 +10,8 @@
 
 #include <math.h>
 
+#include "miscadmin.h"
+
 #include "fsi_sql.h"
 #include "tune.h"
 
@@ -45,11 +47,12 @@ compare_texts(const void *a, const void *b, void *arg)
 }
 
 static int
-compare_places(const void *a, const void *b)
+compare_places(const void *a, const void *b, void *arg)
 {
 	const Group *x = a;
 	const Group *y = b;
 
+	(void) arg;
 	if (x->place != y->place)
 		return x->place < y->place ? -1 : 1;
 	return x->first - y->first;
@@ -73,6 +76,7 @@ find_groups(Draw *draw)
 		const TuneRow *row = &draw->rows[draw->order[i]];
 		Group	   *g;
 
+		CHECK_FOR_INTERRUPTS();
 		if (i > 0 && is_same_group(draw, i - 1, i))
 		{
 			draw->groups[draw->n_groups - 1].n++;
@@ -101,7 +105,7 @@ hold_out(const Draw *draw, Group *groups, int n, double share)
 		* 0x1p-53;
 	int			want = Min((int) floor(share * n + chance), n - 1);
 
-	qsort(groups, n, sizeof(Group), compare_places);
+	qsort_interruptible(groups, n, sizeof(Group), compare_places, NULL);
 	for (int i = 0; i < n; i++)
 		give(draw, &groups[i], i < want ? TUNE_SPLIT_EVAL : TUNE_SPLIT_TRAIN);
 	return want;
@@ -148,7 +152,7 @@ tune_split(TuneRows *rows, bool by_answer, double share, uint64 seed)
 		if (rows->rows[i].split == TUNE_SPLIT_NONE)
 			draw.order[draw.n++] = i;
 	if (!by_answer)
-		qsort_arg(draw.order, draw.n, sizeof(int), compare_texts, rows->rows);
+		qsort_interruptible(draw.order, draw.n, sizeof(int), compare_texts, rows->rows);
 	find_groups(&draw);
 	draw_all(&draw, share);
 	pfree(draw.order);

@@ -93,10 +93,13 @@ start(const char *name, dsm_segment *segment)
 	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
 	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	{
+		dsm_detach(segment);
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not start a background worker for the training"),
 				 errhint("Increase max_worker_processes, or train without the option \"background\".")));
+	}
 	return handle;
 }
 

@@ -103,6 +103,13 @@ SELECT fsi_model_info('tr split')->'card'->'card'->'rows' AS train_rows, eval_ac
 -- out of scope, descriptions
 CALL fsi_train('tr scope', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 60, "learning_rate": 0.01, "other": "gamma", "descriptions": {"alpha": "zorks and blips"}}');
 SELECT count(*) FILTER (WHERE fsi_classify(text, ARRAY['alpha', 'beta'], '{"model": "tr scope", "other": "none"}') = 'none') >= 8 AS mostly_none FROM labelled WHERE intent = 'gamma';
+-- at first the base is what is judged, with the whole weight of its spelling
+CALL fsi_train('tr first', 'labelled', '{"model": "small-1", "max_steps": 1, "eval_split": 0.5}');
+CALL fsi_train('tr first unspelled', 'labelled', '{"model": "small-1", "max_steps": 1, "eval_split": 0.5, "spelling_weight": 0}');
+SELECT count(DISTINCT substring(message FROM 'at first ([\d.]+)')) AS one_base FROM fsi_training WHERE model LIKE 'tr first%';
+-- an error's message is cut between characters
+CALL fsi_train('tr cut', $$SELECT repeat('退', 200)::int::text AS text, 'a' AS intent$$);
+SELECT octet_length(message), right(message, 1) AS last FROM fsi_training WHERE model = 'tr cut';
 -- training that does not help leaves the base model's weights
 CALL fsi_train('tr same', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
 SELECT pg_temp.digest('tr same') = pg_temp.digest('tiny segments') AS same_weights;
@@ -127,6 +134,9 @@ SELECT eval_accuracy > 0.8 AS right_ones, eval_accuracy + outside_options + wron
 CALL fsi_train('tuned all', 'prompts', '{"model": "tiny prompt", "max_steps": 5, "loss": "all", "eval_answers": 0}');
 CALL fsi_train('tuned weighted', 'SELECT *, ARRAY[''alpha'', ''beta''] AS intents FROM prompts', '{"model": "tiny prompt", "max_steps": 5, "loss": "weighted", "prompt_loss_weight": 0.5}');
 SELECT model, eval_loss > 0 AS eval_loss, outside_options IS NULL AS no_answers FROM fsi_training WHERE model LIKE 'tuned _%' ORDER BY model COLLATE "C";
+-- a held-out row longer than what a pass is to have, and than any row that is trained on
+CALL fsi_train('tuned wide', $$SELECT prompt, response, 'train' AS split FROM prompts UNION ALL SELECT repeat('a b ', 20) || 'intent:', 'alpha', 'eval'$$,
+	'{"model": "tiny prompt", "max_steps": 1, "pass_tokens": 16, "eval_answers": 0}');
 -- rows longer than the model reads are never cut
 CALL fsi_train('long', $$SELECT * FROM prompts UNION ALL SELECT repeat('a b ', 40) || 'intent:', 'alpha'$$, '{"model": "tiny prompt", "max_steps": 1}');
 CALL fsi_train('long', $$SELECT * FROM prompts UNION ALL SELECT repeat('a b ', 40) || 'intent:', 'alpha'$$, '{"model": "tiny prompt", "max_steps": 1, "too_long": "skip"}');
@@ -161,6 +171,11 @@ DROP INDEX kept_msg;
 ALTER TABLE kept ADD CONSTRAINT checked CHECK (fsi_classify(msg, ARRAY['alpha', 'beta'], '{"model": "tr mine"}') <> 'beta');
 CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
 DROP TABLE kept;
+CREATE TABLE kept (msg text) PARTITION BY LIST (fsi_classify(msg, ARRAY['alpha', 'beta'], '{"model": "tr mine"}'));
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+CREATE TEMP TABLE pg_depend (LIKE pg_catalog.pg_depend);
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+DROP TABLE pg_temp.pg_depend, kept;
 CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
 
 -- options

@@ -139,6 +139,13 @@ for my $kind (grep { $places{$_}[-1] < $commit && /last|best|import|\.fsi|result
 	check_resumed("full disk at $kind $n", $place);
 }
 
+# Checkpoints go only after a commit that is on disk, even where commits need not be.
+{
+	my ($n, $place) = choose('unlink last');
+	is_killed('SET synchronous_commit = off; ' . call('m', 3 - $earlier), $n, 'unlink last');
+	check_resumed('killed after an asynchronous commit', $place);
+}
+
 # A new name, killed when it stands for the model but the folder is there: there is nothing to go on with.
 is_killed(call('n', 1, ''), 1, 'rename pgsql_tmp_train_*');
 my (undef, undef, $err) = $node->psql('postgres', call('n', 1, ''));

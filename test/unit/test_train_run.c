@@ -496,6 +496,7 @@ test_spelling_choice(int misled, double expected)
 	TrainData	data = spelled_data(misled);
 	TrainOptions o = train_test_options();
 	TrainScores scores[3],
+				first[3],
 				chosen;
 	Train	   *t;
 	double		least[3] = {INFINITY, INFINITY, INFINITY};
@@ -514,6 +515,18 @@ test_spelling_choice(int misled, double expected)
 		for (int j = 0; j < TRAIN_SCALES; j++)
 			least[i] = fmin(least[i], scores[i].loss_at[j] + TRAIN_SCALE_PRIOR * pow(log(train_scale_factor(j)), 2));
 		best = least[i] < least[best] ? i : best;
+		train_destroy(t);
+	}
+	for (int i = 0; i < 3; i++)
+	{
+		o.spelling_weight = 2 * i;
+		t = create(m, &o, &data);
+		must(train_evaluate(t, &data, &first[i], &err));
+		if (i == 0)
+			steps(t, 1);
+		must(train_evaluate(t, &data, &chosen, &err));
+		ok(first[i].loss == first[0].loss && (chosen.loss == first[0].loss) == (i > 0),
+		   "at first the base is judged, whatever spelling is to weigh at most: %d", 2 * i);
 		train_destroy(t);
 	}
 	o.spelling_weight = 2;
