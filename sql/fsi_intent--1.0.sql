@@ -315,7 +315,7 @@ CREATE PROCEDURE @extschema@.fsi_classify_table(
 COMMENT ON PROCEDURE @extschema@.fsi_classify_table(pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
 		pg_catalog.text[], pg_catalog.jsonb, pg_catalog.text, pg_catalog.int4, pg_catalog.int4, pg_catalog.float8,
 		pg_catalog.bool)
-	IS 'classify a table in committed chunks, by several processes at once; the same call again goes on where it ended';
+	IS 'classify a table in committed chunks, by several processes at once; an unfinished call, repeated, goes on';
 
 -- Whoever is at work on a job holds a lock on its number, the calling session a stronger one than its workers.
 CREATE VIEW @extschema@.fsi_progress WITH (security_barrier) AS
@@ -361,7 +361,7 @@ CREATE PROCEDURE @extschema@.fsi_train(name pg_catalog.text, source pg_catalog.t
 		options pg_catalog.jsonb DEFAULT NULL)
 	AS 'MODULE_PATHNAME', 'fsi_train' LANGUAGE C;
 COMMENT ON PROCEDURE @extschema@.fsi_train(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb)
-	IS 'train a model on labelled rows and give it a name; the same call again goes on where it ended';
+	IS 'train a model on labelled rows and give it a name; an unfinished call, repeated, goes on';
 -- It takes processors, memory and disk for long, and what it makes is seen by all.
 REVOKE ALL ON PROCEDURE @extschema@.fsi_train(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) FROM PUBLIC;
 

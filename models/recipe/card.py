@@ -1,9 +1,11 @@
 """The model card: `card.json` (data with licences, plan, scalars, figures) and `models/README.md` made from it."""
 import argparse
 import json
+import os
 
 import sources
 import texts
+import train
 import written
 
 HEAD = """# The shipped model `small`
@@ -25,7 +27,8 @@ COMPUTE = {96: "some nine hours on one or two cores of a CPU with AVX2", 192: "t
            4096: "15 minutes on one H100 GPU, for half of them shared with another training"}
 LIMITS = """## Limits
 
-- Made for short messages and a handful to a few hundred intents. Text past 510 tokens is cut.
+- Made for short messages and a handful to a few hundred intents. A message of more than 510 tokens keeps its head and tail; a longer intent,
+  description or example is an error.
 - English and Chinese only. Other languages reach it as bytes and spelling; expect little.
 - English is at the level of a small sentence encoder. Chinese was learned without a Chinese teacher from far less data:
   intents that need specialist knowledge (medicine above all) or several clauses of context are its weak side; give
@@ -141,7 +144,9 @@ def main():
     a = p.parse_args()
     with open(f"{a.work}/export/config.json", encoding="utf8") as f:
         scalars = json.load(f)["fsi"]["readout"]
-    write_markdown(a.out, gather(a.work, scalars, None))
+    card = gather(a.work, scalars, None)
+    write_markdown(a.out, card)
+    train.write_plan(os.path.dirname(os.path.abspath(__file__)), card["plan"])
 
 
 if __name__ == "__main__":

@@ -27,24 +27,20 @@ my ($template) = $readme =~ /^(prompt_template:.*?^--- \[define prompt template 
 append_to_file("$data/templates/shop_template.txt", $template);
 
 $node->safe_psql('postgres', 'CREATE DATABASE manual');
-$node->safe_psql('manual', q{
-	CREATE EXTENSION fsi_intent;
-	CREATE TABLE tickets (id int PRIMARY KEY, msg text, intent text);
-	INSERT INTO tickets VALUES (1, 'where is my parcel?'), (2, '我要退款'), (3, NULL);
-	CREATE TABLE labelled (msg text, intent text);
-	INSERT INTO labelled VALUES ('still no money on my card', 'refund'), ('三天了还没收到', 'track order');
-});
+$node->safe_psql('manual', 'CREATE EXTENSION fsi_intent');
 
-# In the order of the manual, in one database; what creates the extension gets a database of its own.
+# In the order of the manual, in one database; what creates the extension gets a database of its own. The manual opens with a
+# look ahead: that comes last.
+my @blocks = $readme =~ /^```sql\n(.*?)^```$/msg;
+push @blocks, shift @blocks;
 my $n = 0;
-while ($readme =~ /^```sql\n(.*?)^```$/msg)
+for my $sql (@blocks)
 {
-	my $sql = $1;
 	my ($first) = $sql =~ /^(.*)$/m;
 	my $database = 'manual';
 	$sql =~ s{/srv/models}{$models}g;
 	$sql =~ s{/srv/data}{$data}g;
-	$sql =~ s/DATABASE tickets/DATABASE manual/;
+	$sql =~ s/DATABASE mydb/DATABASE manual/;
 	$n++;
 	if ($sql =~ /CREATE EXTENSION/)
 	{
