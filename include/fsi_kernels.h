@@ -225,6 +225,8 @@ extern void kern_matrix_column(const KernMatrix *w, int n, float *out);
  * threads: 1 unless a trainer asks.
  */
 extern FsiStatus kern_blas_load(int threads, FsiError *err);
+/* In a thread of one's own, before its first product there: it has no threads of its own either. */
+extern void kern_blas_thread(void);
 extern void kern_gemm_f32(int m, const float *x, int ldx, const KernMatrix *w,
 						  const float *bias, float *y, int ldy, bool residual);
 /* c (m, n) = alpha op(a) op(b) + beta c, rows ld apart, inner length k; op transposes where asked.  For training. */

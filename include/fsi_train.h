@@ -181,7 +181,7 @@ extern FsiStatus train_step(Train *train, TrainReport *report, FsiError *err);
 /*
  * Loss and accuracy on rows that are not trained on, without dropout.  Borrowed data is checked as in train_create().
  * Segments: the answers are those of the result, which weighs spelling (before the first step the base's, whole); training
- * does not.
+ * does not.  With examples, names and examples weigh as in the base, without discriminant.
  */
 extern FsiStatus train_evaluate(Train *train, const TrainData *data, TrainScores *scores, FsiError *err);
 /* e^-2 .. e^2 */

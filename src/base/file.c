@@ -9,6 +9,8 @@
 
 #include "fsi_base.h"
 
+#define READ_BYTES ((size_t) 1 << 20)	/* at once: signals do not interrupt the reading of a file */
+
 FsiStatus
 fsi_read_file(const char *path, size_t limit, FsiArena *arena,
 			  uint8_t **data, size_t *len, FsiError *err)
@@ -44,7 +46,7 @@ fsi_read_file(const char *path, size_t limit, FsiArena *arena,
 		status = fsi_nomem(err, size + 1);
 	while (status == FSI_OK && got < size)
 	{
-		ssize_t		n = read(fd, bytes + got, size - got);
+		ssize_t		n = read(fd, bytes + got, size - got < READ_BYTES ? size - got : READ_BYTES);
 
 		if (n > 0)
 			got += (size_t) n;

@@ -56,7 +56,7 @@ static void
 check_fits(const ExecQuestion *q, const Wanted *w)
 {
 	const Gpt2Config *cfg = &q->model->file.model.cfg;
-	int			room = cfg->n_positions - 2;
+	int			room = cfg->n_positions - (cfg->begin != TOK_NONE) - (cfg->end != TOK_NONE);
 
 	if (w->ids.n > (size_t) room)
 		ereport(ERROR,

@@ -9,6 +9,8 @@
  */
 #include "fsifile_layout.h"
 
+#include <math.h>
+
 #include "format_cursor.h"
 
 /* Mapped in place: a big-endian machine would need a file of its own. */
@@ -95,7 +97,7 @@ fsifile_config_unpack(const FsifileConfig *in, Gpt2Model *out, FsiError *err)
 	if (in->tied > 1 || in->scale_attn_weights > 1 || in->scale_attn_by_inverse_layer_idx > 1)
 		return fsi_fail(err, FSI_CORRUPT, "model file has a damaged configuration");
 	for (size_t i = 0; i < sizeof(PointingScalars) / sizeof(double); i++)
-		if (!(scalar[i] >= -1e30 && scalar[i] <= 1e30))
+		if (!(fabs(scalar[i]) <= MODEL_SCALAR_MAX))
 			return fsi_fail(err, FSI_CORRUPT, "model file has a damaged readout");
 	if (in->pointing.discriminant_share != 0 && !(in->pointing.discriminant_ridge > 0))
 		return fsi_fail(err, FSI_CORRUPT, "model file has a damaged readout");

@@ -193,8 +193,8 @@ read_readout(json_t *readout, PointingScalars *out, FsiError *err)
 		if (i == n_field)
 			return fsi_fail(err, FSI_UNSUPPORTED, "\"%s\" in config.json's readout is unknown",
 							show_name(key, strlen(key)).text);
-		if (!json_is_number(value) || !isfinite(json_number_value(value)))
-			return fsi_fail(err, FSI_CORRUPT, "\"%s\" in config.json's readout is not a number", key);
+		if (!json_is_number(value) || !(fabs(json_number_value(value)) <= MODEL_SCALAR_MAX))
+			return fsi_fail(err, FSI_CORRUPT, "\"%s\" in config.json's readout is not a number within ±%g", key, MODEL_SCALAR_MAX);
 		*(double *) ((char *) out + scalar_fields[i].offset) = json_number_value(value);
 	}
 	for (size_t i = 0; i < n_field; i++)

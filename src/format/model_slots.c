@@ -161,7 +161,8 @@ model_check_config(const Gpt2Config *cfg, FsiError *err)
 	FSI_TRY(check_range("n_embd", cfg->n_embd, 1, 65536, err));
 	FSI_TRY(check_range("n_inner", cfg->n_inner, 1, 65536, err));
 	FSI_TRY(check_range("n_head", cfg->n_head, 1, cfg->n_embd, err));
-	FSI_TRY(check_range("n_positions", cfg->n_positions, 1, 1 << 20, err));
+	/* begin, end and a token of text */
+	FSI_TRY(check_range("n_positions", cfg->n_positions, 1 + (cfg->begin != TOK_NONE) + (cfg->end != TOK_NONE), 1 << 20, err));
 	FSI_TRY(check_range("vocab_size", cfg->n_vocab, 1, 1 << 22, err));
 	if (cfg->n_embd % cfg->n_head != 0)
 		return fsi_fail(err, FSI_CORRUPT, "model's n_embd %d is not a multiple of n_head %d",

@@ -65,4 +65,7 @@ extern FsiStatus model_check_config(const Gpt2Config *cfg, FsiError *err);
 extern FsiStatus model_check_finite(const Gpt2Model *model, const FsiHost *host, FsiError *err);
 extern bool floats_finite(const float *x, size_t n);
 
+/* A readout's scalars are within this. */
+#define MODEL_SCALAR_MAX 1e30
+
 #endif

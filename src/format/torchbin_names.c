@@ -138,6 +138,8 @@ ordered_dict(Pickle *p, const PickleItems *args)
 		return FSI_OK;
 	if (args->n != 1 || args->at[0]->kind != PICKLE_LIST)
 		return pickle_bad(p, "an OrderedDict has wrong arguments");
+	/* A copy of the list, which a few bytes of pickle may ask for again and again. */
+	FSI_TRY(pickle_charge(p, args->at[0]->items.n));
 	for (size_t i = 0; i < args->at[0]->items.n; i++)
 	{
 		const PickleValue *pair = args->at[0]->items.at[i];

@@ -43,12 +43,19 @@ pickle_put(Pickle *p, PickleValue *value)
 }
 
 FsiStatus
+pickle_charge(Pickle *p, size_t n)
+{
+	p->n_value += n;
+	return p->n_value <= VALUE_LIMIT ? FSI_OK :
+		fsi_fail(p->err, FSI_LIMIT, "pickle holds more than %zu values", VALUE_LIMIT);
+}
+
+FsiStatus
 pickle_new(Pickle *p, PickleKind kind, PickleValue **out)
 {
 	PickleValue *value;
 
-	if (p->n_value++ >= VALUE_LIMIT)
-		return fsi_fail(p->err, FSI_LIMIT, "pickle holds more than %zu values", VALUE_LIMIT);
+	FSI_TRY(pickle_charge(p, 1));
 	value = fsi_arena_zero(p->arena, 1, sizeof(PickleValue));
 	if (value == NULL)
 		return fsi_nomem(p->err, sizeof(PickleValue));

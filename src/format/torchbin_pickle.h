@@ -28,6 +28,8 @@ typedef struct Pickle
 extern FsiStatus pickle_bad(Pickle *p, const char *what);
 extern FsiStatus pickle_put(Pickle *p, PickleValue *value);
 /* A fresh value on the stack. */
+/* n more values are made, of those that a pickle may have. */
+extern FsiStatus pickle_charge(Pickle *p, size_t n);
 extern FsiStatus pickle_new(Pickle *p, PickleKind kind, PickleValue **out);
 extern FsiStatus pickle_pop(Pickle *p, PickleValue **out);
 extern FsiStatus pickle_top(Pickle *p, PickleValue **out);

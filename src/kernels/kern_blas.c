@@ -5,7 +5,8 @@
  * The pthread flavour starts its threads in the library's constructor, with the signal
  * mask of the caller: in a backend they would run PostgreSQL's signal handlers.  So every
  * signal is blocked while the library loads and its threads start, and it starts with one
- * thread.  Never load it in the postmaster: its threads do not survive fork().
+ * thread.  The OpenMP flavour asks OpenMP, for each thread that calls, how many threads a
+ * product may have: that is set too, in the environment and in each thread of our own.  Never load it in the postmaster: its threads do not survive fork().
  */
 #include <assert.h>
 #include <dlfcn.h>
@@ -17,7 +18,10 @@
 #include "kern_internal.h"
 
 #define BLAS_LIBRARY "libopenblas.so.0"
-#define BLAS_THREADS_VARIABLE "OPENBLAS_NUM_THREADS"
+
+/* Read by the constructors of OpenBLAS and of OpenMP. */
+static const char *const threads_variables[] = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"};
+#define N_VARIABLE (sizeof(threads_variables) / sizeof(threads_variables[0]))
 
 /* Values of the standard C interface to BLAS. */
 enum { BLAS_ROW_MAJOR = 101, BLAS_NO_TRANS = 111, BLAS_TRANS = 112 };
@@ -28,6 +32,7 @@ typedef void (*SetThreadsFn) (int threads);
 
 static SgemmFn blas_sgemm;
 static SetThreadsFn blas_set_threads;
+static SetThreadsFn omp_set_threads;	/* NULL: another flavour than OpenMP's */
 
 /* Start a thread pool now, while signals are blocked: some flavours wait for the first large product. */
 static void
@@ -47,19 +52,26 @@ start_threads(void)
 static FsiStatus
 load_library(FsiError *err)
 {
-	bool		set = getenv(BLAS_THREADS_VARIABLE) == NULL;
+	bool		set[N_VARIABLE];
 	void	   *lib;
 
-	if (set)
-		setenv(BLAS_THREADS_VARIABLE, "1", 1);
+	for (size_t i = 0; i < N_VARIABLE; i++)
+	{
+		set[i] = getenv(threads_variables[i]) == NULL;
+		if (set[i])
+			setenv(threads_variables[i], "1", 1);
+	}
 	lib = dlopen(BLAS_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	if (set)
-		unsetenv(BLAS_THREADS_VARIABLE);
+	for (size_t i = 0; i < N_VARIABLE; i++)
+		if (set[i])
+			unsetenv(threads_variables[i]);
 	if (lib != NULL)
 	{
 		/* POSIX's way to turn an object pointer into a function pointer. */
 		*(void **) &blas_set_threads = dlsym(lib, "openblas_set_num_threads");
 		*(void **) &blas_sgemm = dlsym(lib, "cblas_sgemm");
+		/* Also of what the library depends on. */
+		*(void **) &omp_set_threads = dlsym(lib, "omp_set_num_threads");
 	}
 	if (blas_sgemm == NULL)
 	{
@@ -95,12 +107,21 @@ kern_blas_load(int threads, FsiError *err)
 	{
 		if (blas_set_threads != NULL)
 			blas_set_threads(threads);
+		if (omp_set_threads != NULL)
+			omp_set_threads(threads);
 		if (threads > 1)
 			start_threads();
 		current = threads;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return status;
+}
+
+void
+kern_blas_thread(void)
+{
+	if (omp_set_threads != NULL)
+		omp_set_threads(1);
 }
 
 /* beta stays 0 or 1, with the bias or residual put into y first. */

@@ -122,7 +122,7 @@ find_merge(const Tokenizer *tok, int32_t left, int32_t right)
 	uint32_t	mask = (uint32_t) tok->num[TOK_TAB_MERGES] - 1;
 	uint32_t	slot = (uint32_t) tok_pair_hash((uint32_t) left, (uint32_t) right) & mask;
 
-	for (uint32_t probe = 0; probe <= mask; probe++, slot = (slot + 1) & mask)
+	for (uint32_t probe = 0; probe <= mask && probe < TOK_MAX_PROBES; probe++, slot = (slot + 1) & mask)
 	{
 		const TokMerge *merge = &merges[slot];
 

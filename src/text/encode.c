@@ -16,6 +16,7 @@ typedef struct Pieces
 	const Tokenizer *tok;
 	bool		plain;			/* special tokens are text */
 	IdList		list;			/* in a scratch arena */
+	FsiArena	normal;			/* what the normaliser leaves of the piece in hand */
 	FsiError   *err;
 } Pieces;
 
@@ -197,8 +198,13 @@ normalize_piece(Pieces *p, const char *text, size_t len)
 {
 	const TokHeader *h = tok_header(p->tok);
 
-	FSI_TRY(norm_apply(h->steps, h->n_steps, text, len, p->list.arena, &text, &len, p->err));
-	return split_added(p, 1, text, len, encode_piece);
+	FsiArenaMark mark = fsi_arena_mark(&p->normal);
+
+	/* Pieces may be many: what one was normalised into does not outlive it. */
+	FSI_TRY(norm_apply(h->steps, h->n_steps, text, len, &p->normal, &text, &len, p->err));
+	FSI_TRY(split_added(p, 1, text, len, encode_piece));
+	fsi_arena_release(&p->normal, mark);
+	return FSI_OK;
 }
 
 static FsiStatus
@@ -235,6 +241,7 @@ encode_text(const Tokenizer *tok, const char *text, size_t len, bool plain,
 	out->n = 0;
 	FSI_TRY(check_text(arena->host, text, len, err));
 	fsi_arena_init(&scratch, arena->host);
+	fsi_arena_init(&p.normal, arena->host);
 	p.list.arena = &scratch;
 	status = split_added(&p, 0, text, len, normalize_piece);
 	if (status == FSI_OK)
@@ -246,6 +253,7 @@ encode_text(const Tokenizer *tok, const char *text, size_t len, bool plain,
 			status = fsi_copy(arena->host, out->ids, p.list.ids, p.list.n * sizeof(int32_t), err);
 		out->n = status == FSI_OK ? p.list.n : 0;
 	}
+	fsi_arena_free(&p.normal);
 	fsi_arena_free(&scratch);
 	return status;
 }

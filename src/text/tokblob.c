@@ -42,7 +42,7 @@ header_ok(const TokHeader *h)
 		return false;
 	if (h->max_word_chars > TOK_MAX_WORD_CHARS || h->max_token_bytes > TOK_MAX_TOKEN_BYTES)
 		return false;
-	if (!cap_ok(h->vocab_cap) || (h->kind == TOK_BPE && !cap_ok(h->merge_cap)))
+	if (!cap_ok(h->vocab_cap) || (h->kind == TOK_BPE && !cap_ok(h->merge_cap)) || h->n_merges > h->merge_cap)
 		return false;
 	if (!id_ok(h, h->bos) || !id_ok(h, h->eos) || !id_ok(h, h->pad) || !id_ok(h, h->unk) ||
 		!id_ok(h, h->cls) || !id_ok(h, h->sep) || !id_ok(h, h->mask))
@@ -137,7 +137,7 @@ tok_find(const Tokenizer *tok, const char *token, size_t len, uint8_t flags)
 	uint32_t	mask = (uint32_t) tok->num[TOK_TAB_VOCAB] - 1;
 	uint32_t	slot = (uint32_t) hash & mask;
 
-	for (uint32_t probe = 0; probe <= mask; probe++, slot = (slot + 1) & mask)
+	for (uint32_t probe = 0; probe <= mask && probe < TOK_MAX_PROBES; probe++, slot = (slot + 1) & mask)
 	{
 		const char *found;
 		size_t		found_len;

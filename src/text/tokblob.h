@@ -20,6 +20,7 @@
 #define TOK_MAX_STEPS 16
 #define TOK_MAX_WORD_CHARS 1000
 #define TOK_MAX_TOKEN_BYTES 4096
+#define TOK_MAX_PROBES 4096		/* of a look-up: tables that are built are at most two thirds full, no run is near that long */
 #define TOK_MAX_ADDED_BYTES 256	/* of one added token: matching costs that much a byte at worst */
 #define TOK_PREFIX "##"			/* WordPiece: a piece that continues a word */
 #define TOK_PREFIX_LEN 2

@@ -19,6 +19,7 @@ typedef struct Docs
 	json_t	   *config;			/* tokenizer_config.json */
 	json_t	   *map;			/* special_tokens_map.json */
 	json_t	   *model;			/* config.json */
+	json_t	   *added;			/* added_tokens.json */
 } Docs;
 
 static const char *const role_key[TOK_ROLES] = {
@@ -190,6 +191,50 @@ read_added_decoder(TokBuild *b, const json_t *config)
 	return FSI_OK;
 }
 
+static bool
+names_token(const json_t *value, const char *token)
+{
+	const char *content = json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
+
+	return content != NULL && strcmp(content, token) == 0;
+}
+
+static bool
+doc_has_special(const json_t *doc, const char *token)
+{
+	const json_t *item;
+	size_t		i;
+
+	for (int role = 0; role < TOK_ROLES; role++)
+		if (names_token(toksrc_get(doc, role_key[role]), token))
+			return true;
+	json_array_foreach(toksrc_get(doc, "additional_special_tokens"), i, item)
+		if (names_token(item, token))
+			return true;
+	return false;
+}
+
+/* added_tokens.json, where older versions of transformers kept them: {"token": id}. */
+static FsiStatus
+read_added_tokens(TokBuild *b, const Docs *docs)
+{
+	const char *token;
+	json_t	   *item;
+
+	if (toksrc_get(docs->config, "added_tokens_decoder") != NULL)
+		return read_added_decoder(b, docs->config);
+	json_object_foreach(docs->added, token, item)
+	{
+		bool		special = doc_has_special(docs->map, token) || doc_has_special(docs->config, token);
+		double		id = json_number_value(item);
+
+		if (!json_is_number(item) || !(id >= 0 && id <= TOK_MAX_VOCAB && id == (double) (int64_t) id))
+			return fsi_fail(b->err, FSI_CORRUPT, "added_tokens.json has no id for \"%.100s\"", token);
+		FSI_TRY(build_added(b, (int64_t) id, token, strlen(token), special ? TOK_SPECIAL : 0, !special));
+	}
+	return FSI_OK;
+}
+
 /* ---- The three kinds of directory ---- */
 
 /* BERT's normaliser with the switches of tokenizer_config.json; what is missing there keeps its value in step. */
@@ -249,7 +294,7 @@ read_from_vocab_txt(TokBuild *b, const Docs *docs, const uint8_t *data, size_t l
 	b->steps[0] = (uint16_t) bert_step(docs->config, TOK_STEP_BERT | TOK_BERT_CLEAN | TOK_BERT_HAN |
 									   TOK_BERT_LOWER | TOK_BERT_ACCENTS);
 	FSI_TRY(toksrc_read_vocab_txt(b, data, len));
-	return read_added_decoder(b, docs->config);
+	return read_added_tokens(b, docs);
 }
 
 static FsiStatus
@@ -263,7 +308,7 @@ read_from_vocab_json(TokBuild *b, const Docs *docs, const char *dir, FsiArena *a
 	FSI_TRY(toksrc_read_vocab_json(b, docs->vocab));
 	FSI_TRY(toksrc_read(dir, "merges.txt", arena, &merges, &len, b->err));
 	FSI_TRY(toksrc_read_merges_txt(b, merges, len));
-	return read_added_decoder(b, docs->config);
+	return read_added_tokens(b, docs);
 }
 
 static FsiStatus
@@ -276,6 +321,7 @@ read_vocabulary(TokBuild *b, Docs *docs, const char *dir, FsiArena *arena)
 	FSI_TRY(load_optional(dir, "tokenizer.json", arena, &docs->tokenizer, b->err));
 	if (docs->tokenizer != NULL)
 		return read_from_tokenizer_json(b, docs);
+	FSI_TRY(load_optional(dir, "added_tokens.json", arena, &docs->added, b->err));
 
 	status = toksrc_read(dir, "vocab.txt", arena, &data, &len, b->err);
 	if (status == FSI_OK)
@@ -338,6 +384,7 @@ tok_build_dir(const char *dir, int32_t n_vocab_model, FsiArena *arena, uint8_t *
 	json_decref(docs.config);
 	json_decref(docs.map);
 	json_decref(docs.model);
+	json_decref(docs.added);
 	fsi_arena_free(&scratch);
 	return status;
 }

@@ -16,9 +16,14 @@ typedef struct Writer
 	const TokHeader *h;
 	FsiBytes   *out;
 	FsiError   *err;
-	bool		ok;				/* false: no memory */
+	bool		ok;				/* false: no memory, or stopped */
+	bool		stopped;
 	bool		first;			/* of the list being written */
+	size_t		n_member;		/* of all lists */
+	uint8_t    *raw;			/* (n_vocab): an added token that is looked for in the raw text */
 } Writer;
+
+#define STOP_MEMBERS 4096		/* between two looks at interrupts */
 
 static void
 put(Writer *w, const char *s)
@@ -38,6 +43,11 @@ next_member(Writer *w)
 {
 	put(w, w->first ? "\n  " : ",\n  ");
 	w->first = false;
+	if (w->n_member++ % STOP_MEMBERS == 0 && fsi_should_stop(w->out->arena->host))
+	{
+		w->stopped = true;
+		w->ok = false;
+	}
 }
 
 static void
@@ -75,16 +85,19 @@ check_spellings(const Writer *w)
 
 /* ---- Added tokens ---- */
 
-/* Whether an added token is looked for in the raw text; the others in what the normaliser leaves. */
-static bool
-is_raw(const Writer *w, int32_t id)
+/* Which added tokens are looked for in the raw text, by id; the others are in what the normaliser leaves. */
+static FsiStatus
+find_raw(Writer *w)
 {
 	const TokAdded *added = w->tok->tab[TOK_TAB_ADDED_RAW];
 
+	w->raw = fsi_arena_zero(w->out->arena, (size_t) w->tok->n_vocab, 1);
+	if (w->raw == NULL)
+		return fsi_nomem(w->err, (size_t) w->tok->n_vocab);
 	for (uint32_t i = 0; i < w->h->added[0].count; i++)
-		if (added[i].id == (uint32_t) id)
-			return true;
-	return false;
+		if (added[i].id < (uint32_t) w->tok->n_vocab)
+			w->raw[added[i].id] = 1;
+	return FSI_OK;
 }
 
 static void
@@ -106,7 +119,7 @@ put_added(Writer *w)
 		put(w, ",");
 		put_bool(w, "rstrip", flags & TOK_RSTRIP);
 		put(w, ",");
-		put_bool(w, "normalized", !is_raw(w, id));
+		put_bool(w, "normalized", w->raw[id] == 0);
 		put(w, ",");
 		put_bool(w, "special", flags & TOK_SPECIAL);
 		put(w, "}");
@@ -280,6 +293,35 @@ id_is_known(const Writer *w, uint32_t id)
 	return id < (uint32_t) w->tok->n_vocab;
 }
 
+/* As two tokens in a string, which every version of tokenizers reads, unless a token has a space in it. */
+static void
+put_merge(Writer *w, int32_t left, int32_t right)
+{
+	size_t		n_left,
+				n_right;
+	const char *a = tok_token(w->tok, left, &n_left),
+			   *b = tok_token(w->tok, right, &n_right);
+
+	if (a != NULL && b != NULL && memchr(a, ' ', n_left) == NULL && memchr(b, ' ', n_right) == NULL)
+	{
+		char	   *both = fsi_arena_alloc(w->out->arena, n_left + 1 + n_right);
+
+		w->ok = w->ok && both != NULL;
+		if (!w->ok)
+			return;
+		memcpy(both, a, n_left);
+		both[n_left] = ' ';
+		memcpy(both + n_left + 1, b, n_right);
+		w->ok = fsi_json_string(w->out, both, n_left + 1 + n_right);
+		return;
+	}
+	put(w, "[");
+	put_token(w, left);
+	put(w, ",");
+	put_token(w, right);
+	put(w, "]");
+}
+
 /* Merges in rank order; a rank that a later merge of the same pair took over is left out. */
 static FsiStatus
 put_merges(Writer *w)
@@ -304,11 +346,7 @@ put_merges(Writer *w)
 		if (m == NULL || !id_is_known(w, m->left) || !id_is_known(w, m->right))
 			continue;
 		next_member(w);
-		put(w, "[");
-		put_token(w, (int32_t) m->left);
-		put(w, ",");
-		put_token(w, (int32_t) m->right);
-		put(w, "]");
+		put_merge(w, (int32_t) m->left, (int32_t) m->right);
 	}
 	put(w, "]");
 	fsi_arena_free(&scratch);
@@ -404,6 +442,7 @@ tok_write(const Tokenizer *tok, int32_t first, int32_t last, FsiBytes *tokenizer
 	Writer		w = {.tok = tok, .h = tok_header(tok), .out = tokenizer_json, .err = err, .ok = true};
 
 	FSI_TRY(check_spellings(&w));
+	FSI_TRY(find_raw(&w));
 	put(&w, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n");
 	put_added(&w);
 	put_normalizer(&w);
@@ -414,5 +453,7 @@ tok_write(const Tokenizer *tok, int32_t first, int32_t last, FsiBytes *tokenizer
 	put(&w, "}\n");
 	w.out = config;
 	put_config(&w);
+	if (w.stopped)
+		return fsi_fail(err, FSI_CANCELLED, "cancelled while a tokenizer was written");
 	return w.ok ? FSI_OK : fsi_nomem(err, tokenizer_json->len);
 }

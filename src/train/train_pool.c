@@ -61,6 +61,7 @@ thread_main(void *arg)
 	TrainPool  *pool = w->pool;
 	uint64_t	seen = 0;
 
+	kern_blas_thread();
 	pthread_mutex_lock(&pool->lock);
 	for (;;)
 	{

@@ -12,7 +12,7 @@
 
 int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Encode and decode with the tokenizer, one forward pass of three tokens. */
+/* Encode and decode with the tokenizer, one forward pass of three tokens, one segment of more tokens than the model reads. */
 static void
 use(const FsiFile *file, FsiArena *arena)
 {
@@ -31,6 +31,13 @@ use(const FsiFile *file, FsiArena *arena)
 	if (hidden == NULL || gpt2_work_create(&fsi_host_malloc, kern_ops(KERN_AUTO), &work, &err) != FSI_OK)
 		return;
 	(void) gpt2_forward(&file->model, work, 1, &seq, GPT2_ALL, hidden, &err);
+	if (file->model.cfg.layout == GPT2_SEGMENTS && file->model.cfg.n_positions <= 64)
+	{
+		int32_t		longer[80] = {0};
+		TokIds		segment = {longer, 80};
+
+		(void) segment_encode(&file->model, work, 1, &segment, hidden, &err);
+	}
 	gpt2_work_destroy(work);
 }
 

@@ -323,6 +323,7 @@ test_lies(void)
 		{offsetof(FsifileHeader, config.n_inner), 4, 0x80000000},
 		{offsetof(FsifileHeader, config.n_positions), 4, 1 << 20},
 		{offsetof(FsifileHeader, config.n_positions), 4, 0},
+		{offsetof(FsifileHeader, config.n_positions), 4, 2},	/* for begin and end, and no text */
 		{offsetof(FsifileHeader, config.n_vocab), 4, 1 << 22},
 		{offsetof(FsifileHeader, config.n_vocab), 4, INT32_MAX},
 		{offsetof(FsifileHeader, config.n_vocab), 4, 29},	/* same panels, fewer than the tokenizer's */

@@ -207,6 +207,16 @@ test_bombs(void)
 		put_text(&b, "}");
 	put_text(&b, ".");
 	ok(refused(parse(zip_of(b)), FSI_LIMIT, "values"), "a million dictionaries");
+	/* one list of 65,536 references to a pair, in an OrderedDict again and again */
+	b.len = 0;
+	put_text(&b, "](NN\x86q\1");
+	for (int i = 0; i < 1 << 16; i++)
+		put_text(&b, "h\1");
+	put_text(&b, "e\x85q\2");
+	for (int i = 0; i < 1000; i++)
+		put_text(&b, "ccollections\nOrderedDict\nh\2R");
+	put_text(&b, ".");
+	ok(refused(parse(zip_of(b)), FSI_LIMIT, "values"), "a thousand copies of a long list");
 	b.len = 0;
 	put_text(&b, "N");
 	for (int i = 0; i < 5 << 20; i++)

@@ -61,8 +61,12 @@ static void
 test_tokenizer_json(void)
 {
 	char		deep[6000];
+	static char many[(1 << 22) + 2];
 
 	check_file("tokenizer.json", "", FSI_CORRUPT, "not valid JSON");
+	memset(many, '[', sizeof(many));
+	many[sizeof(many) - 1] = '\0';
+	check_file("tokenizer.json", many, FSI_LIMIT, "values");
 	check_file("tokenizer.json", "[]", FSI_CORRUPT, "JSON object");
 	check_file("tokenizer.json", "{}", FSI_CORRUPT, "no model");
 	check_file("tokenizer.json", "{'strange': 1, 'model': {}}", FSI_UNSUPPORTED, "\"strange\"");
@@ -123,6 +127,16 @@ test_other_files(void)
 	check_tokens(&tok, "a<new>a <NEW>", "a|<new>|a|[UNK]|[UNK]|[UNK]", "which is found in texts");
 	put_json(dir, "tokenizer_config.json", "{'added_tokens_decoder': {'x4': {'content': '<new>'}}}");
 	ok(build_open(dir, 5, &tok) == FSI_CORRUPT, "an id that is no number: %s", err.message);
+	put_json(dir, "tokenizer_config.json", "{}");
+	put_json(dir, "added_tokens.json", "{'<new>': 4, '[PAD]': 5}");
+	put_json(dir, "special_tokens_map.json", "{'pad_token': '[PAD]', 'additional_special_tokens': []}");
+	ok(build_open(dir, 6, &tok) == FSI_OK && tok.n_vocab == 6 && tok.pad == 5, "added_tokens.json brings new tokens");
+	check_tokens(&tok, "a<new>a[PAD]a", "a|<new>|a|[PAD]|a", "which are found in texts");
+	ok(strcmp(tokens_of(&tok, "a<new>[PAD]", 11, true), "a|<new>|[UNK]|[UNK]|[UNK]") == 0, "special where the map names them");
+	put_json(dir, "added_tokens.json", "{'<new>': '4'}");
+	ok(build_open(dir, 6, &tok) == FSI_CORRUPT, "an id that is a string: %s", err.message);
+	put_json(dir, "added_tokens.json", "{'<new>': 4.5}");
+	ok(build_open(dir, 6, &tok) == FSI_CORRUPT, "half an id: %s", err.message);
 	put_json(dir, "tokenizer_config.json", "{");
 	ok(build_open(dir, 5, &tok) == FSI_CORRUPT, "a damaged tokenizer_config.json: %s", err.message);
 	drop_dir(dir);
