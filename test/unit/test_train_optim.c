@@ -120,6 +120,76 @@ test_dropout(const KernOps *ops)
 	   (unsigned long long) fsi_hash64(x, sizeof(x), 0));
 }
 
+/* Values of all sizes and signs, the same for every level. */
+static void
+fill(float *x, int n, uint64_t seed)
+{
+	for (int i = 0; i < n; i++)
+	{
+		uint64_t	h = fsi_hash64(&i, sizeof(i), seed);
+
+		x[i] = ldexpf((float) (int32_t) h / 2147483648.0f, (int) (h >> 32) % 12 - 6);
+		if (h % 61 == 0)
+			x[i] = 0;
+	}
+}
+
+/* What the steps of training make of rows of n: a hash of all their bits. */
+static uint64_t
+training_bits(const KernOps *ops, int n)
+{
+	enum { M = 3, MAX = 300 };
+	static const KernAct acts[] = {KERN_ACT_NONE, KERN_ACT_GELU_NEW, KERN_ACT_GELU, KERN_ACT_RELU};
+	const KernGradOps *grad = ops->grad;
+	static float x[M * MAX],
+				dy[M * MAX],
+				y[M * MAX];
+	float		gain[MAX],
+				sum[2 * MAX],
+				stats[2 * M];
+	KernAdamW	a = {.grad_scale = 0.7f, .beta1 = 0.9f, .rest1 = 0.1f, .beta2 = 0.999f, .rest2 = 0.001f,
+		.root_scale = 1.3f, .epsilon = 1e-8f, .step = 1e-3f, .decay = 0.999f};
+	uint64_t	bits = 0;
+
+	fill(x, M * n, 1);
+	fill(dy, M * n, 2);
+	fill(gain, n, 3);
+	for (int i = 0; i < 4; i++)
+	{
+		grad->activate_grad(n, x, dy, y, acts[i]);
+		bits = fsi_hash64(y, (size_t) n * sizeof(float), bits);
+	}
+	memcpy(y, dy, sizeof(y));
+	grad->layer_norm_grad(M, n, x, gain, 1e-5f, dy, y, stats);
+	memset(sum, 0, sizeof(sum));
+	grad->layer_norm_grad_gain(M, n, n, x, stats, dy, sum, sum + MAX);
+	grad->column_sum(M, n, x, n, sum);
+	bits = fsi_hash64(y, (size_t) (M * n) * sizeof(float), bits);
+	bits = fsi_hash64(sum, sizeof(sum), fsi_hash64(stats, sizeof(stats), bits));
+	memcpy(y, x, sizeof(y));
+	grad->attend_prob(n, y, 3.25f);
+	grad->attend_grad(n, y, dy, 0.125f, 0.3f);
+	grad->dropout(n, 7, 0.25f, y);
+	grad->scale(n, 1.7f, y);
+	bits = fsi_hash64(dy, (size_t) n * sizeof(float), fsi_hash64(y, (size_t) n * sizeof(float), bits));
+	fill(sum, 2 * n, 5);
+	for (int i = 0; i < n; i++)
+		sum[i] = fabsf(sum[i]);
+	grad->adamw((size_t) n, y, dy, x, sum, &a);
+	bits = fsi_hash64(y, (size_t) n * sizeof(float), bits);
+	return fsi_hash64(sum, (size_t) n * sizeof(float), fsi_hash64(x, (size_t) n * sizeof(float), bits));
+}
+
+static void
+test_levels(const KernOps *ops)
+{
+	bool		same = true;
+
+	for (int n = 1; n <= 300; n += n < 70 ? 1 : 23)
+		same &= training_bits(ops, n) == training_bits(kern_ops(KERN_SCALAR), n);
+	ok(same, "%s: the steps of training have the bits of scalar ones", ops->name);
+}
+
 static void
 test_shuffle(void)
 {
@@ -212,6 +282,7 @@ main(void)
 		{
 			test_adamw(kern_ops(levels[i]));
 			test_dropout(kern_ops(levels[i]));
+			test_levels(kern_ops(levels[i]));
 		}
 	test_shuffle();
 	test_epochs();
