@@ -53,6 +53,7 @@ typedef struct JobCall
 {
 	JobRun		run;
 	SessionHold hold;
+	SessionHold column;			/* that is written */
 	JobWorkers *workers;
 	int			n_workers;		/* the caller among them */
 	int			chunk_rows;
@@ -267,6 +268,22 @@ find_or_begin_job(JobCall *call)
 	resume_job(call, &found);
 }
 
+/* Roles have jobs of their own; what they write is one column. */
+static void
+hold_column(JobCall *call)
+{
+	const Job  *job = &call->run.job;
+	int			pid;
+
+	if (session_hold(job->relid, (Oid) job->target, ExclusiveLock, &call->column, &pid))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("column \"%s\" of table \"%s\" is being written by another call",
+					get_attname(job->relid, job->target, false), call->run.name),
+			 errdetail("It is run by the process with PID %d.", pid)));
+}
+
 /* ---- The passes. ---- */
 
 static void
@@ -361,6 +378,7 @@ run_job(void *arg)
 	MemoryContext old = MemoryContextSwitchTo(call->run.context);
 
 	find_or_begin_job(call);
+	hold_column(call);
 	before = job->rows_before;
 	caller_commit();
 	/* Settings as they are from now on: SET LOCAL has ended. */
@@ -386,6 +404,7 @@ end_call(void *arg)
 		jobs_workers_end(call->workers, !proc_exit_inprogress);
 	jobs_run_end(&call->run);
 	session_let_go(&call->hold);
+	session_let_go(&call->column);
 }
 
 Datum

@@ -357,6 +357,8 @@ work_through_chunk(JobRun *run, const JobChunk *chunk)
 	values[1] = PointerGetDatum(&end);
 	portal = SPI_cursor_open(NULL, get_plan(run, &run->read, jobs_read_sql(&run->job), lengthof(types), types),
 							 values, NULL, false);
+	/* What the rows' triggers and columns call may close all cursors, but none that is pinned. */
+	PinPortal(portal);
 	for (;;)
 	{
 		SPITupleTable *table;
@@ -375,6 +377,7 @@ work_through_chunk(JobRun *run, const JobChunk *chunk)
 		MemoryContextSwitchTo(old);
 		SPI_freetuptable(table);
 	}
+	UnpinPortal(portal);
 	SPI_cursor_close(portal);
 	SPI_finish();
 	jobs_mark_done(chunk, GetCurrentTransactionId(), rows, skipped);

@@ -52,6 +52,7 @@ typedef struct Job
 typedef struct JobChunk
 {
 	ItemPointerData tid;
+	int32		job;
 	int32		no;
 	BlockNumber first;
 	BlockNumber end;

@@ -397,12 +397,16 @@ claim_above(const Job *job, int32 after, JobChunk *chunk)
 		if (DatumGetBool(values[CHUNK_DONE]) || DatumGetInt32(values[CHUNK_PASS]) != job->pass)
 			continue;
 		chunk->tid = tuple->t_self;
+		chunk->job = job->id;
 		chunk->no = DatumGetInt32(values[CHUNK_NO]);
 		chunk->first = (BlockNumber) DatumGetInt64(values[CHUNK_FIRST_BLOCK]);
 		chunk->end = (BlockNumber) DatumGetInt64(values[CHUNK_END_BLOCK]);
 		claimed = lock_chunk(scan.rel, slot, &chunk->tid);
 	}
 	ExecDropSingleTupleTableSlot(slot);
+	/* A claimed chunk's place must not change until it is marked: nobody rewrites the table before the transaction's end. */
+	if (claimed)
+		scan.mode = NoLock;
 	end_scan(&scan);
 	return claimed;
 }
@@ -428,6 +432,9 @@ jobs_mark_done(const JobChunk *chunk, TransactionId xid, int64 rows, int64 skipp
 
 	if (!table_tuple_fetch_row_version(rel, &tid, GetActiveSnapshot(), slot))
 		elog(ERROR, "chunk %d vanished", chunk->no);
+	slot_getallattrs(slot);
+	if (DatumGetInt32(slot->tts_values[CHUNK_JOB]) != chunk->job || DatumGetInt32(slot->tts_values[CHUNK_NO]) != chunk->no)
+		elog(ERROR, "chunk %d is not where it was claimed", chunk->no);
 	tuple = ExecFetchSlotHeapTuple(slot, true, &should_free);
 	values[CHUNK_DONE] = BoolGetDatum(true);
 	values[CHUNK_XID] = TransactionIdGetDatum(xid);

@@ -98,10 +98,22 @@ apply_settings(const char *settings)
 	}
 }
 
+static void
+assume_setting(const char *name, Oid role)
+{
+	(void) set_config_option(name, GetUserNameFromId(role, false), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET, true, WARNING,
+							 false);
+}
+
 void
 session_assume(const SessionIdentity *identity, const char *settings)
 {
 	apply_settings(settings);
+	/* The settings of that name too: policies ask them, and whatever sets a role for a while goes back to them. */
+	if (identity->session_user != identity->user)
+		assume_setting("session_authorization", identity->session_user);
+	if (OidIsValid(identity->role))
+		assume_setting("role", identity->role);
 	SetSessionAuthorization(identity->session_user, identity->session_superuser);
 	SetCurrentRoleId(identity->role, identity->superuser);
 }

@@ -58,6 +58,15 @@ reader_open(Reader *r, EvalPass *pass)
 	r->source = source_open(pass->function, pass->source, columns, pass->split ? COLUMNS : COLUMN_SPLIT);
 }
 
+/* There may be any number of rows that are left out between two that count. */
+static void
+forget_row(const Reader *r, char **values)
+{
+	for (int k = 0; k < (r->pass->split ? COLUMNS : COLUMN_SPLIT); k++)
+		if (values[k] != NULL)
+			pfree(values[k]);
+}
+
 /* The source's next row of the split with a text and an intent. */
 static bool
 read_source(Reader *r, char **values)
@@ -68,10 +77,14 @@ read_source(Reader *r, char **values)
 		r->read++;
 		if (r->pass->split != NULL &&
 			(values[COLUMN_SPLIT] == NULL || strcmp(values[COLUMN_SPLIT], r->pass->split) != 0))
+		{
+			forget_row(r, values);
 			continue;
+		}
 		if (values[COLUMN_TEXT] != NULL && values[COLUMN_INTENT] != NULL)
 			return true;
 		r->pass->skipped++;
+		forget_row(r, values);
 	}
 	return false;
 }

@@ -168,6 +168,11 @@ read_descriptions(ExecQuestion *q, const char *path, JsonbValue *value)
 
 		CHECK_FOR_INTERRUPTS();
 		JsonbIteratorNext(&it, &member, true);
+		if (q->descriptions[intent].s != NULL && member.type != jbvNull)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" describes intent \"%s\" twice", path, key_excerpt(&key)),
+					 errhint("Keys that differ in white space around them are the same intent.")));
 		if (member.type != jbvNull)
 			q->descriptions[intent] = read_string(member_path, &member);
 		pfree(member_path);

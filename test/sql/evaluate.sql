@@ -196,6 +196,15 @@ TRUNCATE held;
 SELECT rows, skipped FROM fsi_evaluate('SELECT repeat(''hello '', 20) || i % 10 AS text, i % 2 AS intent, CASE WHEN i % 6000 = 500 THEN note(i) END
 	FROM (SELECT generate_series(1, 60000) AS i) s');
 TABLE growth;
+-- nor with those that are left out
+TRUNCATE held;
+SELECT rows, skipped FROM fsi_evaluate('SELECT CASE WHEN i % 10000 = 0 THEN ''hello'' END AS text, i % 2 AS intent, repeat(''x'', 100) AS split,
+	CASE WHEN i % 6000 = 500 THEN note(i) END FROM (SELECT generate_series(1, 60000) AS i) s', ARRAY['0', '1']);
+TABLE growth;
+TRUNCATE held;
+SELECT rows, skipped FROM fsi_evaluate('SELECT ''hello '' || i % 10 AS text, i % 2 AS intent, CASE WHEN i % 10000 = 0 THEN ''test'' ELSE ''train'' END AS split,
+	CASE WHEN i % 6000 = 500 THEN note(i) END FROM (SELECT generate_series(1, 60000) AS i) s', ARRAY['0', '1'], split => 'test');
+TABLE growth;
 -- what was read for its labels first, beyond work_mem, is answered like the rest
 SELECT stored = direct AS same
 FROM (SELECT 'SELECT repeat(''hello '', 20) || i % 10 AS text, i % 2 AS intent FROM (SELECT generate_series(1, 20000) AS i) s' AS source) s,

@@ -167,6 +167,17 @@ SET client_min_messages = warning;
 DROP TRIGGER scratch ON tickets;
 DROP FUNCTION scratch;
 
+-- a trigger that closes all cursors meets one that it may not
+CREATE FUNCTION shut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'CLOSE ALL'; RETURN NEW; END $$;
+CREATE TRIGGER shut BEFORE UPDATE ON tickets FOR EACH ROW EXECUTE FUNCTION shut();
+UPDATE tickets SET intent = 'old' WHERE id <= 20;
+\set VERBOSITY terse
+CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => 'id <= 20');
+\set VERBOSITY default
+DROP TRIGGER shut ON tickets;
+DROP FUNCTION shut;
+CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => 'id <= 20');
+
 -- rights: SELECT on the table and UPDATE on the column, and no row that a policy hides
 CREATE ROLE regress_fsi_clerk;
 CREATE ROLE regress_fsi_other;

@@ -27,7 +27,7 @@ FROM unnest(ARRAY[
 	'{"examples": [{"text": "x", "intent": "refund", "weight": 2}]}',
 	'{"examples": [{"text": "x", "intent": "complaint"}]}', '{"examples": [{"text": "x", "intent": ""}]}',
 	'{"descriptions": []}', '{"descriptions": {"refund": 1}}', '{"descriptions": {"complaint": "x"}}',
-	'{"other": 1}', '{"other": ""}', '{"other": " "}', '{"other": "refund"}', '{"other": " refund"}', '{"other": "REFUND"}',
+	'{"descriptions": {"refund": "x", " refund": "y"}}', '{"other": 1}', '{"other": ""}', '{"other": " "}', '{"other": "refund"}', '{"other": " refund"}', '{"other": "REFUND"}',
 	'{"min_score": "0.5"}', '{"min_score": -0.1}', '{"min_score": 1.1}', '{"min_score": true}',
 	'{"model": 1}', '{"model": "no such model"}', '{"model": ""}', '{"model": "../small-1"}', '{"model": "DEFAULT"}',
 	'{"scoring": 1}', '{"scoring": "fast"}', '{"scoring": "trie"}',

@@ -20,6 +20,20 @@ $node->safe_psql('postgres', qq{
 	SELECT fsi_import_model('tiny', '$dir/tiny');
 });
 
+# Rights that the role which creates the extension gives to others by default do not open what is closed to PUBLIC.
+$node->safe_psql('postgres', 'CREATE DATABASE granted; CREATE ROLE app');
+is($node->safe_psql('granted', q{
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO app;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO app;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON ROUTINES TO app;
+	CREATE EXTENSION fsi_intent;
+	SELECT (SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a WHERE c.relname ~ 'fsi_' AND a.grantee = 'app'::regrole)
+		+ (SELECT count(*) FROM pg_proc p, aclexplode(p.proacl) a WHERE p.proname ~ 'fsi_' AND a.grantee = 'app'::regrole);
+	SET ROLE app;
+	SELECT fsi_classify('x', ARRAY['a']) FROM fsi_models;
+	SELECT has_function_privilege('fsi_drop_model(text)', 'EXECUTE');
+}), "0\na\nf", 'default privileges open nothing');
+
 # Every long call can be cancelled, and the session goes on. How late is told, not judged: the machine may be busy.
 my %long = (
 	'many intents' => q{SELECT count(*) FROM fsi_scores('x', ARRAY(SELECT 'some name of intent number ' || i FROM generate_series(1, 9000) i))},

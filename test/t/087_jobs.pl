@@ -215,7 +215,8 @@ $node->safe_psql('postgres', q{
 	GRANT SELECT, UPDATE (intent) ON tickets TO clerk;
 	GRANT SELECT ON gate TO clerk;
 	GRANT INSERT ON log TO clerk;
-	CREATE TRIGGER zz_other BEFORE UPDATE ON tickets FOR EACH ROW WHEN (current_user <> 'clerk') EXECUTE FUNCTION fail();
+	CREATE TRIGGER zz_other BEFORE UPDATE ON tickets FOR EACH ROW
+		WHEN (current_user <> 'clerk' OR current_setting('role') <> 'clerk') EXECUTE FUNCTION fail();
 	CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 	BEGIN
 		IF (SELECT backend_type FROM pg_stat_activity WHERE pid = pg_backend_pid()) = 'client backend' THEN
@@ -231,6 +232,11 @@ $node->safe_psql('postgres', q{
 	$job = start(call('workers => 2'));
 }
 ok(at_gate(1), 'the call is in its first chunk');
+($rc, $out, $err) = $node->psql('postgres', call());
+like($err, qr/column "intent" of table "tickets" is being written by another call.*PID \d+/s, "another role's job on the column is not begun");
+# The place of a claimed chunk stays: nobody rewrites the table of chunks meanwhile.
+($rc, $out, $err) = $node->psql('postgres', 'SET lock_timeout = 300; VACUUM FULL _fsi_job_chunk');
+like($err, qr/lock timeout/, 'a claimed chunk stays where it is');
 ok($node->poll_query_until('postgres', "SELECT n_tup_upd > 500 FROM pg_stat_user_tables WHERE relname = 'tickets'"), 'a worker tells what it did');
 open_gate();
 like(finish($job), qr/^NOTICE:  classified $rows rows/, 'and the call goes on');
