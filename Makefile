@@ -89,11 +89,18 @@ PG_CPPFLAGS_FSI = -isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
 
 # ---------------------------------------------------------------- objects, library, tools, unit tests
 
-$(LOWER_OBJS): $(BUILD)/%.o: %.c Makefile
+# What objects are made with beside their sources: another server's headers, another compiler or other options make them anew.
+MADE_WITH = $(CC) $(FSI_CFLAGS) $(FSI_CPPFLAGS) $(PG_CPPFLAGS_FSI) $(shell $(PG_CONFIG) --version 2>/dev/null)
+$(BUILD)/made_with: FORCE
+	@mkdir -p $(@D)
+	@echo '$(MADE_WITH)' | cmp -s - $@ || echo '$(MADE_WITH)' > $@
+FORCE:
+
+$(LOWER_OBJS): $(BUILD)/%.o: %.c Makefile $(BUILD)/made_with
 	@mkdir -p $(@D)
 	$(CC) $(FSI_CFLAGS) -fvisibility=hidden $(isa_flags) $(FSI_CPPFLAGS) $(DEPFLAGS) -c -o $@ $<
 
-$(UPPER_OBJS): $(BUILD)/%.o: %.c Makefile
+$(UPPER_OBJS): $(BUILD)/%.o: %.c Makefile $(BUILD)/made_with
 	@mkdir -p $(@D)
 	$(CC) $(FSI_CFLAGS) $(FSI_CPPFLAGS) $(PG_CPPFLAGS_FSI) $(DEPFLAGS) -c -o $@ $<
 
@@ -144,7 +151,9 @@ modeldir = $(DESTDIR)$(datadir)/extension/$(EXTENSION)
 # Backends map model files in place: replace by rename, never by writing into the old file.
 install: install-models
 install-models: installdirs
-	$(MKDIR_P) '$(modeldir)'
+	$(INSTALL) -d -m 755 '$(modeldir)'
+	$(INSTALL_DATA) LICENSE NOTICE '$(modeldir)'
+	$(INSTALL_DATA) models/README.md '$(modeldir)/MODELS.md'
 	set -e; for f in $(MODELS); do \
 		$(INSTALL_DATA) "$$f" "$(modeldir)/.$$(basename "$$f").new"; \
 		mv -f "$(modeldir)/.$$(basename "$$f").new" "$(modeldir)/$$(basename "$$f")"; \
@@ -152,7 +161,7 @@ install-models: installdirs
 
 uninstall: uninstall-models
 uninstall-models:
-	rm -f $(addprefix '$(modeldir)'/,$(notdir $(MODELS)))
+	rm -f $(addprefix '$(modeldir)'/,$(notdir $(MODELS)) LICENSE NOTICE MODELS.md)
 	-rmdir '$(modeldir)'
 endif
 
@@ -171,7 +180,7 @@ psql: ## try it: psql in a throw-away cluster that has the extension
 UNIT_TESTS ?= $(UNITS)
 
 # Reference data that some tests compare with; they are skipped where it is not.
-ifneq ($(wildcard ../shared),)
+ifneq ($(wildcard ../shared/reference),)
 export FSI_SHARED ?= $(abspath ../shared)
 endif
 

@@ -15,11 +15,15 @@ small_batch=${SMALL_BATCH:-4096} base_batch=${BASE_BATCH:-2048} device=${DEVICE:
 threads=$(($(nproc) / $(wc -w <<< "$editions") - 2)) # of an edition
 
 unpack() {
+	local edition pid running=()
 	for edition in $editions; do
 		mkdir -p "$work/$edition"
 		"$python" "$here/pack_for_gpu.py" unpack --work "$work/$edition" --out "$pack/$1" &
+		running+=($!)
 	done
-	wait
+	for pid in "${running[@]}"; do
+		wait "$pid"
+	done
 }
 
 # train EDITION BATCH ARGUMENTS: one process (in the background), its output beside its checkpoint
@@ -79,5 +83,9 @@ train)
 	;;
 results)
 	"$python" "$here/pack_for_gpu.py" results --work "$work/$2" --out "$out"
+	;;
+*)
+	echo "usage: $0 try [MINUTES] | train MINUTES | results EDITION" >&2
+	exit 2
 	;;
 esac

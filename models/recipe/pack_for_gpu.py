@@ -93,8 +93,11 @@ def pack(work, out, data):
 
 def unpack(out, folder):
     """Read one packed folder into the work folder `out`."""
+    packed = glob.glob(f"{folder}/*")
+    if not packed:
+        raise SystemExit(f"nothing is packed in {folder}")
     os.makedirs(f"{out}/teacher", exist_ok=True)
-    for path in glob.glob(f"{folder}/*"):
+    for path in packed:
         name = os.path.basename(path)
         if name.endswith(".xz"):
             with lzma.open(path) as src, open(f"{out}/{name[:-3]}", "wb") as dst:
@@ -119,7 +122,7 @@ def results(work, out):
     os.makedirs(out, exist_ok=True)
     c = checkpoint.load(f"{work}/checkpoint.pt")
     whole_path = f"{work}/result.pt"
-    checkpoint.save(whole_path, {"phase": c["phase"], "step": c["step"], "student": small(c["student"]), "head": small(c["head"])})
+    checkpoint.save(whole_path, {"phase": c["phase"], "step": c["step"], "minutes": c.get("minutes", 0.0), "student": small(c["student"]), "head": small(c["head"])})
     with open(whole_path, "rb") as f:
         for n, piece in enumerate(iter(lambda: f.read(PIECE), b"")):
             with open(f"{out}/result.{n:02d}", "wb") as g:
@@ -137,7 +140,7 @@ def join(work, out):
                 f.write(g.read())
     c = checkpoint.load(f"{work}/result.pt")
     weights = {"student": whole(c["student"]), "head": whole(c["head"])}
-    checkpoint.save(f"{work}/checkpoint.pt", {"phase": c["phase"], "step": c["step"], "optimiser": None, **weights})
+    checkpoint.save(f"{work}/checkpoint.pt", {"phase": c["phase"], "step": c["step"], "minutes": c.get("minutes", 0.0), "optimiser": None, **weights})
     shutil.copyfile(f"{out}/plan.json", f"{work}/plan.json")
     with open(f"{work}/plan.json", encoding="utf8") as f:
         plan = json.load(f)

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import random
+import signal
 import sys
 import tempfile
 import zlib
@@ -30,6 +31,7 @@ import pack_for_gpu  # noqa: E402
 import quant  # noqa: E402
 import readout  # noqa: E402
 import spelling  # noqa: E402
+import texts  # noqa: E402
 import train  # noqa: E402
 import vectors  # noqa: E402
 import vocab  # noqa: E402
@@ -154,6 +156,22 @@ def favoured_sets_are_drawn(tmp, corpus):
     os.makedirs(work := f"{tmp}/favour")
     plan = train.load_plan(work, ["z:names:5:1e-4:favour=tech"])
     check("... which the plan keeps", plan[-1]["favour"] == "tech" and train.load_plan(work)[-1] == plan[-1])
+
+
+def held_back_within_is_dropped():
+    corpus = {"valid": {"v": {"lang": "zh", "train": {"a": ["帮我查一下明天的天气"]}, "test": {"a": ["谢谢"]}}},
+              "short": {"en": ["where is my parcel now? thanks", "thanks"], "zh": ["帮我查一下明天的天气", "谢谢"]},
+              "long": {"zh": ["你好 帮我查一下明天的天气 好的", "谢谢 再见"], "en": ["Hello. Where is my parcel now? Thanks."]}}
+    texts.without_pieces(corpus, {texts.identity("where is my parcel now?")})
+    check("what has a held back sentence within is dropped, courtesies are not", corpus["short"] == {"en": ["thanks"], "zh": ["谢谢"]}
+          and corpus["long"] == {"zh": ["谢谢 再见"], "en": []})
+
+
+def signals_are_given_back(tmp, corpus, tokenizer):
+    os.makedirs(work := f"{tmp}/signals")
+    before = signal.getsignal(signal.SIGTERM)
+    trainer(work, corpus, tokenizer, 1).run()
+    check("after training signals do what they did", signal.getsignal(signal.SIGTERM) is before)
 
 
 def messages_find_their_names(corpus):
@@ -458,6 +476,8 @@ def main():
         favoured_sets_are_drawn(tmp, corpus)
         bank_is_the_same(corpus, tokenizer)
         messages_find_their_names(corpus)
+        held_back_within_is_dropped()
+        signals_are_given_back(tmp, corpus, tokenizer)
         batches_are_their_parts(corpus, tokenizer)
         growing_changes_nothing(tokenizer)
         export_reads_back(tmp, tokenizer, spell, idf)

@@ -175,6 +175,24 @@ def gather(data, most=FEW, seed=1):
             "pairs": sorted(pairs, key=lambda p: (len(p[0]), p)), "sets": sets, "valid": validation_sets(data)}
 
 
+PIECE = {"en": 20, "zh": 6}  # characters from which a sentence within a text is somebody's own
+
+
+def pieces(text, lang):
+    """What stands between the ends of sentences, of Chinese also between spaces (which part a dialogue's turns in passages)."""
+    cut = r"(?<=[.?!])\s+" if lang == "en" else r"[\s。！？]+"
+    return [identity(p) for p in re.split(cut, text) if len(p) >= PIECE[lang]]
+
+
+def without_pieces(corpus, held):
+    """Drop sentences and passages of which a piece is held back, or is a piece of a validation set's text: gather() looks at them whole."""
+    own = {lang: {p for s in corpus["valid"].values() if s["lang"] == lang for part in ("train", "test") for t in s[part].values()
+                  for text in t for p in pieces(text, lang)} | held for lang in ("en", "zh")}
+    for length in ("short", "long"):
+        for lang, all_texts in corpus[length].items():
+            corpus[length][lang] = [t for t in all_texts if own[lang].isdisjoint(pieces(t, lang))]
+
+
 def made(path, make):
     """The JSON file `path`, made where it is not there yet."""
     if not os.path.exists(path):
@@ -194,5 +212,6 @@ def load(work, data=None, most=FEW):
                 corpus[length]["zh"] = [t.replace(PARTED, "") for t in json.load(f)["texts"][length]]
     if "written" not in corpus:  # ... and these in it
         held = set(made(f"{work}/held_back.json", lambda: sorted(held_back(data))))
+        without_pieces(corpus, held)
         written.add(corpus, lambda text: identity(text) not in held)
     return corpus

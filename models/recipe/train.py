@@ -91,12 +91,15 @@ def optimiser(student, head):
 
 
 class Stop:
-    """Set by SIGTERM or SIGINT: the loop writes a checkpoint after the step in hand and ends."""
+    """Set by SIGTERM or SIGINT: the loop writes a checkpoint after the step in hand and ends. What the signals did before is back after it."""
 
     def __init__(self):
         self.asked = False
-        for s in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(s, self)
+        self.before = {s: signal.signal(s, self) for s in (signal.SIGTERM, signal.SIGINT)}
+
+    def end(self):
+        for s, handler in self.before.items():
+            signal.signal(s, handler)
 
     def __call__(self, *_):
         self.asked = True
@@ -147,6 +150,12 @@ class Trainer:
     def run(self):
         """Train what is left of the plan. Returns false when told to stop before its end."""
         stop = Stop()
+        try:
+            return self.run_plan(stop)
+        finally:
+            stop.end()
+
+    def run_plan(self, stop):
         while self.phase < len(self.plan):
             phase = self.plan[self.phase]
             if self.step == 0 and "from" in phase:

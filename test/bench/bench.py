@@ -2,6 +2,7 @@
 import importlib
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -33,7 +34,7 @@ def main():
     for name in wanted:
         try:
             info["pieces"][name] = importlib.import_module(name).run(data)
-        except (RuntimeError, OSError) as e:
+        except (RuntimeError, OSError, subprocess.SubprocessError) as e:
             failed = True
             info["pieces"][name] = {"failed": str(e)}
             print(f"  {name} FAILED: {e}", flush=True)

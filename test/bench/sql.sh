@@ -9,6 +9,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../setup/cluster.sh"
 rows=${1:-20000}
+some=$((rows < 300 ? rows : 300))
 make_tmp
 build all tools
 make_private_tree
@@ -65,10 +66,10 @@ printf 'shipped, fsi_classify_many          : '
 rate "$rows" "$(seconds "SELECT sum(cardinality(fsi_classify_many(m, $list))) FROM (SELECT array_agg(msg) AS m FROM message GROUP BY id / 1000) c")"
 for run in 1 2; do
     printf 'base shape, fsi_classify     run %s: ' "$run"
-    rate 300 "$(seconds "SELECT count(fsi_classify(msg, $list, '{\"model\":\"base\"}')) FROM (SELECT * FROM message LIMIT 300) m")"
+    rate "$some" "$(seconds "SELECT count(fsi_classify(msg, $list, '{\"model\":\"base\"}')) FROM (SELECT * FROM message LIMIT $some) m")"
 done
 printf 'base shape, fsi_classify_many       : '
-rate 300 "$(seconds "SELECT sum(cardinality(fsi_classify_many(m, $list, '{\"model\":\"base\"}'))) FROM (SELECT array_agg(msg) AS m FROM (SELECT * FROM message LIMIT 300) s) c")"
+rate "$some" "$(seconds "SELECT sum(cardinality(fsi_classify_many(m, $list, '{\"model\":\"base\"}'))) FROM (SELECT array_agg(msg) AS m FROM (SELECT * FROM message LIMIT $some) s) c")"
 
 printf "a fresh connection's first answer, ms:"
 for run in 1 2 3 4 5; do
@@ -79,15 +80,17 @@ printf '\n'
 
 # 20 connections that have each answered, and 20 that have not
 pss_of() {
-    local statement=$1 pids=() pid i total=0
+    local statement=$1 pid i total=0 found=0
     for i in $(seq 20); do
         psql -c "$statement" -c "SELECT pg_backend_pid()" -c 'SELECT pg_sleep(12)' >"$FSI_TMP/pss.$i" &
     done
     sleep 8
     for pid in $(psql -c "SELECT pid FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(12)'"); do
         total=$((total + $(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup")))
+        found=$((found + 1))
     done
     wait
+    [ "$found" -eq 20 ] || { echo "only $found of 20 connections were there: the machine is too busy" >&2; exit 1; }
     awk -v t="$total" 'BEGIN { printf "%.2f MB\n", t / 20 / 1024 }'
 }
 printf 'Pss of each of 20 connections that have answered    : '

@@ -28,14 +28,18 @@ load_sets() {
 
 # measure_sets SQL DIR [-m MODEL] [SET...]: the script's own arguments after the SQL file that measures
 measure_sets() {
-    local sql=$1 dir model=
+    local sql=$1 dir model= names
     dir=$(cd "${2:?usage: $0 DIR [-m MODEL] [SET...]}" && pwd)
     shift 2
     if [ "${1:-}" = -m ]; then
         model=$(realpath "${2:?usage: $0 DIR [-m MODEL] [SET...]}")
         shift 2
     fi
-    [ $# -gt 0 ] || set -- $(validation_sets)
+    if [ $# -eq 0 ]; then
+        names=$(validation_sets)
+        # shellcheck disable=SC2086
+        set -- $names
+    fi
     make_tmp
     build
     make_private_tree

@@ -11,6 +11,8 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
 server_user=
 child=
+# The server's user reads what root puts there.
+umask 022
 
 unset PGSERVICE PGSERVICEFILE PGPASSFILE PGPASSWORD PGOPTIONS PGHOSTADDR PGSSLMODE PGDATA PGAPPNAME PGTZ PGDATESTYLE
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES

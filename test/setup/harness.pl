@@ -35,7 +35,7 @@ my $skips = scalar $all->skipped;
 my $failed = scalar $all->failed;
 for my $parser ($all->parsers)
 {
-	$failed++ if !$parser->failed && ($parser->exit || $parser->parse_errors);
+	$failed++ if !$parser->failed && ($parser->exit || $parser->wait || $parser->parse_errors);
 }
 open my $out, '>', $counts or die "$counts: $!";
 printf $out "%d %d %d\n", $all->passed - $skips, $failed, $skips + $skipped;
