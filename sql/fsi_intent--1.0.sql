@@ -58,6 +58,7 @@ CREATE VIEW @extschema@.fsi_models AS
 	FROM @extschema@._fsi_model_catalog
 	WHERE dropped_at IS NULL;
 COMMENT ON VIEW @extschema@.fsi_models IS 'models that can be named in the option "model"';
+REVOKE ALL ON @extschema@.fsi_models FROM PUBLIC;
 GRANT SELECT ON @extschema@.fsi_models TO PUBLIC;
 
 CREATE FUNCTION @extschema@.fsi_model_info(name pg_catalog.text) RETURNS pg_catalog.jsonb
@@ -299,6 +300,7 @@ COMMENT ON SEQUENCE @extschema@._fsi_job_id IS 'numbers of the jobs of fsi_class
 COMMENT ON TABLE @extschema@._fsi_job IS 'unfinished jobs of fsi_classify_table; see them through fsi_progress';
 COMMENT ON TABLE @extschema@._fsi_job_chunk IS 'chunks of unfinished jobs of fsi_classify_table';
 REVOKE ALL ON @extschema@._fsi_job, @extschema@._fsi_job_chunk FROM PUBLIC;
+REVOKE ALL ON SEQUENCE @extschema@._fsi_job_id FROM PUBLIC;
 
 CREATE PROCEDURE @extschema@.fsi_classify_table(
 		tbl pg_catalog.regclass,
@@ -353,6 +355,7 @@ CREATE VIEW @extschema@.fsi_progress WITH (security_barrier) AS
 			/ extract(epoch FROM pg_catalog.clock_timestamp() - j.resumed_at)::pg_catalog.float8 END AS rows_per_second) r
 	WHERE pg_catalog.pg_has_role(j.role, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW @extschema@.fsi_progress IS 'unfinished jobs of fsi_classify_table: those at work, and those that the same call would go on with';
+REVOKE ALL ON @extschema@.fsi_progress FROM PUBLIC;
 GRANT SELECT ON @extschema@.fsi_progress TO PUBLIC;
 
 -- ---------------------------------------------------------------- fine-tuning
@@ -383,6 +386,7 @@ CREATE VIEW @extschema@.fsi_training AS
 		message
 	FROM @extschema@._fsi_training();
 COMMENT ON VIEW @extschema@.fsi_training IS 'trainings of this database: those at work, and how the last ones ended';
+REVOKE ALL ON @extschema@.fsi_training FROM PUBLIC;
 GRANT SELECT ON @extschema@.fsi_training TO PUBLIC;
 
 -- ---------------------------------------------------------------- examples from a table
@@ -522,6 +526,7 @@ COMMENT ON FUNCTION @extschema@._fsi_stats() IS 'internal: read it through fsi_s
 
 CREATE VIEW @extschema@.fsi_stats AS SELECT * FROM @extschema@._fsi_stats();
 COMMENT ON VIEW @extschema@.fsi_stats IS 'what this backend and all backends have done: rows, tokens, batches, what was kept, time';
+REVOKE ALL ON @extschema@.fsi_stats FROM PUBLIC;
 GRANT SELECT ON @extschema@.fsi_stats TO PUBLIC;
 
 CREATE FUNCTION @extschema@.fsi_stats_reset() RETURNS pg_catalog.void
@@ -535,8 +540,8 @@ COMMENT ON FUNCTION @extschema@._fsi_hint_preload() IS 'internal: tells who crea
 REVOKE ALL ON FUNCTION @extschema@._fsi_hint_preload() FROM PUBLIC;
 -- ---------------------------------------------------------------- rights
 
--- Default privileges of the role that installs may have given others rights on all of this: what PUBLIC has not, only those
--- have that are named above.
+-- Default privileges of the role that installs may have given others rights on all of this: what is closed to PUBLIC above is
+-- for those alone that are named there.
 DO $rights$
 DECLARE
 	object pg_catalog.record;
@@ -555,6 +560,8 @@ BEGIN
 		WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
 			AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'fsi_intent')
 			AND a.grantee NOT IN (0, p.proowner)
+			AND p.proname IN ('fsi_import_model', 'fsi_export_model', 'fsi_drop_model', 'fsi_train', 'fsi_stats_reset',
+				'_fsi_catalog_changed', '_fsi_pin_shipped', '_fsi_hint_preload')
 			AND pg_catalog.pg_get_userbyid(a.grantee) NOT IN ('pg_read_server_files', 'pg_write_server_files')
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %I', object.name, pg_catalog.pg_get_userbyid(object.grantee));

@@ -70,8 +70,6 @@ load_library(FsiError *err)
 		/* POSIX's way to turn an object pointer into a function pointer. */
 		*(void **) &blas_set_threads = dlsym(lib, "openblas_set_num_threads");
 		*(void **) &blas_sgemm = dlsym(lib, "cblas_sgemm");
-		/* Also of what the library depends on. */
-		*(void **) &omp_set_threads = dlsym(lib, "omp_set_num_threads");
 	}
 	if (blas_sgemm == NULL)
 	{
@@ -84,6 +82,8 @@ load_library(FsiError *err)
 			dlclose(lib);
 		return FSI_UNSUPPORTED;
 	}
+	/* Also of what the library depends on. */
+	*(void **) &omp_set_threads = dlsym(lib, "omp_set_num_threads");
 	return FSI_OK;
 }
 

@@ -212,21 +212,26 @@ store_check_register(const char *name, bool replace)
 	(void) check_name_free(name, NULL, replace, "trained");
 }
 
+/* The chunks, which take long; one import or drop at a time, and readers go on. */
 static void
-record(const char *name, const StoreModel *model, const Origin *origin)
+record_chunks(const char *name, const StoreModel *model, const Origin *origin)
 {
-	StoreRow	old;
-	bool		known;
-
-	/* One import or drop at a time; readers go on. */
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
-	if (origin->replace)
-		store_lock_replace(name);
 	store_remove_left_files();
-	known = check_name_free(name, model->sha256, origin->replace, origin->source);
+	(void) check_name_free(name, model->sha256, origin->replace, origin->source);
 	if (!store_identity_in_use(model->sha256))
 		store_write_chunks(model->sha256, model->map, model->size);
-	if (!known)
+}
+
+/* The name.  Whoever has used it waits with a commit until this one is over, so it comes last; and what others have committed meanwhile is found. */
+static void
+record_name(const char *name, const StoreModel *model, const Origin *origin)
+{
+	StoreRow	old;
+
+	if (origin->replace)
+		store_lock_replace(name);
+	if (!check_name_free(name, model->sha256, origin->replace, origin->source))
 	{
 		store_insert_row(name, &model->file, model->size, origin->source);
 		return;
@@ -278,8 +283,9 @@ install(const char *name, const Origin *origin)
 		MemoryContextReset(cxt);
 		HOST_TRY(store_open(tmp, true, cxt, &model, &err));
 		mapped = &model;
-		record(name, &model, origin);
+		record_chunks(name, &model, origin);
 		keep_file(tmp, model.sha256);
+		record_name(name, &model, origin);
 	}
 	PG_CATCH();
 	{

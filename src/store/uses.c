@@ -50,10 +50,10 @@ check_use(const Use *use)
 	StoreRow	row;
 	char	   *object;
 
+	lock_name(use->catalog, use->name, AccessShareLock);
 	/* The extension may have been dropped since. */
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(use->catalog)))
 		return;
-	lock_name(use->catalog, use->name, AccessShareLock);
 	if (!store_find(use->name, &row) || strcmp(row.sha256, use->sha256) == 0 || TransactionIdIsCurrentTransactionId(row.xmin))
 		return;
 	object = store_find_dependent(use->name);
@@ -65,6 +65,19 @@ check_use(const Use *use)
 				 errhint("Run the transaction again.")));
 }
 
+/* A procedure may commit any number of times in one memory context. */
+static void
+check_uses(void)
+{
+	MemoryContext context = AllocSetContextCreate(TopTransactionContext, "fsi_intent uses", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	for (const Use *use = uses; use != NULL; use = use->next)
+		check_use(use);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
 static void
 at_xact_end(XactEvent event, void *arg)
 {
@@ -72,9 +85,8 @@ at_xact_end(XactEvent event, void *arg)
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
 	{
 		/* Whoever has not written has nothing to keep. */
-		if (transaction == compat_lxid(MyProc) && TransactionIdIsValid(GetTopTransactionIdIfAny()))
-			for (const Use *use = uses; use != NULL; use = use->next)
-				check_use(use);
+		if (uses != NULL && transaction == compat_lxid(MyProc) && TransactionIdIsValid(GetTopTransactionIdIfAny()))
+			check_uses();
 	}
 	else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		uses = NULL;

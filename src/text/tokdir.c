@@ -191,27 +191,51 @@ read_added_decoder(TokBuild *b, const json_t *config)
 	return FSI_OK;
 }
 
-static bool
-names_token(const json_t *value, const char *token)
+/* The id of added_tokens.json for a token; TOK_NONE if it is not there. */
+static FsiStatus
+added_id(const TokBuild *b, const json_t *added, const char *token, int64_t *id)
 {
-	const char *content = json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
+	const json_t *item = json_object_get(added, token);
+	double		number = json_number_value(item);
 
-	return content != NULL && strcmp(content, token) == 0;
+	*id = TOK_NONE;
+	if (item == NULL)
+		return FSI_OK;
+	if (!json_is_number(item) || !(number >= 0 && number <= TOK_MAX_VOCAB && number == (double) (int64_t) number))
+		return fsi_fail(b->err, FSI_CORRUPT, "added_tokens.json has no id for \"%.100s\"", token);
+	*id = (int64_t) number;
+	return FSI_OK;
 }
 
-static bool
-doc_has_special(const json_t *doc, const char *token)
+/* A token that the other files call special, if added_tokens.json has it. */
+static FsiStatus
+read_added_special(TokBuild *b, const json_t *added, const json_t *value)
+{
+	const char *token = json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
+	uint8_t		flags = TOK_SPECIAL;
+	int64_t		id;
+
+	if (token == NULL)
+		return FSI_OK;
+	FSI_TRY(added_id(b, added, token, &id));
+	if (id == TOK_NONE)
+		return FSI_OK;
+	flags |= toksrc_bool(value, "lstrip", false) ? TOK_LSTRIP : 0;
+	flags |= toksrc_bool(value, "rstrip", false) ? TOK_RSTRIP : 0;
+	return build_added(b, id, token, strlen(token), flags, toksrc_bool(value, "normalized", false));
+}
+
+static FsiStatus
+read_added_specials(TokBuild *b, const json_t *added, const json_t *doc)
 {
 	const json_t *item;
 	size_t		i;
 
 	for (int role = 0; role < TOK_ROLES; role++)
-		if (names_token(toksrc_get(doc, role_key[role]), token))
-			return true;
+		FSI_TRY(read_added_special(b, added, toksrc_get(doc, role_key[role])));
 	json_array_foreach(toksrc_get(doc, "additional_special_tokens"), i, item)
-		if (names_token(item, token))
-			return true;
-	return false;
+		FSI_TRY(read_added_special(b, added, item));
+	return FSI_OK;
 }
 
 /* added_tokens.json, where older versions of transformers kept them: {"token": id}. */
@@ -223,14 +247,14 @@ read_added_tokens(TokBuild *b, const Docs *docs)
 
 	if (toksrc_get(docs->config, "added_tokens_decoder") != NULL)
 		return read_added_decoder(b, docs->config);
+	FSI_TRY(read_added_specials(b, docs->added, docs->config));
+	FSI_TRY(read_added_specials(b, docs->added, docs->map));
 	json_object_foreach(docs->added, token, item)
 	{
-		bool		special = doc_has_special(docs->map, token) || doc_has_special(docs->config, token);
-		double		id = json_number_value(item);
+		int64_t		id;
 
-		if (!json_is_number(item) || !(id >= 0 && id <= TOK_MAX_VOCAB && id == (double) (int64_t) id))
-			return fsi_fail(b->err, FSI_CORRUPT, "added_tokens.json has no id for \"%.100s\"", token);
-		FSI_TRY(build_added(b, (int64_t) id, token, strlen(token), special ? TOK_SPECIAL : 0, !special));
+		FSI_TRY(added_id(b, docs->added, token, &id));
+		FSI_TRY(build_added(b, id, token, strlen(token), 0, true));
 	}
 	return FSI_OK;
 }

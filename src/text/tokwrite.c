@@ -20,6 +20,7 @@ typedef struct Writer
 	bool		stopped;
 	bool		first;			/* of the list being written */
 	size_t		n_member;		/* of all lists */
+	bool		merge_strings;
 	uint8_t    *raw;			/* (n_vocab): an added token that is looked for in the raw text */
 } Writer;
 
@@ -293,7 +294,7 @@ id_is_known(const Writer *w, uint32_t id)
 	return id < (uint32_t) w->tok->n_vocab;
 }
 
-/* As two tokens in a string, which every version of tokenizers reads, unless a token has a space in it. */
+/* Merges are two tokens in a string, which every version of tokenizers reads; pairs, all of them, where a token has a space in it. */
 static void
 put_merge(Writer *w, int32_t left, int32_t right)
 {
@@ -302,7 +303,7 @@ put_merge(Writer *w, int32_t left, int32_t right)
 	const char *a = tok_token(w->tok, left, &n_left),
 			   *b = tok_token(w->tok, right, &n_right);
 
-	if (a != NULL && b != NULL && memchr(a, ' ', n_left) == NULL && memchr(b, ' ', n_right) == NULL)
+	if (a != NULL && b != NULL && w->merge_strings)
 	{
 		char	   *both = fsi_arena_alloc(w->out->arena, n_left + 1 + n_right);
 
@@ -337,6 +338,14 @@ put_merges(Writer *w)
 	for (uint32_t i = 0; i < w->h->merge_cap; i++)
 		if (table[i].left != UINT32_MAX && table[i].rank < w->h->n_merges)
 			by_rank[table[i].rank] = &table[i];
+	w->merge_strings = true;
+	for (int32_t id = 0; id < w->tok->n_vocab && w->merge_strings; id++)
+	{
+		size_t		len;
+		const char *s = tok_token(w->tok, id, &len);
+
+		w->merge_strings = s == NULL || (tok_flags(w->tok, id) & TOK_IN_MODEL) == 0 || memchr(s, ' ', len) == NULL;
+	}
 	put(w, ",\"merges\":[");
 	w->first = true;
 	for (uint32_t rank = 0; rank < w->h->n_merges && w->ok; rank++)

@@ -36,7 +36,7 @@ use(const FsiFile *file, FsiArena *arena)
 		int32_t		longer[80] = {0};
 		TokIds		segment = {longer, 80};
 
-		(void) segment_encode(&file->model, work, 1, &segment, hidden, &err);
+		(void) segment_encode(&file->model, work, 1, &segment, hidden, NULL, arena, &err);
 	}
 	gpt2_work_destroy(work);
 }

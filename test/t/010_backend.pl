@@ -33,6 +33,16 @@ is($node->safe_psql('granted', q{
 	SELECT fsi_classify('x', ARRAY['a']) FROM fsi_models;
 	SELECT has_function_privilege('fsi_drop_model(text)', 'EXECUTE');
 }), "0\na\nf", 'default privileges open nothing');
+is($node->safe_psql('granted', q{
+	DROP EXTENSION fsi_intent;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC;
+	ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON ROUTINES FROM PUBLIC;
+	CREATE EXTENSION fsi_intent;
+	SELECT DISTINCT a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE c.relname ~ 'fsi_' AND a.grantee = 0;
+	SET ROLE app;
+	SELECT fsi_classify('x', ARRAY['a']);
+}), "SELECT\na", 'nor do those of PUBLIC, and the functions that all may call stay with whom they are given to');
 
 # Every long call can be cancelled, and the session goes on. How late is told, not judged: the machine may be busy.
 my %long = (

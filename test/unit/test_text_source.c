@@ -4,6 +4,8 @@
  */
 #include "text_bpe.h"
 
+#include "../../src/text/tokblob.h"
+
 /* Build from a directory with one file, which goes; check status and a part of the message. */
 static void
 check_dir(char *dir, const char *name, FsiStatus status, const char *part)
@@ -133,6 +135,10 @@ test_other_files(void)
 	ok(build_open(dir, 6, &tok) == FSI_OK && tok.n_vocab == 6 && tok.pad == 5, "added_tokens.json brings new tokens");
 	check_tokens(&tok, "a<new>a[PAD]a", "a|<new>|a|[PAD]|a", "which are found in texts");
 	ok(strcmp(tokens_of(&tok, "a<new>[PAD]", 11, true), "a|<new>|[UNK]|[UNK]|[UNK]") == 0, "special where the map names them");
+	put_json(dir, "special_tokens_map.json", "{'mask_token': {'content': '[PAD]', 'rstrip': true, 'normalized': false}}");
+	ok(build_open(dir, 6, &tok) == FSI_OK && tok.mask == 5, "with the flags that the map gives it: %s", err.message);
+	check_tokens(&tok, "a[PAD] a", "a|[PAD]|a", "it is found");
+	ok(tok_flags(&tok, 5) == (TOK_SPECIAL | TOK_ADDED | TOK_RSTRIP) && tok_flags(&tok, 4) == TOK_ADDED, "special, and takes the spaces after it");
 	put_json(dir, "added_tokens.json", "{'<new>': '4'}");
 	ok(build_open(dir, 6, &tok) == FSI_CORRUPT, "an id that is a string: %s", err.message);
 	put_json(dir, "added_tokens.json", "{'<new>': 4.5}");
