@@ -21,14 +21,15 @@ $node->safe_psql('postgres', qq{
 });
 
 # Rights that the role which creates the extension gives to others by default do not open what is closed to PUBLIC.
-$node->safe_psql('postgres', 'CREATE DATABASE granted; CREATE ROLE app');
+$node->safe_psql('postgres', 'CREATE DATABASE granted; CREATE ROLE app; CREATE ROLE other');
 is($node->safe_psql('granted', q{
 	ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO app;
 	ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO app;
 	ALTER DEFAULT PRIVILEGES GRANT ALL ON ROUTINES TO app;
 	CREATE EXTENSION fsi_intent;
 	SELECT (SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a WHERE c.relname ~ 'fsi_' AND a.grantee = 'app'::regrole)
-		+ (SELECT count(*) FROM pg_proc p, aclexplode(p.proacl) a WHERE p.proname ~ 'fsi_' AND a.grantee = 'app'::regrole);
+		+ (SELECT count(*) FROM pg_proc p, aclexplode(p.proacl) a WHERE p.proname ~ 'fsi_' AND a.grantee = 'app'::regrole
+			AND NOT has_function_privilege('other', p.oid, 'EXECUTE'));
 	SET ROLE app;
 	SELECT fsi_classify('x', ARRAY['a']) FROM fsi_models;
 	SELECT has_function_privilege('fsi_drop_model(text)', 'EXECUTE');
