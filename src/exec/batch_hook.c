@@ -259,18 +259,35 @@ batch_planner(Query *parse, const char *query_string, int cursor_options, ParamL
 	return stmt;
 }
 
+/* Who changes the way of answering tries it: what another way has answered is no trial of it. */
+static void
+assign_enable_batch(bool newval, void *extra)
+{
+	(void) extra;
+	if (newval != fsi_enable_batch)
+		memo_clear();
+}
+
+static void
+assign_batch_rows(int newval, void *extra)
+{
+	(void) extra;
+	if (newval != fsi_batch_rows)
+		memo_clear();
+}
+
 void
 batch_init(void)
 {
 	DefineCustomBoolVariable("fsi_intent.enable_batch",
 							 "Answer the calls of many rows together where a plan allows it.",
 							 "Answers are the same either way.",
-							 &fsi_enable_batch, true, PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
+							 &fsi_enable_batch, true, PGC_USERSET, GUC_EXPLAIN, NULL, assign_enable_batch, NULL);
 	DefineCustomIntVariable("fsi_intent.batch_rows",
 							"Number of rows that a plan reads ahead at most to answer them together.",
 							NULL,
 							&fsi_batch_rows, BATCH_ROWS_DEFAULT, 1, BATCH_ROWS_MAX,
-							PGC_USERSET, 0, NULL, NULL, NULL);
+							PGC_USERSET, 0, NULL, assign_batch_rows, NULL);
 	DefineCustomBoolVariable("fsi_intent.debug_require_batch",
 							 "Raise an error for a statement that would answer calls row by row.",
 							 NULL,

@@ -12,12 +12,19 @@ SELECT g AS id, CASE g % 7
 FROM generate_series(1, 300) g;
 \set question 'ARRAY[''refund'', ''track order'', ''weather''], ''{"other": "none", "examples": [{"text": "rain?", "intent": "weather"}]}'''
 
-SELECT count(*) AS rows, count(fsi_classify(txt, :question)) AS answered,
-	array_agg(fsi_classify(txt, :question) ORDER BY id) = (SELECT fsi_classify_many(array_agg(txt ORDER BY id), :question) FROM msg) AS same
-FROM msg;
+LOAD 'fsi_intent';
+SET fsi_intent.enable_batch = off;
+CREATE TEMP TABLE singly AS SELECT id, txt, fsi_classify(txt, :question) AS answer FROM msg;
+-- another way of answering begins without what is remembered
+SET fsi_intent.enable_batch = on;
+SELECT count(*) AS rows, count(answer) AS answered,
+	array_agg(answer ORDER BY id) = (SELECT fsi_classify_many(array_agg(txt ORDER BY id), :question) FROM msg) AS same
+FROM singly;
+SET fsi_intent.enable_batch = off;
 -- whatever stands beside a message
-SELECT bool_and(fsi_classify_many(ARRAY[txt], :question) = fsi_classify_many(ARRAY[txt, txt], :question)[1:1]) AS alone_or_not
-FROM msg WHERE id <= 50;
+SELECT bool_and(ARRAY[answer] = (fsi_classify_many(ARRAY[txt, txt || '?', txt], :question))[1:1]) AS alone_or_not
+FROM singly WHERE id <= 50;
+RESET fsi_intent.enable_batch;
 SELECT fsi_classify_many('{}', ARRAY['a', 'b']), fsi_classify_many('{NULL,NULL}', ARRAY['a', 'b']),
 	fsi_classify_many('[7:8]={hello,NULL}', ARRAY['a']);
 SELECT array_dims(fsi_classify_many(array_fill('hello'::text, ARRAY[1000]), ARRAY['hello', 'weather']));

@@ -63,8 +63,12 @@ CREATE FUNCTION pg_temp.digest() RETURNS text LANGUAGE sql AS $$
 	FROM msg, fsi_scores(txt, ARRAY['refund', 'track order', 'cancel'], '{"model": "tiny", "other": "none"}')
 $$;
 SELECT pg_temp.digest() AS digest \gset
-SELECT fsi_classify_many(array_agg(txt ORDER BY txt COLLATE "C"), q, o) = array_agg(fsi_classify(txt, q, o) ORDER BY txt COLLATE "C") AS batch_is_same
-FROM msg, (VALUES (ARRAY['refund', 'track order', 'cancel'], '{"model": "tiny"}'::jsonb)) v(q, o) GROUP BY q, o;
+SET fsi_intent.enable_batch = off;
+CREATE TEMP TABLE singly AS SELECT txt, fsi_classify(txt, ARRAY['refund', 'track order', 'cancel'], '{"model": "tiny"}') AS answer FROM msg;
+SET fsi_intent.enable_batch = on;
+SELECT fsi_classify_many(array_agg(txt ORDER BY txt COLLATE "C"), ARRAY['refund', 'track order', 'cancel'], '{"model": "tiny"}')
+	= array_agg(answer ORDER BY txt COLLATE "C") AS batch_is_same FROM singly;
+RESET fsi_intent.enable_batch;
 SET fsi_intent.simd = scalar;
 SELECT pg_temp.digest() = :'digest' AS same_bits;
 RESET fsi_intent.simd;

@@ -67,8 +67,11 @@ SET fsi_intent.cache_size = '1MB';
 SELECT count(*) FROM generate_series(1, 40) g, LATERAL fsi_scores('x', ARRAY(SELECT 'intent ' || g || ' ' || i FROM generate_series(1, 50) i));
 SELECT pg_temp.same_as_expected();
 RESET fsi_intent.cache_size;
+-- without what is remembered
+SET fsi_intent.enable_batch = off;
 SELECT bool_and(many = (SELECT array_agg(label ORDER BY message) FROM expected e WHERE e.question = q.id)) AS batch_is_same
 FROM question q, LATERAL (SELECT fsi_classify_many((SELECT array_agg(txt ORDER BY id) FROM msg), intents, options) AS many) f;
+RESET fsi_intent.enable_batch;
 
 -- a level that this CPU lacks cannot be set; one that can be set gives the same bits
 CREATE FUNCTION pg_temp.same_at(level text) RETURNS bool LANGUAGE plpgsql AS $$

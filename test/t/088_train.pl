@@ -143,6 +143,21 @@ finish($s);
 (undef, undef, $err) = $node->psql('postgres', labelled(', "spelling_weight": 0.5'));
 like($err, qr/differs in the option "spelling_weight"\nDETAIL:  It has at most 0.5, the call has 0.5/, 'chosen or given');
 $node->safe_psql('postgres', labelled(', "restart": true') =~ s/20000/1/r);
+# The layout of the shipped model goes on to the same bits, too, its readout alone and as a whole.
+for my $case ([ 'readout', 2000, '"save_steps": 50, "eval_steps": 100' ], [ 'whole', 20, '"freeze": false, "max_ways": 2, "queries": 1, "save_steps": 2, "eval_steps": 10' ])
+{
+	my ($what, $last, $more) = @$case;
+	my $one = q{CALL fsi_train('%s', 'SELECT ''text '' || g AS text, ''kind '' || g % 2 AS intent FROM generate_series(1, 40) g', }
+		. "'{\"max_steps\": $last, \"early_stopping_patience\": 0, $more}')";
+	$node->safe_psql('postgres', sprintf $one, "$what once");
+	my $cut = start(sprintf $one, "$what cut");
+	my $at = pid_past("$what cut", $last / 10);
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend($at)");
+	like(finish($cut), qr/canceling statement/, "$what: canceled");
+	like(finish(start(sprintf $one, "$what cut")), qr/going on with the training/, "$what: gone on with");
+	same_weights("$what cut", export("$what once"), "$what");
+}
+
 # A damaged checkpoint is an error, not a model.
 my ($last) = glob("$folder/pgsql_tmp_train_*/last");
 open my $f, '+<:raw', $last or die $!;

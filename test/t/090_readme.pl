@@ -33,10 +33,14 @@ $node->safe_psql('manual', 'CREATE EXTENSION fsi_intent');
 # look ahead: that comes last.
 my @blocks = $readme =~ /^```sql\n(.*?)^```$/msg;
 push @blocks, shift @blocks;
+# What stands in a block of its own below one of SQL is what psql prints.
+my %printed = $readme =~ /^```sql\n((?:(?!^```).)*?)^```\n\n```\n((?:(?!^```).)*?)^```$/msg;
+cmp_ok(scalar(keys %printed), '>', 0, 'the manual shows an answer');
 my $n = 0;
 for my $sql (@blocks)
 {
 	my ($first) = $sql =~ /^(.*)$/m;
+	my $printed = $printed{$sql};
 	my $database = 'manual';
 	$sql =~ s{/srv/models}{$models}g;
 	$sql =~ s{/srv/data}{$data}g;
@@ -49,6 +53,9 @@ for my $sql (@blocks)
 	}
 	my ($rc, $out, $err) = $node->psql($database, $sql, on_error_stop => 1);
 	ok($rc == 0 && $err !~ /ERROR|WARNING/, "block $n: $first") or diag($err);
+	next if !defined $printed;
+	my ($rows) = $printed =~ /^[-+]+\n(.*)/ms;
+	is($out, join("\n", map { join '|', map { s/^\s+|\s+$//gr } split /\|/ } split /\n/, $rows), "block $n: what it prints");
 }
 cmp_ok($n, '>', 10, 'the manual has SQL');
 my @pairs = map { scalar(() = slurp_file("$data/$_.jsonl") =~ /^\{"prompt":"intent recognition.*\}$/mg) } 'train', 'valid';
