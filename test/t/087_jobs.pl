@@ -292,6 +292,21 @@ my $seconds = $node->safe_psql('postgres', q{
 	SELECT extract(epoch FROM clock_timestamp() - :'began')});
 cmp_ok($seconds, '>', 1.0, 'no faster than told, less a burst of a page a process');
 
+# Memory does not grow with the chunks, in the caller nor in a worker: what each holds, now and then.
+$node->safe_psql('postgres', q{
+	CREATE TABLE many AS SELECT g AS id, 'hello ' || g % 10 AS msg, NULL::text AS intent FROM generate_series(1, 40000) g;
+	CREATE TABLE held (id int, pid int, bytes int8);
+	CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO held SELECT NEW.id, pg_backend_pid(), sum(total_bytes) FROM pg_backend_memory_contexts WHERE name <> 'CacheMemoryContext';
+		RETURN NEW;
+	END $$;
+	CREATE TRIGGER hold BEFORE UPDATE ON many FOR EACH ROW WHEN (NEW.id % 500 = 0) EXECUTE FUNCTION hold();
+	CALL fsi_classify_table('many', 'msg', 'intent', ARRAY['a', 'b'], chunk_rows => 50, workers => 2);
+});
+is($node->safe_psql('postgres', q{SELECT count(*) > 1, bool_and(n > 10), bool_and(grown < 500000)
+	FROM (SELECT pid, count(*) AS n, max(bytes) - min(bytes) AS grown FROM held WHERE id > 10000 GROUP BY pid) p}), 't|t|t', 'memory is flat');
+
 # Wrapped around: rows of the last time round that had the numbers which the job's own transactions get now.
 $node->safe_psql('postgres', 'TRUNCATE tickets; TRUNCATE log');
 $node->safe_psql('postgres', join '', 'SELECT pg_current_xact_id();',
