@@ -193,7 +193,7 @@ check-asan: ## unit tests under the address and undefined-behaviour sanitizers
 
 # Leak checks on, for the tests that end in a minute. VALGRIND_SKIP: those that take longer, and those that compare
 # bits of float steps, which valgrind's own AVX2 does not keep (it has no AVX-512 at all).
-VALGRIND_SKIP ?= test_engine_forward test_engine_generate test_engine_pointing test_engine_reference \
+VALGRIND_SKIP ?= test_engine_forward test_engine_generate test_engine_pointing test_engine_reference test_engine_shipped \
 	test_engine_trie test_kernels test_kernels_gemm test_text_bpe test_text_long test_text_unicode test_train_gpt2 \
 	test_train_run
 VALGRIND_UNITS = $(filter-out $(addprefix $(BUILD)/unit/,$(VALGRIND_SKIP)),$(UNITS))

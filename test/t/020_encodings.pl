@@ -64,6 +64,41 @@ for my $encoding ('LATIN1', 'EUC_CN')
 	}
 }
 
+# Whole tables with workers, batches, evaluation and training: the same answers and bits.
+my %labelled = (
+	LATIN1 => [ 'autre café', [ 'je veux être remboursé', 'remboursé' ], [ 'où est mon colis', 'suivi où' ], [ 'le café était froid', 'qualité' ] ],
+	EUC_CN => [ '其他', [ '我要退款', '退款' ], [ '快递到哪了', '查快递' ], [ '明天下雨吗', '天气' ] ]);
+for my $encoding ('LATIN1', 'EUC_CN')
+{
+	my ($other, @rows) = @{ $labelled{$encoding} };
+	my $values = join ', ', map { "($_, '$rows[$_][0]', '$rows[$_][1]')" } 0 .. $#rows;
+	my $intents = 'ARRAY[' . join(', ', map { "'$_->[1]'" } @rows) . ']';
+	my %got;
+	for my $e ('UTF8', $encoding)
+	{
+		for my $sql ("CREATE TABLE work AS SELECT g AS id, t || ' ' || g AS msg, i AS intent, NULL::text AS answer
+				FROM generate_series(1, 60) g JOIN (VALUES $values) v(n, t, i) ON n = g % 3",
+			"CALL fsi_classify_table('work', 'msg', 'answer', $intents, '{\"other\": \"$other\"}', condition => \$q\$msg <> '$rows[0][1]'\$q\$,
+				workers => 2, chunk_rows => 10)",
+			"CALL fsi_train('$other', 'SELECT msg AS text, intent FROM work', '{\"max_steps\": 5, \"replace\": true,
+				\"descriptions\": {\"$rows[0][1]\": \"$rows[0][0]\"}}')",
+			"SELECT count(answer) || string_agg(answer, ',' ORDER BY id) FROM work",
+			"LOAD 'fsi_intent'; SET fsi_intent.debug_require_batch = on;
+				SELECT string_agg(fsi_classify(msg, $intents, '{\"other\": \"$other\"}'), ',' ORDER BY id) FROM work",
+			"SELECT accuracy, log_loss FROM fsi_evaluate('SELECT msg AS text, intent FROM work')",
+			"SELECT string_agg(intent || float8send(score)::text, ',' ORDER BY score DESC)
+				FROM fsi_scores('$rows[1][0]', $intents, '{\"model\": \"$other\"}')",
+			'DROP TABLE work')
+		{
+			my ($out, $err) = ask($e, $sql);
+			unlike($err, qr/ERROR|could not start/, "$e: " . encode('UTF-8', substr($sql, 0, 28))) or diag($err);
+			$got{$e} .= "$out\n";
+		}
+	}
+	like($got{UTF8}, qr/^60.*\n.+\n.+\n.+\n/m, "$encoding: there are answers in UTF8");
+	is($got{$encoding}, $got{UTF8}, "$encoding: the same answers and bits");
+}
+
 # Errors name intents in the database's encoding.
 my ($out, $err) = ask('LATIN1', "SELECT fsi_classify('x', ARRAY['CAFÉ', 'café'])");
 like($err, qr/intents "CAF\xc3\x89" and "caf\xc3\xa9" are the same/, 'LATIN1: an error names the intents');
