@@ -171,8 +171,11 @@ same_weights('changed', $reference, 'begun anew');
 
 # A base backup leaves the folder out; a standby has the model.
 $s = start(call('copied', $steps));
-pid_past('copied', 100);
+my $copied = pid_past('copied', 100);
+kill 'STOP', $copied;
 $node->backup('backup');
+is(folders(), 1, 'a training is at work');
+kill 'CONT', $copied;
 is(scalar(grep { m{/pgsql_tmp_train_} } glob($node->backup_dir . '/backup/fsi_intent/*')), 0, 'a base backup leaves the folder out');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
@@ -184,6 +187,24 @@ my $ask = q{SELECT md5(string_agg(encode(float8send(score), 'hex'), ',' ORDER BY
 is($standby->safe_psql('postgres', $ask), $node->safe_psql('postgres', $ask), 'the standby answers alike');
 (undef, undef, $err) = $standby->psql('postgres', call('x', 1));
 like($err, qr/cannot execute fsi_train\(\) in a read-only transaction/, 'a standby trains nothing');
+# A session of the standby's sees a replacement when it has come: a transaction with an older snapshot goes on with the old weights.
+$node->safe_psql('postgres', call('moving', 5));
+$node->wait_for_catchup($standby);
+my $reader = $standby->background_psql('postgres');
+my $bits = q{SELECT md5(string_agg(s::text, ',' ORDER BY s::text)) FROM rows, fsi_scores(prompt, ARRAY['refund', 'track order'],
+	'{"model": "moving", "template": "{text}"}') s};
+my $older = $reader->query($bits);
+is($reader->query("BEGIN ISOLATION LEVEL REPEATABLE READ; $bits"), $older, 'a reader of the standby');
+$node->safe_psql('postgres', call('moving', 5, '"replace": true, "seed": 7'));
+$node->wait_for_catchup($standby);
+is($reader->query($bits), $older, 'in its transaction: the old weights');
+$reader->query('COMMIT');
+my $newer = $reader->query($bits);
+isnt($newer, $older, 'after it: the new ones');
+is($newer, $node->safe_psql('postgres', $bits), 'as on the primary');
+is($reader->query("LOAD 'fsi_intent'; SET fsi_intent.debug_require_batch = on; SELECT count(fsi_classify(prompt, ARRAY['refund', 'track order'])) FROM rows"),
+	40, 'batches on a standby');
+$reader->quit;
 $standby->stop;
 
 # In the background: what is wrong with the call is raised by it; the worker has the caller's role and no more; its end is
