@@ -538,6 +538,7 @@ CREATE FUNCTION @extschema@._fsi_hint_preload() RETURNS pg_catalog.void
 	AS 'MODULE_PATHNAME', 'fsi_hint_preload' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION @extschema@._fsi_hint_preload() IS 'internal: tells who creates the extension how to preload it';
 REVOKE ALL ON FUNCTION @extschema@._fsi_hint_preload() FROM PUBLIC;
+
 -- ---------------------------------------------------------------- rights
 
 -- Default privileges of the role that installs may have given others rights on all of this: what is closed to PUBLIC above is
@@ -547,14 +548,14 @@ DECLARE
 	object pg_catalog.record;
 BEGIN
 	FOR object IN
-		SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END || ' ' || c.oid::pg_catalog.regclass AS name, a.grantee, c.relkind
+		SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END || ' ' || c.oid::pg_catalog.regclass AS name, a.grantee
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid,
 			pg_catalog.aclexplode(c.relacl) a
 		WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
 			AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'fsi_intent')
 			AND a.grantee NOT IN (0, c.relowner)
 		UNION
-		SELECT 'ROUTINE ' || p.oid::pg_catalog.regprocedure, a.grantee, 'f'
+		SELECT 'ROUTINE ' || p.oid::pg_catalog.regprocedure, a.grantee
 		FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid,
 			pg_catalog.aclexplode(p.proacl) a
 		WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'

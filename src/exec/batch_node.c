@@ -146,6 +146,8 @@ end(CustomScanState *node)
 	ExecEndNode(outerPlanState(node));
 }
 
+/* ---------------------------------------------------------------- what a LIMIT above asks for */
+
 static int64
 limit_value(ExprState *expr, ExprContext *econtext, int64 null_value)
 {
@@ -176,6 +178,8 @@ learn_bound(BatchState *b)
 	if (b->cap)
 		ExecSetTupleBound(count, outerPlanState(b));
 }
+
+/* ---------------------------------------------------------------- again */
 
 static void
 rescan(CustomScanState *node)

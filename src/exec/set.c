@@ -23,7 +23,10 @@ key_parts(const ExecKey *key, CachePart parts[CACHE_PARTS])
 	parts[2].len = 0;
 }
 
-/* Whether the set's model is still the one that its name stands for; asked at least once a transaction, so that the store knows of the use. */
+/*
+ * Whether the set's model is still the one that its name stands for.  Looked up at least once a transaction, so that the
+ * store knows of the use.
+ */
 static bool
 set_is_current(ExecSet *set)
 {

@@ -27,9 +27,9 @@ typedef struct Pickle
 
 extern FsiStatus pickle_bad(Pickle *p, const char *what);
 extern FsiStatus pickle_put(Pickle *p, PickleValue *value);
-/* A fresh value on the stack. */
 /* n more values are made, of those that a pickle may have. */
 extern FsiStatus pickle_charge(Pickle *p, size_t n);
+/* A fresh value on the stack. */
 extern FsiStatus pickle_new(Pickle *p, PickleKind kind, PickleValue **out);
 extern FsiStatus pickle_pop(Pickle *p, PickleValue **out);
 extern FsiStatus pickle_top(Pickle *p, PickleValue **out);

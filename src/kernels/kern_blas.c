@@ -6,7 +6,8 @@
  * mask of the caller: in a backend they would run PostgreSQL's signal handlers.  So every
  * signal is blocked while the library loads and its threads start, and it starts with one
  * thread.  The OpenMP flavour asks OpenMP, for each thread that calls, how many threads a
- * product may have: that is set too, in the environment and in each thread of our own.  Never load it in the postmaster: its threads do not survive fork().
+ * product may have: that is set too, in the environment and in each thread of our own.
+ * Never load it in the postmaster: its threads do not survive fork().
  */
 #include <assert.h>
 #include <dlfcn.h>

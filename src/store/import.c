@@ -223,7 +223,10 @@ record_chunks(const char *name, const StoreModel *model, const Origin *origin)
 		store_write_chunks(model->sha256, model->map, model->size);
 }
 
-/* The name.  Whoever has used it waits with a commit until this one is over, so it comes last; and what others have committed meanwhile is found. */
+/*
+ * The name.  Whoever has used it waits with a commit until this one is over, so it comes last; and what others have
+ * committed meanwhile is found.
+ */
 static void
 record_name(const char *name, const StoreModel *model, const Origin *origin)
 {

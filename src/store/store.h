@@ -34,7 +34,10 @@ extern int	store_read_chunks(const char *sha256, int fd, const char *path);
 
 /* --- dependents.c --- */
 
-/* An index, a partitioned table, a generated column or a constraint that rests on the model's name, committed or one's own; NULL: none. */
+/*
+ * An index, a partitioned table, a generated column or a constraint that rests on the model's name, committed or this
+ * transaction's own; NULL: none.
+ */
 extern char *store_find_dependent(const char *name);
 
 /* --- files.c --- */
@@ -73,7 +76,10 @@ extern char *store_import_path(void);
 
 /* --- uses.c --- */
 
-/* A name that may be made to stand for other weights has been looked up: when this transaction commits, see what has become of it. */
+/*
+ * A name that may be made to stand for other weights has been looked up: when this transaction commits, see what has
+ * become of it (40001).
+ */
 extern void store_note_use(const char *name, const char *sha256);
 /* To the transaction's end: nobody who has used the model commits meanwhile. */
 extern void store_lock_replace(const char *name);

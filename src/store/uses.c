@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
@@ -31,11 +30,13 @@ typedef struct Use
 static Use *uses;				/* in TopTransactionContext */
 static LocalTransactionId transaction;	/* that they are of */
 
-/* Of two names with one hash, one waits for the other: no harm. */
+/* Beside the number that a training holds (src/tune/run.c).  Of two names with one hash, one waits for the other: no harm. */
+#define USE_SUBID 1
+
 static void
 lock_name(Oid catalog, const char *name, LOCKMODE mode)
 {
-	LockDatabaseObject(catalog, hash_bytes((const unsigned char *) name, (int) strlen(name)), 0, mode);
+	LockDatabaseObject(catalog, (Oid) fsi_hash64(name, strlen(name), 0), USE_SUBID, mode);
 }
 
 void

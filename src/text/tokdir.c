@@ -38,16 +38,19 @@ load_optional(const char *dir, const char *name, FsiArena *arena, json_t **json,
 
 /* ---- Special tokens ---- */
 
+static uint8_t
+strip_flags(const json_t *value)
+{
+	return (toksrc_bool(value, "lstrip", false) ? TOK_LSTRIP : 0) | (toksrc_bool(value, "rstrip", false) ? TOK_RSTRIP : 0);
+}
+
 /* Make a token of the vocabulary special: recognised in text, dropped when decoding. */
 static FsiStatus
 add_special(TokBuild *b, int32_t id, const json_t *value)
 {
 	const TokString *t = &b->tokens[id];
-	uint8_t		flags = TOK_SPECIAL;
 
-	flags |= toksrc_bool(value, "lstrip", false) ? TOK_LSTRIP : 0;
-	flags |= toksrc_bool(value, "rstrip", false) ? TOK_RSTRIP : 0;
-	return build_added(b, id, t->s, t->len, flags, toksrc_bool(value, "normalized", false));
+	return build_added(b, id, t->s, t->len, TOK_SPECIAL | strip_flags(value), toksrc_bool(value, "normalized", false));
 }
 
 /* The token that a file's value names, a string or an object with its content; TOK_NONE if there is none. */
@@ -168,7 +171,7 @@ read_added_decoder(TokBuild *b, const json_t *config)
 	{
 		const json_t *content = json_object_get(item, "content");
 		bool		special = toksrc_bool(item, "special", false);
-		uint8_t		flags = special ? TOK_SPECIAL : 0;
+		uint8_t		flags = (special ? TOK_SPECIAL : 0) | strip_flags(item);
 		int64_t		id = 0;
 
 		for (const char *digit = key; *digit != '\0'; digit++)
@@ -183,8 +186,6 @@ read_added_decoder(TokBuild *b, const json_t *config)
 			return fsi_fail(b->err, FSI_UNSUPPORTED,
 							"added token \"%.100s\" with the flag \"single_word\" is not supported",
 							json_string_value(content));
-		flags |= toksrc_bool(item, "lstrip", false) ? TOK_LSTRIP : 0;
-		flags |= toksrc_bool(item, "rstrip", false) ? TOK_RSTRIP : 0;
 		FSI_TRY(build_added(b, id, json_string_value(content), json_string_length(content), flags,
 							toksrc_bool(item, "normalized", !special)));
 	}
@@ -212,7 +213,6 @@ static FsiStatus
 read_added_special(TokBuild *b, const json_t *added, const json_t *value)
 {
 	const char *token = json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
-	uint8_t		flags = TOK_SPECIAL;
 	int64_t		id;
 
 	if (token == NULL)
@@ -220,9 +220,7 @@ read_added_special(TokBuild *b, const json_t *added, const json_t *value)
 	FSI_TRY(added_id(b, added, token, &id));
 	if (id == TOK_NONE)
 		return FSI_OK;
-	flags |= toksrc_bool(value, "lstrip", false) ? TOK_LSTRIP : 0;
-	flags |= toksrc_bool(value, "rstrip", false) ? TOK_RSTRIP : 0;
-	return build_added(b, id, token, strlen(token), flags, toksrc_bool(value, "normalized", false));
+	return build_added(b, id, token, strlen(token), TOK_SPECIAL | strip_flags(value), toksrc_bool(value, "normalized", false));
 }
 
 static FsiStatus

@@ -291,10 +291,15 @@ put_vocab(Writer *w)
 static bool
 id_is_known(const Writer *w, uint32_t id)
 {
-	return id < (uint32_t) w->tok->n_vocab;
+	size_t		len;
+
+	return tok_token(w->tok, (int32_t) id, &len) != NULL;
 }
 
-/* Merges are two tokens in a string, which every version of tokenizers reads; pairs, all of them, where a token has a space in it. */
+/*
+ * Merges are two tokens in a string, which every version of tokenizers reads; pairs, all of them, where a token has a space
+ * in it.
+ */
 static void
 put_merge(Writer *w, int32_t left, int32_t right)
 {
@@ -303,7 +308,7 @@ put_merge(Writer *w, int32_t left, int32_t right)
 	const char *a = tok_token(w->tok, left, &n_left),
 			   *b = tok_token(w->tok, right, &n_right);
 
-	if (a != NULL && b != NULL && w->merge_strings)
+	if (w->merge_strings)
 	{
 		char	   *both = fsi_arena_alloc(w->out->arena, n_left + 1 + n_right);
 

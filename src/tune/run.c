@@ -8,7 +8,6 @@
 #include <sys/time.h>
 #include <time.h>
 
-#include "access/xact.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -26,8 +25,8 @@
 
 /* ---- What others see. ---- */
 
-static void
-show(TuneRun *run, TuneState state)
+void
+tune_show(TuneRun *run, TuneState state)
 {
 	run->progress.state = state;
 	tune_slot_show(run->slot, &run->progress);
@@ -75,8 +74,8 @@ note_error(TuneRun *run)
 	return canceled ? TUNE_CANCELED : TUNE_FAILED;
 }
 
-static void
-commit(TuneRun *run)
+void
+tune_commit(TuneRun *run)
 {
 	run->commit();
 	MemoryContextSwitchTo(run->context);
@@ -268,7 +267,7 @@ evaluate(TuneRun *run)
 	TuneRates	rates;
 	TuneProgress *p = &run->progress;
 
-	show(run, TUNE_EVALUATING);
+	tune_show(run, TUNE_EVALUATING);
 	HOST_TRY(train_evaluate(run->train, &run->data.eval, &scores, &err));
 	p->eval_loss = scores.loss;
 	p->eval_accuracy = scores.exact;
@@ -291,7 +290,7 @@ evaluate(TuneRun *run)
 static void
 save(TuneRun *run, bool best)
 {
-	show(run, TUNE_SAVING);
+	tune_show(run, TUNE_SAVING);
 	tune_folder_save(run->folder, run->train, best);
 	run->saved = train_steps_done(run->train);
 }
@@ -338,7 +337,7 @@ note_step(TuneRun *run, const TrainReport *report, double seconds)
 	p->learning_rate = report->learning_rate;
 	p->tokens_per_second = run->seconds > 0 ? (double) run->tokens / run->seconds : 0;
 	p->steps_per_second = run->seconds > 0 ? (double) run->steps / run->seconds : 0;
-	show(run, TUNE_TRAINING);
+	tune_show(run, TUNE_TRAINING);
 	if (report->step % run->options.logging_steps != 0 && report->step != report->max_steps)
 		return;
 	log_scalar(run, "train/loss", run->loss_sum / (double) run->loss_steps);
@@ -378,7 +377,7 @@ train(TuneRun *run)
 
 	run->progress.max_steps = max_steps;
 	run->progress.step = train_steps_done(run->train);
-	show(run, TUNE_TRAINING);
+	tune_show(run, TUNE_TRAINING);
 	if (o->eval_steps > 0 && run->progress.step == 0)
 		judge(run);
 	while (train_steps_done(run->train) < max_steps && !has_lost_patience(run))
@@ -419,113 +418,6 @@ begin_training(TuneRun *run)
 		run->started(run->started_arg);
 }
 
-/* ---- The result: a last transaction. ---- */
-
-/* JSON that says where the weights are from; in the form of hf_read_dir()'s card. */
-static void
-make_card(const TuneRun *run, HfModel *model, FsiArena *arena)
-{
-	const StoreModel *base = run->model;
-	HostText	name = host_utf8(run->name, strlen(run->name));
-	HostText	base_name = host_utf8(run->model_name, strlen(run->model_name));
-	FsiBytes	b;
-	bool		ok;
-
-	fsi_bytes_init(&b, arena);
-	ok = fsi_json_text(&b, "{\"name\": ") && fsi_json_string(&b, name.s, name.len) &&
-		fsi_json_printf(&b, ", \"model_type\": \"gpt2\", \"layout\": \"%s\", \"quirks\": [], \"card\": {\"trained_from\": ",
-						store_layout_name(base->file.model.cfg.layout)) &&
-		fsi_json_string(&b, base_name.s, base_name.len) &&
-		fsi_json_printf(&b, ", \"trained_from_sha256\": \"%s\", \"steps\": " INT64_FORMAT ", \"rows\": %d",
-						base->sha256, run->result_step, run->rows.n_train) &&
-		fsi_json_printf(&b, ", \"learning_rate\": %.17g, \"seed\": " UINT64_FORMAT ", \"base\": ",
-						run->options.train.learning_rate, (uint64) run->options.train.seed) &&
-		(base->file.card_len > 0 ? fsi_bytes_append(&b, base->file.card, base->file.card_len) :
-		 fsi_json_text(&b, "null")) &&
-		fsi_bytes_append(&b, "}}", 3);
-	if (!ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
-	model->card = (char *) b.data;
-	model->card_len = b.len - 1;
-}
-
-/* What spelling weighs in the result, and how large its scores are: as proves likeliest on the held-out rows. */
-static void
-fit_readout(TuneRun *run)
-{
-	FsiError	err = {0};
-	TrainScores scores;
-	const TrainData *held_out = &run->data.eval;
-
-	if (held_out->n_text == 0 || !(run->options.weigh_spelling || run->options.calibrate))
-		return;
-	if (run->options.weigh_spelling)
-		HOST_TRY(train_weigh_spelling(run->train, held_out, &scores, &err));
-	else
-		HOST_TRY(train_evaluate(run->train, held_out, &scores, &err));
-	if (run->options.calibrate)
-		train_calibrate(run->train, &scores);
-	if (isnan(run->progress.eval_loss))
-		return;
-	run->progress.eval_loss = scores.loss;
-	run->progress.eval_accuracy = scores.exact;
-	show(run, TUNE_REGISTERING);
-}
-
-/* The best weights, or the last; result_step says which. */
-static void
-choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
-{
-	FsiError	err = {0};
-	TrainBest	best = train_best(run->train);
-	bool		judged = run->options.eval_steps > 0 && run->options.load_best_model_at_end;
-
-	if (judged && best.step == 0)
-	{
-		ereport(WARNING,
-				(errmsg("training has not made the model better on the held-out rows"),
-				 errdetail("Model \"%s\" has the weights of \"%s\".", run->name, run->model_name),
-				 errhint("More rows help, or a lower learning_rate.")));
-		HOST_TRY(fsifile_dequantize(&run->model->file, arena, &out->model, &err));
-		run->result_step = 0;
-		return;
-	}
-	if (judged && best.step != train_steps_done(run->train))
-		tune_folder_load_best(run->folder, run->train);
-	fit_readout(run);
-	HOST_TRY(train_export(run->train, arena, &out->model, &err));
-	run->result_step = train_steps_done(run->train);
-}
-
-static void
-register_model(TuneRun *run)
-{
-	MemoryContext context = AllocSetContextCreate(run->context, "fsi_intent trained model", ALLOCSET_DEFAULT_SIZES);
-	FsiHost		host;
-	FsiArena	arena;
-	HfModel		model = {0};
-
-	show(run, TUNE_REGISTERING);
-	host_init(&host, context);
-	fsi_arena_init(&arena, &host);
-	choose_weights(run, &model, &arena);
-	make_card(run, &model, &arena);
-	train_destroy(run->train);
-	run->train = NULL;
-	model.tokenizer = (uint8_t *) run->model->file.tok.blob;
-	model.tokenizer_len = run->model->file.tok.blob_len;
-	model.spelling_idf = run->model->file.spelling_idf;
-	PushActiveSnapshot(GetTransactionSnapshot());
-	tune_folder_note_result(run->folder, store_register(run->name, &model, run->options.replace));
-	PopActiveSnapshot();
-	/* Its checkpoints go next: by then the model is on disk, whatever synchronous_commit says. */
-	ForceSyncCommit();
-	commit(run);
-	MemoryContextDelete(context);
-}
-
 static void
 report_end(TuneRun *run)
 {
@@ -557,10 +449,10 @@ work(void *arg)
 	MemoryContext old = MemoryContextSwitchTo(run->context);
 
 	prepare(run);
-	commit(run);
+	tune_commit(run);
 	begin_training(run);
 	train(run);
-	register_model(run);
+	tune_register(run);
 	tune_folder_remove(run->folder);
 	report_end(run);
 	run->finished = true;
@@ -591,7 +483,7 @@ end(void *arg)
 			state = note_error(run);
 	}
 	run->progress.ended = GetCurrentTimestamp();
-	show(run, state);
+	tune_show(run, state);
 	run->slot = NULL;
 }
 

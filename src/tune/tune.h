@@ -243,6 +243,14 @@ typedef struct TuneRun
 
 /* Read, train, register; raises whatever goes wrong.  Its own cleanup is in it. */
 extern void tune_run(TuneRun *run);
+/* Let others see how far the run is, and that it is in this state. */
+extern void tune_show(TuneRun *run, TuneState state);
+extern void tune_commit(TuneRun *run);
+
+/* --- result.c --- */
+
+/* Give the run's name the best of its weights, and commit that; the trainer is gone then. */
+extern void tune_register(TuneRun *run);
 
 /* --- call.c --- */
 

@@ -1,0 +1,118 @@
+/*
+ * result.c
+ *	  A training's result: the best weights, a readout fitted to the held-out rows, a card; a last transaction.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "tune.h"
+
+/* JSON that says where the weights are from; in the form of hf_read_dir()'s card. */
+static void
+make_card(const TuneRun *run, HfModel *model, FsiArena *arena)
+{
+	const StoreModel *base = run->model;
+	HostText	name = host_utf8(run->name, strlen(run->name));
+	HostText	base_name = host_utf8(run->model_name, strlen(run->model_name));
+	FsiBytes	b;
+	bool		ok;
+
+	fsi_bytes_init(&b, arena);
+	ok = fsi_json_text(&b, "{\"name\": ") && fsi_json_string(&b, name.s, name.len) &&
+		fsi_json_printf(&b, ", \"model_type\": \"gpt2\", \"layout\": \"%s\", \"quirks\": [], \"card\": {\"trained_from\": ",
+						store_layout_name(base->file.model.cfg.layout)) &&
+		fsi_json_string(&b, base_name.s, base_name.len) &&
+		fsi_json_printf(&b, ", \"trained_from_sha256\": \"%s\", \"steps\": " INT64_FORMAT ", \"rows\": %d",
+						base->sha256, run->result_step, run->rows.n_train) &&
+		fsi_json_printf(&b, ", \"learning_rate\": %.17g, \"seed\": " UINT64_FORMAT ", \"base\": ",
+						run->options.train.learning_rate, (uint64) run->options.train.seed) &&
+		(base->file.card_len > 0 ? fsi_bytes_append(&b, base->file.card, base->file.card_len) :
+		 fsi_json_text(&b, "null")) &&
+		fsi_bytes_append(&b, "}}", 3);
+	if (!ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	model->card = (char *) b.data;
+	model->card_len = b.len - 1;
+}
+
+/* What spelling weighs in the result, and how large its scores are: as proves likeliest on the held-out rows. */
+static void
+fit_readout(TuneRun *run)
+{
+	FsiError	err = {0};
+	TrainScores scores;
+	const TrainData *held_out = &run->data.eval;
+
+	if (held_out->n_text == 0 || !(run->options.weigh_spelling || run->options.calibrate))
+		return;
+	if (run->options.weigh_spelling)
+		HOST_TRY(train_weigh_spelling(run->train, held_out, &scores, &err));
+	else
+		HOST_TRY(train_evaluate(run->train, held_out, &scores, &err));
+	if (run->options.calibrate)
+		train_calibrate(run->train, &scores);
+	if (isnan(run->progress.eval_loss))
+		return;
+	run->progress.eval_loss = scores.loss;
+	run->progress.eval_accuracy = scores.exact;
+	tune_show(run, TUNE_REGISTERING);
+}
+
+/* The best weights, or the last; result_step says which. */
+static void
+choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
+{
+	FsiError	err = {0};
+	TrainBest	best = train_best(run->train);
+	bool		judged = run->options.eval_steps > 0 && run->options.load_best_model_at_end;
+
+	if (judged && best.step == 0)
+	{
+		ereport(WARNING,
+				(errmsg("training has not made the model better on the held-out rows"),
+				 errdetail("Model \"%s\" has the weights of \"%s\".", run->name, run->model_name),
+				 errhint("More rows help, or a lower learning_rate.")));
+		HOST_TRY(fsifile_dequantize(&run->model->file, arena, &out->model, &err));
+		run->result_step = 0;
+		return;
+	}
+	if (judged && best.step != train_steps_done(run->train))
+		tune_folder_load_best(run->folder, run->train);
+	fit_readout(run);
+	HOST_TRY(train_export(run->train, arena, &out->model, &err));
+	run->result_step = train_steps_done(run->train);
+}
+
+void
+tune_register(TuneRun *run)
+{
+	MemoryContext context = AllocSetContextCreate(run->context, "fsi_intent trained model", ALLOCSET_DEFAULT_SIZES);
+	FsiHost		host;
+	FsiArena	arena;
+	HfModel		model = {0};
+
+	tune_show(run, TUNE_REGISTERING);
+	host_init(&host, context);
+	fsi_arena_init(&arena, &host);
+	choose_weights(run, &model, &arena);
+	make_card(run, &model, &arena);
+	train_destroy(run->train);
+	run->train = NULL;
+	model.tokenizer = (uint8_t *) run->model->file.tok.blob;
+	model.tokenizer_len = run->model->file.tok.blob_len;
+	model.spelling_idf = run->model->file.spelling_idf;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	tune_folder_note_result(run->folder, store_register(run->name, &model, run->options.replace));
+	PopActiveSnapshot();
+	/* Its checkpoints go next: by then the model is on disk, whatever synchronous_commit says. */
+	ForceSyncCommit();
+	tune_commit(run);
+	MemoryContextDelete(context);
+}
