@@ -3,7 +3,7 @@
 
     restore.py --work WORK [--data DATA] models/small-1.fsi
 
-Matrices come back as int8 times scale (what the file holds), the rest as it was. The plan's present phases count as
+Matrices come back as int8 times scale (what the file holds), the rest as it was, but the head's scale, bias and `other`, which begin anew. The plan's present phases count as
 done: name the next one with `make.py --extend`. The vocabulary is trained again from the data, which gives the same
 one; that is checked against the test vectors beside the file. The layout read here is fsifile_layout.h's.
 """

@@ -323,7 +323,6 @@ test_lies(void)
 		{offsetof(FsifileHeader, config.n_inner), 4, 0x80000000},
 		{offsetof(FsifileHeader, config.n_positions), 4, 1 << 20},
 		{offsetof(FsifileHeader, config.n_positions), 4, 0},
-		{offsetof(FsifileHeader, config.n_positions), 4, 2},	/* for begin and end, and no text */
 		{offsetof(FsifileHeader, config.n_vocab), 4, 1 << 22},
 		{offsetof(FsifileHeader, config.n_vocab), 4, INT32_MAX},
 		{offsetof(FsifileHeader, config.n_vocab), 4, 29},	/* same panels, fewer than the tokenizer's */
@@ -343,6 +342,12 @@ test_lies(void)
 		{offsetof(FsifileHeader, config.pointing.discriminant_share), 8, 0x3ff0000000000000},	/* without ridge */
 	};
 	FsifileHeader *h;
+	Gpt2Config	cfg = {.n_layer = 1, .n_head = 1, .n_embd = 8, .n_inner = 8, .n_positions = 2, .n_vocab = 30, .act = KERN_ACT_RELU,
+		.layout = GPT2_SEGMENTS, .end_prompt = TOK_NONE, .end = 1};
+
+	ok(refused(model_check_config(&cfg, &err), FSI_LIMIT, "n_positions"), "positions for begin and end, and none for text");
+	cfg.n_positions = 3;
+	ok(model_check_config(&cfg, &err) == FSI_OK, "and one for text");
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
