@@ -42,14 +42,15 @@ my @calls = (
 	[ 'rows of fsi_classify' => qq{
 		SELECT fsi_classify('message ' || i || $started, ARRAY['refund', 'weather']) FROM generate_series(1, 100000000) i} ],
 	[ 'one fsi_classify_many' => qq{SELECT nextval('finished' || left(cardinality(
-		fsi_classify_many(array_fill('hello you there' || $started, ARRAY[2000000]), ARRAY['refund', 'weather']))::text, 0))} ],
+		fsi_classify_many(texts || ('hello' || $started), ARRAY['refund', 'weather']))::text, 0))
+		FROM (SELECT array_agg('message ' || i) AS texts FROM generate_series(1, 500000) i OFFSET 0) s} ],
 	[ 'fsi_generate' => qq{SELECT nextval('finished' || left(fsi_generate('where is' || $started, 'tiny', 29000), 0))} ],
 	[ 'fsi_tokens of a huge text' => qq{SELECT nextval('finished' || left(cardinality(fsi_tokens(t || $started))::text, 0))
-		FROM (SELECT repeat('abc def ', i) AS t FROM generate_series(15000000, 15000000) i OFFSET 0) s} ],
+		FROM (SELECT repeat('abc def ', i) AS t FROM generate_series(40000000, 40000000) i OFFSET 0) s} ],
 	[ 'fsi_tokens of one word' => qq{SELECT nextval('finished' || left(cardinality(fsi_tokens(t || $started))::text, 0))
-		FROM (SELECT repeat('é', i) AS t FROM generate_series(10000000, 10000000) i OFFSET 0) s} ],
+		FROM (SELECT repeat('é', i) AS t FROM generate_series(30000000, 30000000) i OFFSET 0) s} ],
 	[ 'fsi_tokens of a huge text in LATIN1' => qq{SELECT nextval('finished' || left(cardinality(fsi_tokens(t || $started))::text, 0))
-		FROM (SELECT repeat(chr(233) || ' b', i) AS t FROM generate_series(30000000, 30000000) i OFFSET 0) s}, 'latin' ],
+		FROM (SELECT repeat(chr(233) || ' b', i) AS t FROM generate_series(60000000, 60000000) i OFFSET 0) s}, 'latin' ],
 	[ 'preparation of 100,000 examples' => qq{SELECT nextval('finished' || left(
 		fsi_classify('x' || $started, ARRAY['a', 'b'], o), 0)) FROM (SELECT o || '{"other": "none"}' AS o FROM options OFFSET 0) s} ],
 	[ 'preparation of 9,000 intents' => qq{SELECT nextval('finished' || left(
