@@ -41,6 +41,8 @@ sub evaluate
 my @calls = (
 	[ 'rows of fsi_classify' => qq{
 		SELECT fsi_classify('message ' || i || $started, ARRAY['refund', 'weather']) FROM generate_series(1, 100000000) i} ],
+	[ 'one fsi_classify_multi' => qq{SELECT nextval('finished' || left(cardinality(
+		fsi_classify_multi('x' || $started, ARRAY(SELECT 'some name of intent number ' || i FROM generate_series(1, 9000) i)))::text, 0))} ],
 	[ 'one fsi_classify_many' => qq{SELECT nextval('finished' || left(cardinality(
 		fsi_classify_many(texts || ('hello' || $started), ARRAY['refund', 'weather']))::text, 0))
 		FROM (SELECT array_agg('message ' || i) AS texts FROM generate_series(1, 500000) i OFFSET 0) s} ],
@@ -62,6 +64,8 @@ my @calls = (
 	[ 'fsi_evaluate' => evaluate('fsi_evaluate', q{ARRAY['0', '1']}) ],
 	[ 'fsi_evaluate while it reads the labels' => evaluate('fsi_evaluate', 'NULL') ],
 	[ 'fsi_evaluate_generation' => evaluate('fsi_evaluate_generation', q{ARRAY['0', '1'], '{"model": "tiny"}'}) ],
+	[ 'fsi_train while it reads its rows' => qq{CALL fsi_train('never', \$\$
+		SELECT 'message ' || i || $started AS text, i % 2 AS intent FROM (SELECT generate_series(1, 100000000) AS i) s\$\$)} ],
 );
 
 for my $call (@calls)
