@@ -27,9 +27,9 @@ typedef enum FsiStatus
 	FSI_INVALID,				/* an argument or option has a wrong value */
 	FSI_LIMIT,					/* a size or length limit of the model or program */
 	FSI_COLLISION,				/* two different labels are one token sequence */
-	FSI_CORRUPT,				/* a file's contents are damaged or hostile */
+	FSI_CORRUPT,				/* a file's contents are damaged, hostile or lack a part */
 	FSI_UNSUPPORTED,			/* well-formed, but a kind we do not run */
-	FSI_MISSING,				/* a file or a part of it is not there */
+	FSI_MISSING,				/* a file is not there */
 	FSI_IO						/* the operating system refused; sys_errno says why */
 } FsiStatus;
 

@@ -119,6 +119,8 @@ extern void exec_counters_reset(void);
 
 extern void exec_init(void);	/* settings */
 extern void batch_init(void);	/* the planner hook that finds calls to answer together, and its settings */
+/* Before a call that answers one row: 0A000 if it must not (debug_require_batch) and no planner hook could prevent it. */
+extern void batch_check_planned(void);
 /* Name of the CPU level that this backend runs at. */
 extern const char *exec_simd_name(void);
 
@@ -135,6 +137,8 @@ extern int	exec_compare_scores(const void *a, const void *b, void *scores);
 extern ArrayType *exec_label_array(const ExecSet *set, int n, const int *labels);
 extern const StoreModel *exec_model(const ExecSet *set);
 extern const char *exec_model_name(const ExecSet *set);
+/* 54000 if a text of so many tokens, an "intent" or what it is called, is longer than the model reads. */
+extern void exec_check_fits(const StoreModel *model, const char *what, HostText text, size_t tokens);
 /* Errors for labels that the model cannot tell apart, or cannot see. */
 extern void exec_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena);
 /* The message without its middle if it is longer than any context could need; *clipped says so. */

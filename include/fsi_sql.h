@@ -33,7 +33,7 @@ extern const char *args_type_name(const JsonbValue *v);
 /* The option's value is of another type than the one wanted ("a number"). */
 extern void args_wrong_type(const char *path, const char *wanted, const JsonbValue *v) pg_attribute_noreturn();
 extern bool args_key_is(const JsonbValue *key, const char *name);
-/* Without white space at both ends. */
+/* Without Unicode's white space at both ends. */
 extern HostText args_trim(HostText t);
 /* Byte order. */
 extern int	args_compare(HostText a, HostText b);

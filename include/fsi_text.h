@@ -82,6 +82,9 @@ extern FsiStatus tok_normalize(const Tokenizer *tok, const char *text, size_t le
 
 /* Offset of the first byte that is not valid UTF-8 (no surrogates, no overlongs), or len. */
 extern size_t text_utf8_valid(const char *s, size_t len);
+/* Bytes of Unicode's White_Space at the beginning and at the end of valid UTF-8. */
+extern size_t text_space_before(const char *s, size_t len);
+extern size_t text_space_after(const char *s, size_t len);
 
 /* ---- Spelling: hashed character n-grams (segments layout). Formula: src/text/spelling.c. ---- */
 
@@ -161,12 +164,4 @@ typedef struct PromptSpec
 extern FsiStatus prompt_render(const PromptSpec *spec, FsiArena *arena,
 							   char **prefix, size_t *prefix_len,
 							   char **suffix, size_t *suffix_len, FsiError *err);
-/*
- * Bytes of white space at the end of a prefix.  They belong before the message, not to the
- * tokens that are kept: encode the prefix without them, and each row as those bytes and
- * the message in one text, since a byte-level vocabulary has one token for " refund" and
- * others for "refund".
- */
-extern size_t prompt_lead(const char *prefix, size_t len);
-
 #endif

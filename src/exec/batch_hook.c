@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -14,6 +15,7 @@
 #include "optimizer/planmain.h"
 #include "optimizer/planner.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 
 #include "batch.h"
 
@@ -27,6 +29,7 @@
 bool		fsi_enable_batch = true;
 int			fsi_batch_rows = BATCH_ROWS_DEFAULT;
 bool		fsi_debug_require_batch = false;
+static bool has_planned;		/* a statement, since the library was loaded */
 
 static planner_hook_type prev_planner_hook;
 
@@ -206,36 +209,59 @@ rewrite_statement(PlannedStmt *stmt, bool volatile_query, int cursor_options)
 
 /* ---------------------------------------------------------------- debug_require_batch */
 
+static void
+refuse_row_by_row(const char *detail, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("calls would be answered row by row"),
+			 errdetail("%s", detail),
+			 errhint("%s", hint)));
+}
+
+/* The first call into *found. */
 static bool
-holds_call(Node *node, void *context)
+find_call(Node *node, void *found)
 {
 	if (node == NULL)
 		return false;
-	return batch_is_call(node) || expression_tree_walker(node, holds_call, context);
+	if (!batch_is_call(node))
+		return expression_tree_walker(node, find_call, found);
+	*(FuncExpr **) found = (FuncExpr *) node;
+	return true;
 }
 
 static bool
-leaves_call(Plan *plan, void *context)
+find_left_call(Plan *plan, void *found)
 {
-	if (!(IsA(plan, Result) && plan->lefttree == NULL) && batch_walk_expressions(plan, holds_call, NULL))
+	if (!(IsA(plan, Result) && plan->lefttree == NULL) && batch_walk_expressions(plan, find_call, found))
 		return true;
-	return batch_walk_children(plan, leaves_call, context);
+	return batch_walk_children(plan, find_left_call, found);
 }
 
 static void
 check_all_batched(PlannedStmt *stmt)
 {
-	bool		left = leaves_call(stmt->planTree, NULL);
+	FuncExpr   *call = NULL;
 	ListCell   *lc;
 
+	(void) find_left_call(stmt->planTree, &call);
 	foreach(lc, stmt->subplans)
-		left = left || (lfirst(lc) != NULL && leaves_call(lfirst(lc), NULL));
-	if (left)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a call of fsi_classify() would be answered row by row"),
-				 errdetail("fsi_intent.debug_require_batch is on and the plan holds a call outside its batch nodes."),
-				 errhint("EXPLAIN (VERBOSE) shows where it stands; the manual says what can be batched.")));
+		if (call == NULL && lfirst(lc) != NULL)
+			(void) find_left_call(lfirst(lc), &call);
+	if (call != NULL)
+		refuse_row_by_row(psprintf("fsi_intent.debug_require_batch is on and the plan holds a call of %s() outside "
+								   "its batch nodes.", get_func_name(call->funcid)),
+						  "Set it off and EXPLAIN (VERBOSE) shows where the call stands.");
+}
+
+void
+batch_check_planned(void)
+{
+	if (fsi_debug_require_batch && !has_planned && !IsParallelWorker())
+		refuse_row_by_row("fsi_intent.debug_require_batch is on and the statement was planned before the library was "
+						  "loaded.",
+						  "Preload the library, or LOAD 'fsi_intent' first.");
 }
 
 /* ---------------------------------------------------------------- hook and settings */
@@ -248,6 +274,7 @@ batch_planner(Query *parse, const char *query_string, int cursor_options, ParamL
 	bool		volatile_query = present && batch_query_is_volatile(parse);
 	PlannedStmt *stmt;
 
+	has_planned = true;
 	if (prev_planner_hook != NULL)
 		stmt = prev_planner_hook(parse, query_string, cursor_options, params);
 	else

@@ -108,23 +108,38 @@ exec_label_text(const Tokenizer *tok, HostText label, HostText suffix, FsiArena 
 	return (HostText) {s, label.len + 1};
 }
 
+/* With a zero behind it. */
+static const char *
+copy_text(FsiArena *arena, const char *s, size_t len)
+{
+	char	   *copy = host_array(arena, len + 1, 1);
+
+	memcpy(copy, s, len);
+	copy[len] = '\0';
+	return copy;
+}
+
 static void
-build_trie(ExecSet *set, const ExecQuestion *q, HostText suffix)
+build_trie(ExecSet *set, const ExecQuestion *q, HostText suffix, FsiArena *scratch)
 {
 	FsiError	err = {0};
-	const Tokenizer *tok = &set->model->file.tok;
-	TokIds	   *ids = host_array(&set->arena, set->n_labels, sizeof(TokIds));
-	const char **names = host_array(&set->arena, set->n_labels, sizeof(char *));
-	HostText   *labels = host_array(&set->arena, set->n_labels, sizeof(HostText));
+	const StoreModel *model = set->model;
+	const Tokenizer *tok = &model->file.tok;
+	TokIds	   *ids = host_array(scratch, set->n_labels, sizeof(TokIds));
+	const char **names = host_array(scratch, set->n_labels, sizeof(char *));
+	HostText   *labels = host_array(scratch, set->n_labels, sizeof(HostText));
 
 	for (int i = 0; i < set->n_labels; i++)
 	{
-		labels[i] = i < q->n_intents ? q->intents[q->canonical[i]] : q->other;
-		ids[i] = tokens_between(tok, TOK_NONE, exec_label_text(tok, labels[i], suffix, &set->arena), TOK_NONE, &set->arena);
-		names[i] = "";
+		bool		other = i == q->n_intents;
+
+		labels[i] = other ? q->other : q->intents[q->canonical[i]];
+		ids[i] = tokens_between(tok, TOK_NONE, exec_label_text(tok, labels[i], suffix, scratch), TOK_NONE, scratch);
+		names[i] = copy_text(scratch, labels[i].s, labels[i].len);
+		exec_check_fits(model, other ? "\"other\" intent" : "intent", labels[i], ids[i].n);
 	}
-	exec_check_labels(set->n_labels, ids, labels, &set->arena);
-	HOST_TRY(trie_build(&set->model->file.model.cfg, set->n_labels, ids, names, &set->arena, &set->trie, &err));
+	exec_check_labels(set->n_labels, ids, labels, scratch);
+	HOST_TRY(trie_build(&model->file.model.cfg, set->n_labels, ids, names, &set->arena, &set->trie, &err));
 }
 
 /* Tokens left to a message beside the prefix, the suffix and the longest label. */
@@ -165,15 +180,6 @@ compute_prefix(ExecSet *set, TokIds prefix, ExecCall *call)
 	exec_count.prefix_computed++;
 }
 
-static const char *
-copy_text(FsiArena *arena, const char *s, size_t len)
-{
-	char	   *copy = host_array(arena, len, 1);
-
-	memcpy(copy, s, len);
-	return copy;
-}
-
 void
 prompt_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
 {
@@ -182,12 +188,16 @@ prompt_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
 	PromptParts parts = render(q, &call->arena);
 	TokIds		prefix;
 
-	set->lead.len = prompt_lead(parts.prefix.s, parts.prefix.len);
+	/*
+	 * White space at the prefix's end belongs before the message, not to the tokens that are kept: a byte-level
+	 * vocabulary has one token for " refund" and others for "refund".
+	 */
+	set->lead.len = text_space_after(parts.prefix.s, parts.prefix.len);
 	parts.prefix.len -= set->lead.len;
 	set->lead.s = copy_text(&set->arena, parts.prefix.s + parts.prefix.len, set->lead.len);
 	prefix = tokens_between(&model->file.tok, cfg->begin, parts.prefix, TOK_NONE, &call->arena);
 	set->suffix = tokens_between(&model->file.tok, TOK_NONE, parts.suffix, cfg->end_prompt, &set->arena);
-	build_trie(set, q, parts.suffix);
+	build_trie(set, q, parts.suffix, &call->arena);
 	find_room(set, prefix.n);
 
 	/* An answer is read off a token's state, so a row must have one even where the message is empty. */

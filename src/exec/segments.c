@@ -52,20 +52,6 @@ exec_spell(const StoreModel *model, HostText t, FsiArena *arena, SpellVec *out)
 	HOST_TRY(spell_features(normal, normal_len, model->file.spelling_idf, arena, out, &err));
 }
 
-static void
-check_fits(const ExecQuestion *q, const Wanted *w)
-{
-	const Gpt2Config *cfg = &q->model->file.model.cfg;
-	int			room = cfg->n_positions - (cfg->begin != TOK_NONE) - (cfg->end != TOK_NONE);
-
-	if (w->ids.n > (size_t) room)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("%s \"%s\" has %zu tokens, more than the %d that the model reads",
-						w->what, host_utf8_excerpt(w->text), w->ids.n, room),
-				 errhint("Shorten it, for example with left(text, %d).", room)));
-}
-
 /* One chunk: head, vector, buckets, weights, ids, key. */
 static SegmentEntry *
 keep_segment(const StoreModel *model, const Wanted *w, const float *proj, FsiArena *arena)
@@ -153,7 +139,7 @@ encode_wanted(const ExecQuestion *q, ExecCall *call, int n, Wanted *wanted)
 			continue;
 		}
 		HOST_TRY(tok_encode_plain(&q->model->file.tok, w->text.s, w->text.len, &call->arena, &w->ids, &err));
-		check_fits(q, w);
+		exec_check_fits(q->model, w->what, w->text, w->ids.n);
 		batch[n_batch++] = w;
 		tokens += w->ids.n + 2;
 		if (n_batch == ENCODE_ROWS || tokens >= ENCODE_TOKENS || i == n - 1)

@@ -172,6 +172,21 @@ exec_model_name(const ExecSet *set)
 	return set->model_name ? set->model_name : STORE_SHIPPED_NAME;
 }
 
+void
+exec_check_fits(const StoreModel *model, const char *what, HostText text, size_t tokens)
+{
+	const Gpt2Config *cfg = &model->file.model.cfg;
+	int			room = cfg->layout == GPT2_SEGMENTS ?
+		cfg->n_positions - (cfg->begin != TOK_NONE) - (cfg->end != TOK_NONE) : cfg->n_positions - 1;
+
+	if (tokens > (size_t) room)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s \"%s\" has %zu tokens, more than the %d that the model reads",
+						what, host_utf8_excerpt(text), tokens, room),
+				 errhint("Shorten it; fsi_tokens(text, model) shows the tokens.")));
+}
+
 /* Labels that the model cannot tell apart, or one that it cannot see, are the caller's mistake. */
 void
 exec_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena)
@@ -197,7 +212,7 @@ exec_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *ar
 				 errmsg("intents \"%s\" and \"%s\" are the same to the model",
 						host_utf8_excerpt(labels[first]), host_utf8_excerpt(labels[second])),
 				 errdetail("They have the same tokens."),
-				 errhint("Leave one of them out, or spell them differently; fsi_tokens() shows the tokens.")));
+				 errhint("Leave one of them out, or spell them differently; fsi_tokens(text, model) shows the tokens.")));
 	if (status != FSI_OK)
 		host_report(&err);
 }

@@ -74,7 +74,7 @@ get_int(const json_t *root, const char *key, const char *alias, int32_t fallback
 
 	*out = fallback;
 	if (value == NULL)
-		return fallback >= 0 ? FSI_OK : fsi_fail(err, FSI_MISSING, "config.json has no \"%s\"", key);
+		return fallback >= 0 ? FSI_OK : fsi_fail(err, FSI_CORRUPT, "config.json has no \"%s\"", key);
 	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > INT32_MAX)
 		return fsi_fail(err, FSI_CORRUPT, "\"%s\" in config.json is not a size", key);
 	*out = (int32_t) json_integer_value(value);
@@ -115,7 +115,7 @@ read_model_type(const json_t *root, FsiError *err)
 	const char *type = json_string_value(get(root, "model_type", NULL));
 
 	if (type == NULL)
-		return fsi_fail(err, FSI_MISSING, "config.json has no \"model_type\"");
+		return fsi_fail(err, FSI_CORRUPT, "config.json has no \"model_type\"");
 	if (strcmp(type, "gpt2") != 0)
 	{
 		fsi_fail(err, FSI_UNSUPPORTED, "model type \"%s\" is not supported",
@@ -183,7 +183,7 @@ read_readout(json_t *readout, PointingScalars *out, FsiError *err)
 	json_t	   *value;
 
 	if (!json_is_object(readout))
-		return fsi_fail(err, FSI_MISSING, "config.json has no \"fsi\".\"readout\"");
+		return fsi_fail(err, FSI_CORRUPT, "config.json has no \"fsi\".\"readout\"");
 	json_object_foreach(readout, key, value)
 	{
 		size_t		i = 0;
@@ -199,7 +199,7 @@ read_readout(json_t *readout, PointingScalars *out, FsiError *err)
 	}
 	for (size_t i = 0; i < n_field; i++)
 		if (!scalar_fields[i].optional && json_object_get(readout, scalar_fields[i].name) == NULL)
-			return fsi_fail(err, FSI_MISSING, "\"%s\" is missing in config.json's readout",
+			return fsi_fail(err, FSI_CORRUPT, "\"%s\" is missing in config.json's readout",
 							scalar_fields[i].name);
 	if (out->discriminant_share != 0 && !(out->discriminant_ridge > 0))
 		return fsi_fail(err, FSI_CORRUPT, "\"discriminant_ridge\" in config.json's readout is not above 0");

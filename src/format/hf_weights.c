@@ -196,7 +196,7 @@ missing(const HfConfig *config, const SlotAt *at, FsiArena *arena, const float *
 	size_t		n = (size_t) at->k * (size_t) at->n;
 
 	if (!at->slot->bias || config->biases)
-		return fsi_fail(err, FSI_MISSING, "tensor \"%s\" is missing", slot_name(at).text);
+		return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" is missing", slot_name(at).text);
 	*out = fsi_arena_zero(arena, n, sizeof(float));
 	if (*out == NULL)
 		return fsi_nomem(err, n * sizeof(float));
@@ -295,7 +295,7 @@ hf_bind_weights(const HfConfig *config, const TensorSet *set, FsiArena *arena,
 	if (model->cfg.layout == GPT2_SEGMENTS)
 	{
 		if (idf_tensor == NULL)
-			return fsi_fail(err, FSI_MISSING, "tensor \"fsi.spelling.idf\" is missing");
+			return fsi_fail(err, FSI_CORRUPT, "tensor \"fsi.spelling.idf\" is missing");
 		FSI_TRY(take(idf_tensor, 1, &idf_dim, idf, err));
 		if (!floats_finite(*idf, SPELL_BUCKETS))
 			return fsi_fail(err, FSI_CORRUPT, "tensor \"fsi.spelling.idf\" holds a value that is not a finite number");

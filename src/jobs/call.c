@@ -133,7 +133,7 @@ read_question(FunctionCallInfo fcinfo, Job *job)
 					  NameStr(*PG_GETARG_NAME(ARG_TARGET_COLUMN)), &job->source, &job->target);
 	if (job->condition != NULL)
 	{
-		jobs_check_condition(job->condition);
+		jobs_check_condition(job->relid, job->condition);
 		check_sql(job);
 	}
 	args_question(job->intents, job->options, &question);
@@ -224,8 +224,9 @@ resume_job(JobCall *call, const Job *found)
 	call->run.job.resumed = GetCurrentTimestamp();
 	jobs_store(&call->run.job);
 	ereport(NOTICE,
-			(errmsg("going on with job %d: " INT64_FORMAT " rows of table \"%s\" are done", found->id, totals.rows,
-					call->run.name)));
+			(errmsg_plural("going on with job %d: " INT64_FORMAT " row of table \"%s\" is done",
+						   "going on with job %d: " INT64_FORMAT " rows of table \"%s\" are done",
+						   (unsigned long) totals.rows, found->id, totals.rows, call->run.name)));
 }
 
 static void
@@ -364,8 +365,10 @@ report_end(JobCall *call, int64 rows)
 							   (unsigned long) shortened, shortened),
 				 errdetail("Head and tail were read.")));
 	ereport(NOTICE,
-			(errmsg("classified " INT64_FORMAT " rows of table \"%s\" in %.1f s", rows, call->run.name,
-					TimestampDifferenceMilliseconds(call->run.job.resumed, GetCurrentTimestamp()) / 1000.0)));
+			(errmsg_plural("classified " INT64_FORMAT " row of table \"%s\" in %.1f s",
+						   "classified " INT64_FORMAT " rows of table \"%s\" in %.1f s",
+						   (unsigned long) rows, rows, call->run.name,
+						   TimestampDifferenceMilliseconds(call->run.job.resumed, GetCurrentTimestamp()) / 1000.0)));
 }
 
 static void

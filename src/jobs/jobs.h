@@ -107,7 +107,7 @@ typedef struct JobLayout
 /* Errors for what cannot be classified; columns by number. */
 extern void jobs_check_target(Oid relid, const char *source, const char *target, AttrNumber *source_no,
 							  AttrNumber *target_no);
-extern void jobs_check_condition(const char *condition);
+extern void jobs_check_condition(Oid relid, const char *condition);
 /* Lock the table and all below it, and look at their files. */
 extern void jobs_layout(const Job *job, LOCKMODE mode, JobLayout *layout);
 /* SQL that reads a range of blocks ($1, $2), and that updates rows (arrays $1 to $4, ctid range $5, $6). */

@@ -20,7 +20,9 @@
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/plancat.h"
+#include "parser/parse_clause.h"
 #include "parser/parse_coerce.h"
+#include "parser/parse_relation.h"
 #include "parser/parser.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -122,10 +124,14 @@ check_rights(Relation rel, AttrNumber target)
 void
 jobs_check_target(Oid relid, const char *source, const char *target, AttrNumber *source_no, AttrNumber *target_no)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
+	Relation	rel = try_relation_open(relid, AccessShareLock);
 	Form_pg_attribute source_column;
 	Form_pg_attribute target_column;
 
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
 	check_relation(rel);
 	source_column = find_column(rel, source);
 	target_column = find_column(rel, target);
@@ -156,7 +162,7 @@ condition_error(void *condition)
 	errcontext("argument \"condition\" of fsi_classify_table()");
 }
 
-/* One expression and nothing else, so that putting it between parentheses cannot change what surrounds it. */
+/* The first parameter of an expression into *context. */
 static bool
 find_parameter(Node *node, void *context)
 {
@@ -170,13 +176,29 @@ find_parameter(Node *node, void *context)
 	return true;
 }
 
+/* What is wrong with an expression over the table's columns is said in its own terms. */
+static void
+check_boolean(Relation rel, const char *condition, Node *expression)
+{
+	ParseState *pstate = make_parsestate(NULL);
+
+	pstate->p_sourcetext = condition;
+	addNSItemToQuery(pstate, addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, true, true),
+					 true, true, true);
+	(void) transformWhereClause(pstate, expression, EXPR_KIND_WHERE, "condition");
+	free_parsestate(pstate);
+}
+
+/* One expression and nothing else, so that putting it between parentheses cannot change what surrounds it. */
 void
-jobs_check_condition(const char *condition)
+jobs_check_condition(Oid relid, const char *condition)
 {
 	ErrorContextCallback callback = {error_context_stack, condition_error, unconstify(char *, condition)};
 	List	   *parsed;
 	SelectStmt *select;
+	Node	   *expression;
 	ParamRef   *parameter;
+	Relation	rel;
 
 	error_context_stack = &callback;
 	parsed = raw_parser(condition, RAW_PARSE_PLPGSQL_EXPR);
@@ -190,10 +212,14 @@ jobs_check_condition(const char *condition)
 				 errmsg("condition must be one expression"),
 				 errhint("For example 'intent IS NULL'.")));
 	/* The chunk's bounds are parameters of the statement that it becomes part of. */
-	if (find_parameter(linitial_node(ResTarget, select->targetList)->val, &parameter))
+	expression = linitial_node(ResTarget, select->targetList)->val;
+	if (find_parameter(expression, &parameter))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_PARAMETER),
 				 errmsg("there is no parameter $%d", parameter->number)));
+	rel = relation_open(relid, AccessShareLock);
+	check_boolean(rel, condition, expression);
+	relation_close(rel, AccessShareLock);
 	error_context_stack = callback.previous;
 }
 

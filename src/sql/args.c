@@ -20,22 +20,14 @@ args_check_one_dimension(ArrayType *array, const char *what)
 				 errmsg("%s must be a one-dimensional array", what)));
 }
 
-static bool
-is_space(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 HostText
 args_trim(HostText t)
 {
-	while (t.len > 0 && is_space(t.s[0]))
-	{
-		t.s++;
-		t.len--;
-	}
-	while (t.len > 0 && is_space(t.s[t.len - 1]))
-		t.len--;
+	size_t		before = text_space_before(t.s, t.len);
+
+	t.s += before;
+	t.len -= before;
+	t.len -= text_space_after(t.s, t.len);
 	return t;
 }
 

@@ -30,6 +30,15 @@ call_slot(FunctionCallInfo fcinfo)
 	return fcinfo->flinfo->fn_extra;
 }
 
+/* The same for a call that answers the row at hand. */
+static ExecSlot *
+row_slot(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+		batch_check_planned();
+	return call_slot(fcinfo);
+}
+
 /* The prepared set for the second and third argument. */
 static ExecSet *
 call_set(FunctionCallInfo fcinfo, ExecSlot *slot)
@@ -55,7 +64,7 @@ copy_label(const ExecSet *set, int label)
 Datum
 fsi_classify(PG_FUNCTION_ARGS)
 {
-	ExecSlot   *slot = call_slot(fcinfo);
+	ExecSlot   *slot = row_slot(fcinfo);
 	ExecSet    *set = call_set(fcinfo, slot);
 	HostText	message = host_utf8_text(PG_GETARG_TEXT_PP(0));
 	ExecAnswer	answer;
@@ -70,7 +79,7 @@ fsi_classify(PG_FUNCTION_ARGS)
 Datum
 fsi_classify_multi(PG_FUNCTION_ARGS)
 {
-	ExecSlot   *slot = call_slot(fcinfo);
+	ExecSlot   *slot = row_slot(fcinfo);
 	ExecSet    *set = call_set(fcinfo, slot);
 	HostText	message = host_utf8_text(PG_GETARG_TEXT_PP(0));
 	int		   *held = palloc(sizeof(int) * exec_n_labels(set));

@@ -276,7 +276,7 @@ take_labels(EvalPass *pass, const ExecSet *set, bool with_other)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s() needs at least two intents to choose among, not \"%s\" alone", pass->function,
 						host_excerpt(VARDATA_ANY(pass->labels[0]), VARSIZE_ANY_EXHDR(pass->labels[0]))),
-				 errhint("Name the intents in the second argument.")));
+				 errhint("Name at least two intents, or one and the option \"other\".")));
 }
 
 static int

@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 
 #include "fsi_compat.h"
+#include "fsi_sql.h"
 
 PG_FUNCTION_INFO_V1(fsi_examples_add);
 PG_FUNCTION_INFO_V1(fsi_examples_combine);
@@ -99,7 +100,9 @@ fsi_examples_add(PG_FUNCTION_ARGS)
 		text	   *t = PG_GETARG_TEXT_PP(1);
 		text	   *intent = PG_GETARG_TEXT_PP(2);
 
-		examples_append(e, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), VARDATA_ANY(intent), VARSIZE_ANY_EXHDR(intent));
+		/* A message without a word shows nothing; the option "examples" would refuse it. */
+		if (args_trim(host_utf8_text(t)).len > 0)
+			examples_append(e, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), VARDATA_ANY(intent), VARSIZE_ANY_EXHDR(intent));
 	}
 	PG_RETURN_POINTER(e);
 }

@@ -74,7 +74,8 @@ figures_wilson(int64 right, int64 n)
 	double		middle = (share + z2 / 2) / (1 + z2);
 	double		half = Z_95 * sqrt(share * (1 - share) / n + z2 / (4 * n)) / (1 + z2);
 
-	return (EvalInterval) {Max(middle - half, 0), Min(middle + half, 1)};
+	/* At its ends the formula gives 0 and 1, but for the last bit. */
+	return (EvalInterval) {right == 0 ? 0 : middle - half, right == n ? 1 : middle + half};
 }
 
 void

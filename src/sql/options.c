@@ -89,8 +89,23 @@ find_intent(const ExecQuestion *q, const char *path, HostText intent, const Json
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" names \"%s\", which is not among the intents", path, key_excerpt(spelled)),
+				 q->other.len > 0 && args_compare(args_trim(intent), q->other) == 0 ?
+				 errhint("The answer that \"other\" names has no examples and no description.") :
 				 errhint("Add it to the intents, or leave it out of the option.")));
 	return found;
+}
+
+/* A string of more than white space. */
+static HostText
+read_words(const char *path, JsonbValue *value)
+{
+	HostText	t = read_string(path, value);
+
+	if (args_trim(t).len == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must not be empty", path)));
+	return t;
 }
 
 /* One object {"text": …, "intent": …}. */
@@ -116,7 +131,7 @@ read_example(ExecQuestion *q, const char *path, JsonbValue *value, ExecExample *
 					 errmsg("unknown option \"%s\"", member_path),
 					 errhint("An example has the keys \"text\" and \"intent\".")));
 		if (is_text)
-			out->text = read_string(member_path, &member);
+			out->text = read_words(member_path, &member);
 		else
 			out->intent = find_intent(q, member_path, read_string(member_path, &member), &member);
 		has_text |= is_text;
@@ -174,7 +189,7 @@ read_descriptions(ExecQuestion *q, const char *path, JsonbValue *value)
 					 errmsg("option \"%s\" describes intent \"%s\" twice", path, key_excerpt(&key)),
 					 errhint("Keys that differ in white space around them are the same intent.")));
 		if (member.type != jbvNull)
-			q->descriptions[intent] = read_string(member_path, &member);
+			q->descriptions[intent] = read_words(member_path, &member);
 		pfree(member_path);
 	}
 }
@@ -182,11 +197,7 @@ read_descriptions(ExecQuestion *q, const char *path, JsonbValue *value)
 static void
 read_other(ExecQuestion *q, const char *path, JsonbValue *value)
 {
-	q->other = args_trim(read_string(path, value));
-	if (q->other.len == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must not be empty", path)));
+	q->other = args_trim(read_words(path, value));
 	q->other_label = cstring_to_text_with_len(value->val.string.val, value->val.string.len);
 }
 
@@ -266,6 +277,8 @@ args_options(Jsonb *options, ExecQuestion *q)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("options must be a JSON object"),
+				 JB_ROOT_IS_ARRAY(options) && !JB_ROOT_IS_SCALAR(options) ?
+				 errhint("Examples are an option: jsonb_build_object('examples', fsi_examples(msg, intent)).") :
 				 errhint("For example {\"other\": \"something else\"}.")));
 	it = JsonbIteratorInit(&options->root);
 	JsonbIteratorNext(&it, &key, false);

@@ -235,20 +235,18 @@ static int64
 read_integer(const char *path, JsonbValue *value, int64 low, int64 high)
 {
 	Datum		number;
-	int64		n;
 
 	if (value->type != jbvNumeric)
 		args_wrong_type(path, "a number", value);
 	number = NumericGetDatum(value->val.numeric);
-	/* an error of its own for what is no bigint */
-	n = DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
-	if (n < low || n > high || !DatumGetBool(DirectFunctionCall2(numeric_eq, number,
-																 NumericGetDatum(int64_to_numeric(n)))))
+	if (!DatumGetBool(DirectFunctionCall2(numeric_ge, number, NumericGetDatum(int64_to_numeric(low)))) ||
+		!DatumGetBool(DirectFunctionCall2(numeric_le, number, NumericGetDatum(int64_to_numeric(high)))) ||
+		!DatumGetBool(DirectFunctionCall2(numeric_eq, number, DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0)))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must be an integer from " INT64_FORMAT " to " INT64_FORMAT ", not %s",
 						path, low, high, DatumGetCString(DirectFunctionCall1(numeric_out, number)))));
-	return n;
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
 }
 
 static const struct

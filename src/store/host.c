@@ -167,7 +167,7 @@ check_utf8(const char *s, size_t len)
 					 errmsg("invalid byte sequence for encoding \"UTF8\" at byte %zu: 0x%02x",
 							at + valid, (unsigned char) s[at + valid]),
 					 errdetail("The database's encoding is SQL_ASCII, so the text must be UTF-8."),
-					 errhint("Convert it, for example with convert_from(bytes, 'LATIN1').")));
+					 errhint("Convert it, for example with convert_from(convert(bytes, 'LATIN1', 'UTF8'), 'UTF8').")));
 		at += valid;
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -148,20 +148,23 @@ write_packed(const Origin *origin, const char *tmp, MemoryContext cxt)
 	HOST_TRY(fsifile_write(tmp, &source, &host, sha256, &err));
 }
 
+/* 42809 for a model of the extension's own, 42501 for another role's. */
 static void
-check_may_drop(const StoreRow *row)
+check_may_change(const StoreRow *row, bool replace)
 {
 	Oid			owner;
 
 	if (row->shipped)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 replace ? errmsg("model \"%s\" is part of the extension and cannot be replaced", row->name) :
 				 errmsg("model \"%s\" is part of the extension and cannot be dropped", row->name)));
 	owner = row->imported_by ? get_role_oid(row->imported_by, true) : InvalidOid;
 	if (!superuser() && !(OidIsValid(owner) && has_privs_of_role(GetUserId(), owner)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be superuser or the role that %s model \"%s\" to drop it", row->source, row->name)));
+				 errmsg("must be superuser or the role that %s model \"%s\" to %s it", row->source, row->name,
+						replace ? "replace" : "drop")));
 }
 
 static void
@@ -181,17 +184,18 @@ check_no_dependents(const char *name)
 static bool
 check_name_free(const char *name, const char *sha256, bool replace, const char *source)
 {
-	bool		training = strcmp(source, "trained") == 0;
+	bool		may_replace;
 	StoreRow	row;
 
 	if (!store_find(name, &row))
 		return false;
+	may_replace = strcmp(source, "trained") == 0 && !row.shipped;
 	if (!replace && !row.dropped)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("model \"%s\" already exists", name),
-				 training ? errhint("Choose another name, or give the option {\"replace\": true}.") :
-				 errhint("Choose another name, or drop the model with fsi_drop_model().")));
+				 may_replace ? errhint("Choose another name, or give the option {\"replace\": true}.") :
+				 errhint("Choose another name.")));
 	if (sha256 != NULL && strcmp(row.sha256, sha256) == 0)
 		return true;
 	if (!replace)
@@ -199,9 +203,9 @@ check_name_free(const char *name, const char *sha256, bool replace, const char *
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("model name \"%s\" has stood for other weights", name),
 				 errdetail("An index or generated column may hold answers of that model."),
-				 training ? errhint("Choose another name, or give the option {\"replace\": true}.") :
+				 may_replace ? errhint("Choose another name, or give the option {\"replace\": true}.") :
 				 errhint("Choose another name.")));
-	check_may_drop(&row);
+	check_may_change(&row, true);
 	check_no_dependents(name);
 	return true;
 }
@@ -267,11 +271,23 @@ keep_file(const char *tmp, const char *sha256)
 		store_set_checked(path, &st, sha256);
 }
 
+/* What goes wrong with the copy of a packed file is wrong with the file: importing it once more would not help. */
+static void
+open_copy(const char *tmp, MemoryContext cxt, StoreModel *model)
+{
+	FsiError	err = {0};
+
+	if (store_open(tmp, true, cxt, model, &err) == FSI_OK)
+		return;
+	if (err.status == FSI_CORRUPT)
+		err.hint[0] = '\0';
+	host_report(&err);
+}
+
 /* The identity of the model in hex. */
 static const char *
 install(const char *name, const Origin *origin)
 {
-	FsiError	err = {0};
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent import", ALLOCSET_DEFAULT_SIZES);
 	StoreModel	model = {0};
 	StoreModel *volatile mapped = NULL;
@@ -284,7 +300,7 @@ install(const char *name, const Origin *origin)
 	{
 		write_packed(origin, tmp, cxt);
 		MemoryContextReset(cxt);
-		HOST_TRY(store_open(tmp, true, cxt, &model, &err));
+		open_copy(tmp, cxt, &model);
 		mapped = &model;
 		record_chunks(name, &model, origin);
 		keep_file(tmp, model.sha256);
@@ -303,16 +319,30 @@ install(const char *name, const Origin *origin)
 	return pstrdup(model.sha256);
 }
 
+static void
+import_error(void *arg)
+{
+	const char *const *name_and_path = arg;
+
+	errcontext("import of model \"%s\" from \"%s\"", name_and_path[0], name_and_path[1]);
+}
+
 const char *
 store_import(const char *name, const char *path)
 {
 	Origin		origin = {.path = path, .source = "imported"};
+	const char *name_and_path[] = {name, path};
+	ErrorContextCallback callback = {error_context_stack, import_error, name_and_path};
+	const char *sha256;
 	StoreRow	row;
 
 	/* Before the work; checked again under the lock. */
 	if (store_find(name, &row) && !row.dropped)
 		(void) check_name_free(name, row.sha256, false, origin.source);
-	return install(name, &origin);
+	error_context_stack = &callback;
+	sha256 = install(name, &origin);
+	error_context_stack = callback.previous;
+	return sha256;
 }
 
 const char *
@@ -329,11 +359,11 @@ store_drop(const char *name)
 	StoreRow	row;
 
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
-	if (!store_find(name, &row) || row.dropped)
+	if (!store_find(strcmp(name, "default") == 0 ? NULL : name, &row) || row.dropped)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist", name)));
-	check_may_drop(&row);
+	check_may_change(&row, false);
 	store_mark(name, true);
 	if (!store_identity_in_use(row.sha256))
 	{

@@ -99,12 +99,10 @@ strip_spaces(const AddedSearch *s, const TokAdded *found, const FsiHost *host, s
 	if (found->flags & TOK_LSTRIP)
 		while (*start > s->floor)
 		{
-			size_t		before = *start - 1;
+			size_t		before = utf8_before(s->text, s->floor, *start);
 			int			n;
 
 			FSI_TRY(text_go_on(host, from - *start, &asked, err));
-			while (before > s->floor && utf8_is_tail(s->text[before]))
-				before--;
 			if (!uni_is_space(utf8_next(s->text + before, &n)))
 				break;
 			*start = before;

@@ -239,7 +239,7 @@ fill(Prompt *p, const Placeholder *placeholder, size_t *message)
 		return FSI_OK;
 	}
 	if (placeholder->fill == put_other && p->spec->other == NULL)
-		return fsi_fail(p->err, FSI_INVALID, "template has {other}, but no answer for it is given");
+		return fsi_fail(p->err, FSI_INVALID, "template has {other}, but the option \"other\" is not given");
 	return placeholder->fill(p) ? FSI_OK : fsi_nomem(p->err, p->out.len);
 }
 
@@ -392,23 +392,4 @@ prompt_render(const PromptSpec *spec, FsiArena *arena, char **prefix, size_t *pr
 	}
 	fsi_arena_free(&scratch);
 	return status;
-}
-
-size_t
-prompt_lead(const char *prefix, size_t len)
-{
-	size_t		start = len;
-
-	while (start > 0)
-	{
-		size_t		before = start - 1;
-		int			n;
-
-		while (before > 0 && utf8_is_tail(prefix[before]))
-			before--;
-		if (!uni_is_space(utf8_next(prefix + before, &n)))
-			break;
-		start = before;
-	}
-	return len - start;
 }

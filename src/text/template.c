@@ -63,23 +63,11 @@ fail_at(Reader *r, int line, const char *fmt,...)
 FewshotText
 template_strip(FewshotText t)
 {
-	int			n;
+	size_t		before = text_space_before(t.s, t.len);
 
-	while (t.len > 0 && uni_is_space(utf8_next(t.s, &n)))
-	{
-		t.s += n;
-		t.len -= (size_t) n;
-	}
-	while (t.len > 0)
-	{
-		size_t		before = t.len - 1;
-
-		while (before > 0 && utf8_is_tail(t.s[before]))
-			before--;
-		if (!uni_is_space(utf8_next(t.s + before, &n)))
-			break;
-		t.len = before;
-	}
+	t.s += before;
+	t.len -= before;
+	t.len -= text_space_after(t.s, t.len);
 	return t;
 }
 

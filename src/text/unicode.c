@@ -171,6 +171,39 @@ uni_is_space(uint32_t c)
 		c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
+size_t
+text_space_before(const char *s, size_t len)
+{
+	size_t		at = 0;
+
+	while (at < len)
+	{
+		int			n;
+
+		if (!uni_is_space(utf8_next(s + at, &n)))
+			break;
+		at += (size_t) n;
+	}
+	return at;
+}
+
+size_t
+text_space_after(const char *s, size_t len)
+{
+	size_t		at = len;
+
+	while (at > 0)
+	{
+		size_t		before = utf8_before(s, 0, at);
+		int			n;
+
+		if (!uni_is_space(utf8_next(s + before, &n)))
+			break;
+		at = before;
+	}
+	return len - at;
+}
+
 bool
 uni_is_han(uint32_t c)
 {

@@ -72,6 +72,16 @@ utf8_is_tail(char c)
 	return ((uint8_t) c & 0xC0) == 0x80;
 }
 
+/* Where the character before s[at] begins, not below floor; at > floor. */
+static inline size_t
+utf8_before(const char *s, size_t floor, size_t at)
+{
+	do
+		at--;
+	while (at > floor && utf8_is_tail(s[at]));
+	return at;
+}
+
 #define TEXT_STOP_EVERY 65536	/* bytes of text between two questions whether to stop: at most some ms */
 
 /* Ask whether to stop when enough text went by since *asked: FSI_CANCELLED then. */

@@ -61,7 +61,7 @@ check_real(const char *name, double value, double low, double high, FsiError *er
 {
 	if (value >= low && value <= high)
 		return FSI_OK;
-	return fsi_fail(err, FSI_INVALID, "%s must be between %g and %g, not %g", name, low, high, value);
+	return fsi_fail(err, FSI_INVALID, "option \"%s\" must be between %g and %g, not %g", name, low, high, value);
 }
 
 /* As check_real(), high itself excluded. */
@@ -70,7 +70,7 @@ check_below(const char *name, double value, double low, double high, FsiError *e
 {
 	if (value >= low && value < high)
 		return FSI_OK;
-	return fsi_fail(err, FSI_INVALID, "%s must be at least %g and below %g, not %g", name, low, high, value);
+	return fsi_fail(err, FSI_INVALID, "option \"%s\" must be at least %g and below %g, not %g", name, low, high, value);
 }
 
 /* The kernel divides by 1 - rate in float. */
@@ -85,7 +85,7 @@ check_count(const char *name, int64_t value, int64_t low, int64_t high, FsiError
 {
 	if (value >= low && value <= high)
 		return FSI_OK;
-	return fsi_fail(err, FSI_INVALID, "%s must be between %lld and %lld, not %lld", name, (long long) low,
+	return fsi_fail(err, FSI_INVALID, "option \"%s\" must be between %lld and %lld, not %lld", name, (long long) low,
 					(long long) high, (long long) value);
 }
 
@@ -122,8 +122,8 @@ train_check_options(const TrainOptions *o, FsiError *err)
 	FSI_TRY(check_count("pass_tokens", o->pass_tokens, 1, 1 << 20, err));
 	FSI_TRY(check_count("loss", (int64_t) o->loss, TRAIN_LOSS_ALL, TRAIN_LOSS_WEIGHTED, err));
 	FSI_TRY(check_real("prompt_loss_weight", o->prompt_loss_weight, 0, 1, err));
-	FSI_TRY(check_count("min_ways", o->min_ways, 2, 10000, err));
-	FSI_TRY(check_count("max_ways", o->max_ways, o->min_ways, 10000, err));
+	FSI_TRY(check_count("max_ways", o->max_ways, 2, 10000, err));
+	FSI_TRY(check_count("min_ways", o->min_ways, 2, o->max_ways, err));
 	FSI_TRY(check_count("max_shots", o->max_shots, 0, 100, err));
 	FSI_TRY(check_count("queries", o->queries, 1, 10000, err));
 	FSI_TRY(check_real("hidden_names", o->hidden_names, 0, 1, err));

@@ -30,6 +30,24 @@ segment_ids(const StoreModel *model, HostText t, FsiArena *arena, SpellVec *spel
 	return ids;
 }
 
+/* Option "other": what the source calls rows that belong to no intent; empty if it is not given. */
+static HostText
+other_answer(const TuneRows *rows, const TuneOptions *options)
+{
+	HostText	other = {0};
+
+	if (options->other == NULL)
+		return other;
+	other = args_trim(host_utf8(options->other, strlen(options->other)));
+	for (int i = 0; i < rows->n; i++)
+		if (args_compare(rows->rows[i].answer, other) == 0)
+			return other;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("option \"other\" names \"%s\", which is not among the intents of the source",
+					host_utf8_excerpt(other))));
+}
+
 /* Rows are sorted by answer: the distinct ones in order, without "other"'s. */
 static int
 list_intents(const TuneRows *rows, HostText other, HostText *out)
@@ -90,6 +108,7 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 	{
 		int			intent = find_intent(args_trim(host_utf8(key.val.string.val, key.val.string.len)), n, intents);
 		char	   *path = psprintf("descriptions.%s", host_excerpt(key.val.string.val, key.val.string.len));
+		HostText	described;
 		TokIds	   *ids;
 		SpellVec   *spell;
 
@@ -105,7 +124,13 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 			args_wrong_type(path, "a string", &value);
 		ids = host_array(arena, 1, sizeof(TokIds));
 		spell = host_array(arena, 1, sizeof(SpellVec));
-		*ids = segment_ids(model, host_utf8(value.val.string.val, value.val.string.len), arena, spell);
+		described = host_utf8(value.val.string.val, value.val.string.len);
+		if (args_trim(described).len == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" must not be empty", path)));
+		*ids = segment_ids(model, described, arena, spell);
+		exec_check_fits(model, "description", described, ids->n);
 		out[intent].descriptions = ids;
 		out[intent].description_spell = spell;
 		out[intent].n_description = 1;
@@ -123,6 +148,7 @@ make_intents(const StoreModel *model, const TuneOptions *options, int n, const H
 	for (int i = 0; i < n; i++)
 	{
 		names[i] = segment_ids(model, intents[i], arena, &spell[i]);
+		exec_check_fits(model, "intent", intents[i], names[i].n);
 		out[i].names = &names[i];
 		out[i].name_spell = &spell[i];
 		out[i].n_name = 1;
@@ -137,16 +163,13 @@ void
 tune_segments_data(TuneRows *rows, const StoreModel *model, const TuneOptions *options, FsiArena *arena, TuneData *data)
 {
 	const Gpt2Config *cfg = &model->file.model.cfg;
-	HostText	other = {0};
 	HostText   *intents = palloc_extended(sizeof(HostText) * rows->n, MCXT_ALLOC_HUGE);
 	TrainText  *train = host_array(arena, rows->n_train, sizeof(TrainText));
 	TrainText  *eval = host_array(arena, rows->n_eval, sizeof(TrainText));
 	int			n;
 
 	memset(data, 0, sizeof(*data));
-	if (options->other != NULL)
-		other = args_trim(host_utf8(options->other, strlen(options->other)));
-	n = list_intents(rows, other, intents);
+	n = list_intents(rows, other_answer(rows, options), intents);
 	data->train.intents = data->eval.intents = make_intents(model, options, n, intents, arena);
 	data->train.n_intent = data->eval.n_intent = n;
 	for (int i = 0; i < rows->n; i++)

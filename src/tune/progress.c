@@ -195,10 +195,10 @@ put_progress(ReturnSetInfo *rsinfo, const TuneProgress *p)
 	put_number(&c, p->tokens_per_second);
 	put_number(&c, p->loss);
 	put_number(&c, p->learning_rate);
-	put_number(&c, p->eval_loss);
-	put_number(&c, p->eval_accuracy);
-	put_number(&c, p->eval_outside);
-	put_number(&c, p->eval_wrong);
+	put_number(&c, p->eval.loss);
+	put_number(&c, p->eval.accuracy);
+	put_number(&c, p->eval.outside);
+	put_number(&c, p->eval.wrong);
 	put(&c, Int64GetDatum(p->best_step), p->best_step < 0);
 	put_time(&c, p->started);
 	put_time(&c, p->ended);

@@ -58,10 +58,10 @@ fit_readout(TuneRun *run)
 		HOST_TRY(train_evaluate(run->train, held_out, &scores, &err));
 	if (run->options.calibrate)
 		train_calibrate(run->train, &scores);
-	if (isnan(run->progress.eval_loss))
+	if (isnan(run->progress.eval.loss))
 		return;
-	run->progress.eval_loss = scores.loss;
-	run->progress.eval_accuracy = scores.exact;
+	run->progress.eval.loss = scores.loss;
+	run->progress.eval.accuracy = scores.exact;
 	tune_show(run, TUNE_REGISTERING);
 }
 
@@ -80,11 +80,18 @@ choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
 				 errdetail("Model \"%s\" has the weights of \"%s\".", run->name, run->model_name),
 				 errhint("More rows help, or a lower learning_rate.")));
 		HOST_TRY(fsifile_dequantize(&run->model->file, arena, &out->model, &err));
+		run->progress.eval = run->best;
 		run->result_step = 0;
 		return;
 	}
 	if (judged && best.step != train_steps_done(run->train))
+	{
 		tune_folder_load_best(run->folder, run->train);
+		if (isnan(run->best.loss))
+			tune_evaluate(run);
+		else
+			run->progress.eval = run->best;
+	}
 	fit_readout(run);
 	HOST_TRY(train_export(run->train, arena, &out->model, &err));
 	run->result_step = train_steps_done(run->train);

@@ -36,7 +36,7 @@ read_text(const char *value, const char *column, int row)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("column \"%s\" of the source is null in row %d", column, row),
-				 errhint("Leave such rows out, with a query that has WHERE %s IS NOT NULL.", column)));
+				 errhint("Leave such rows out of the source.")));
 	return host_utf8(value, strlen(value));
 }
 

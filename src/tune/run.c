@@ -45,7 +45,7 @@ begin_progress(TuneRun *run)
 	strlcpy(p->name, run->name, sizeof(p->name));
 	strlcpy(p->base, run->model_name, sizeof(p->base));
 	p->epoch = p->tokens_per_second = p->loss = p->learning_rate = NAN;
-	p->eval_loss = p->eval_accuracy = p->eval_outside = p->eval_wrong = NAN;
+	p->eval = run->best = (TuneFigures) {NAN, NAN, NAN, NAN};
 	p->best_step = -1;
 	p->started = GetCurrentTimestamp();
 	run->slot = tune_slot_take(p);
@@ -260,7 +260,21 @@ log_scalar(TuneRun *run, const char *tag, double value)
 /* ---- Evaluation and checkpoints. ---- */
 
 static void
-evaluate(TuneRun *run)
+log_evaluation(TuneRun *run)
+{
+	const TuneFigures *eval = &run->progress.eval;
+
+	log_scalar(run, "eval/loss", eval->loss);
+	log_scalar(run, "eval/accuracy", eval->accuracy);
+	if (!isnan(eval->outside))
+	{
+		log_scalar(run, "eval/outside_options", eval->outside);
+		log_scalar(run, "eval/wrong_option", eval->wrong);
+	}
+}
+
+void
+tune_evaluate(TuneRun *run)
 {
 	FsiError	err = {0};
 	TrainScores scores;
@@ -269,21 +283,14 @@ evaluate(TuneRun *run)
 
 	tune_show(run, TUNE_EVALUATING);
 	HOST_TRY(train_evaluate(run->train, &run->data.eval, &scores, &err));
-	p->eval_loss = scores.loss;
-	p->eval_accuracy = scores.exact;
+	p->eval.loss = scores.loss;
+	p->eval.accuracy = scores.exact;
 	if (run->data.n_question > 0)
 	{
 		tune_answer(run->train, &run->data, &rates);
-		p->eval_accuracy = rates.right;
-		p->eval_outside = rates.outside;
-		p->eval_wrong = rates.wrong;
-	}
-	log_scalar(run, "eval/loss", p->eval_loss);
-	log_scalar(run, "eval/accuracy", p->eval_accuracy);
-	if (!isnan(p->eval_outside))
-	{
-		log_scalar(run, "eval/outside_options", p->eval_outside);
-		log_scalar(run, "eval/wrong_option", p->eval_wrong);
+		p->eval.accuracy = rates.right;
+		p->eval.outside = rates.outside;
+		p->eval.wrong = rates.wrong;
 	}
 }
 
@@ -302,12 +309,15 @@ judge(TuneRun *run)
 	TrainBest	best;
 	bool		better;
 
-	evaluate(run);
-	better = train_note_evaluation(run->train, run->options.metric == TUNE_METRIC_LOSS ? run->progress.eval_loss :
-								   -run->progress.eval_accuracy, &best);
+	tune_evaluate(run);
+	log_evaluation(run);
+	better = train_note_evaluation(run->train, run->options.metric == TUNE_METRIC_LOSS ? run->progress.eval.loss :
+								   -run->progress.eval.accuracy, &best);
+	if (better)
+		run->best = run->progress.eval;
 	run->progress.best_step = best.step;
 	if (train_steps_done(run->train) == 0)
-		run->first_loss = run->progress.eval_loss;
+		run->first_loss = run->progress.eval.loss;
 	else if (better && run->options.load_best_model_at_end)
 		save(run, true);
 }
@@ -425,15 +435,16 @@ report_end(TuneRun *run)
 	StringInfoData s;
 
 	initStringInfo(&s);
-	appendStringInfo(&s, "trained model \"%s\": " INT64_FORMAT " steps", run->name, p->step);
+	appendStringInfo(&s, "trained model \"%s\": " INT64_FORMAT " %s", run->name, p->step,
+					 p->step == 1 ? "step" : "steps");
 	if (run->steps > 0)
 		appendStringInfo(&s, ", %.1f s", run->seconds);
-	if (!isnan(p->eval_loss))
+	if (!isnan(p->eval.loss))
 	{
-		appendStringInfo(&s, ", held-out loss %.4f", p->eval_loss);
+		appendStringInfo(&s, ", held-out loss %.4f", p->eval.loss);
 		if (!isnan(run->first_loss))
 			appendStringInfo(&s, " (at first %.4f)", run->first_loss);
-		appendStringInfo(&s, ", accuracy %.3f, best at step " INT64_FORMAT, p->eval_accuracy, p->best_step);
+		appendStringInfo(&s, ", accuracy %.3f, best at step " INT64_FORMAT, p->eval.accuracy, p->best_step);
 	}
 	note_message(run, s.data);
 	/* A worker has nobody to tell but the server's log. */

@@ -154,6 +154,15 @@ typedef enum TuneState
 
 #define TUNE_MESSAGE_BYTES 256
 
+/* What an evaluation on the held-out rows gives; NaN: not known. */
+typedef struct TuneFigures
+{
+	double		loss;
+	double		accuracy;
+	double		outside;		/* answers outside the options; prompt models only, so below */
+	double		wrong;			/* wrong answers among the options */
+} TuneFigures;
+
 /* What others see of a training. */
 typedef struct TuneProgress
 {
@@ -170,10 +179,7 @@ typedef struct TuneProgress
 	double		steps_per_second;
 	double		loss;			/* NaN: not known yet; so below */
 	double		learning_rate;
-	double		eval_loss;
-	double		eval_accuracy;
-	double		eval_outside;
-	double		eval_wrong;
+	TuneFigures eval;			/* of the last evaluation; of the result at the end */
 	int64		best_step;		/* -1: no evaluation yet */
 	TimestampTz started;
 	TimestampTz ended;			/* 0: not yet */
@@ -237,6 +243,7 @@ typedef struct TuneRun
 	int64		loss_steps;
 	int64		saved;			/* step of "last", or -1 */
 	double		first_loss;		/* of the base model on the held-out rows */
+	TuneFigures best;			/* of the best evaluation, if this process made it; else NaN */
 	int64		result_step;	/* whose weights the result has */
 	bool		finished;
 } TuneRun;
@@ -245,6 +252,8 @@ typedef struct TuneRun
 extern void tune_run(TuneRun *run);
 /* Let others see how far the run is, and that it is in this state. */
 extern void tune_show(TuneRun *run, TuneState state);
+/* Judge the weights as they are now on the held-out rows: progress.eval. */
+extern void tune_evaluate(TuneRun *run);
 extern void tune_commit(TuneRun *run);
 
 /* --- result.c --- */

@@ -97,9 +97,9 @@ test_config(void)
 		{", \"n_embd\": 2000000000", FSI_LIMIT, "n_embd is 2000000000"},
 		{", \"n_layer\": 4294967298", FSI_CORRUPT, "\"n_layer\""},
 		{", \"vocab_size\": 2147483647", FSI_LIMIT, "vocab_size"},
-		{", \"n_layer\": null", FSI_MISSING, "\"n_layer\""},
+		{", \"n_layer\": null", FSI_CORRUPT, "\"n_layer\""},
 		{", \"model_type\": \"llama\"", FSI_UNSUPPORTED, "\"llama\""},
-		{", \"model_type\": null", FSI_MISSING, "model_type"},
+		{", \"model_type\": null", FSI_CORRUPT, "model_type"},
 		{", \"activation_function\": \"silu\"", FSI_UNSUPPORTED, "\"silu\""},
 		{", \"activation_function\": 3", FSI_UNSUPPORTED, "activation"},
 		{", \"layer_norm_epsilon\": \"x\"", FSI_CORRUPT, "layer_norm_epsilon"},
@@ -110,7 +110,7 @@ test_config(void)
 		{", \"n_inner\": 16", FSI_CORRUPT, "\"h.0.mlp.c_fc.weight\" has shape [8, 32], config.json asks for [8, 16]"},
 		{", \"n_positions\": 13", FSI_CORRUPT, "\"wpe.weight\" has shape [12, 8], config.json asks for [13, 8]"},
 		{", \"vocab_size\": 31", FSI_CORRUPT, "\"wte.weight\" has shape [30, 8], config.json asks for [31, 8]"},
-		{", \"n_layer\": 3", FSI_MISSING, "\"h.2.ln_1.weight\" is missing"},
+		{", \"n_layer\": 3", FSI_CORRUPT, "\"h.2.ln_1.weight\" is missing"},
 		{", \"fsi\": {\"layout\": \"rows\"}", FSI_UNSUPPORTED, "layout \"rows\""},
 		{"} {", FSI_CORRUPT, "not valid JSON"},
 	};
@@ -144,12 +144,12 @@ test_quirks(void)
 	   "a differing head though tied: as transformers, wte");
 	ok(fine(read_tiny((TinyModel) {0}, ", \"tie_word_embeddings\": false", true)) && model.model.cfg.tied &&
 	   card_says("lm_head.weight is missing"), "a missing head");
-	ok(refused(read_tiny((TinyModel) {.skip = "h.1.attn.c_attn.bias"}, "", true), FSI_MISSING,
+	ok(refused(read_tiny((TinyModel) {.skip = "h.1.attn.c_attn.bias"}, "", true), FSI_CORRUPT,
 			   "\"h.1.attn.c_attn.bias\" is missing"), "a missing bias");
 	ok(fine(read_tiny((TinyModel) {.skip = "h.1.attn.c_attn.bias"}, ", \"bias\": false", true)) &&
 	   model.model.layers[1].qkv_bias[23] == 0 && model.model.layers[0].qkv_bias[0] != 0 &&
 	   card_says("1 missing biases are zero"), "a missing bias of a model without");
-	ok(refused(read_tiny((TinyModel) {.skip = "ln_f.weight"}, ", \"bias\": false", true), FSI_MISSING,
+	ok(refused(read_tiny((TinyModel) {.skip = "ln_f.weight"}, ", \"bias\": false", true), FSI_CORRUPT,
 			   "\"ln_f.weight\" is missing"), "a missing gain is never forgiven");
 	ok(refused(read_tiny((TinyModel) {.reshape = "h.0.attn.c_attn.weight"}, "", true), FSI_CORRUPT,
 			   "\"h.0.attn.c_attn.weight\" has shape [24, 8], config.json asks for [8, 24]"), "a transposed weight");
@@ -189,10 +189,10 @@ test_segments(void)
 	   same_values(model.spelling_idf, "fsi.spelling.idf", SPELL_BUCKETS), "readout's tensors");
 	ok(card_says("\"name\": \"tiny \\\"one\\\"\"") && card_says("\"card\": {\"licence\":\"none \xe4\xb8\xad\",\"n\":[1,2.5]}"),
 	   "name and card of its own");
-	ok(refused(read_tiny((TinyModel) {0}, SEGMENTS(READOUT), true), FSI_MISSING, "fsi.readout.q"), "no readout tensors");
+	ok(refused(read_tiny((TinyModel) {0}, SEGMENTS(READOUT), true), FSI_CORRUPT, "fsi.readout.q"), "no readout tensors");
 	ok(refused(read_tiny((TinyModel) {.with_readout = true, .skip = "fsi.spelling.idf"}, SEGMENTS(READOUT), true),
-			   FSI_MISSING, "fsi.spelling.idf"), "no idf");
-	ok(refused(read_tiny(m, SEGMENTS("\"name_scale\": 1"), true), FSI_MISSING, "\"spelling_weight\" is missing"), "a missing scalar");
+			   FSI_CORRUPT, "fsi.spelling.idf"), "no idf");
+	ok(refused(read_tiny(m, SEGMENTS("\"name_scale\": 1"), true), FSI_CORRUPT, "\"spelling_weight\" is missing"), "a missing scalar");
 	ok(refused(read_tiny(m, SEGMENTS(READOUT ", \"wrong\": 1"), true), FSI_UNSUPPORTED, "\"wrong\""), "an unknown scalar");
 	ok(refused(read_tiny(m, SEGMENTS(READOUT ", \"discriminant_share\": 1"), true), FSI_CORRUPT, "\"discriminant_ridge\""),
 	   "a discriminant without ridge");

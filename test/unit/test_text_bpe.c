@@ -181,7 +181,7 @@ test_prompt_parts(void)
 
 	build_bpe("null", BYTE_LEVEL, "", &tok);
 	prompt_render(&spec, &arena, &prefix, &prefix_len, &suffix, &suffix_len, &err);
-	lead = prompt_lead(prefix, prefix_len);
+	lead = text_space_after(prefix, prefix_len);
 	for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++)
 	{
 		char		whole[1024],

@@ -109,7 +109,7 @@ test_templates(void)
 		{"a { b {text}", "template has an unknown placeholder \"{ b {text}\""},
 		{"{text} {", "template has \"{\" without \"}\" at byte 7"},
 		{"{text} }", "template has a single \"}\" at byte 7"},
-		{"{other} {text}", "template has {other}, but no answer for it is given"},
+		{"{other} {text}", "template has {other}, but the option \"other\" is not given"},
 		{"{text}\xFF", "template is not valid UTF-8 at byte 6"},
 	};
 
@@ -140,8 +140,8 @@ test_templates(void)
 static void
 test_lead(void)
 {
-	ok(prompt_lead("text: ", 6) == 1 && prompt_lead("text:", 5) == 0 && prompt_lead(" \n", 2) == 2 &&
-	   prompt_lead("", 0) == 0 && prompt_lead("退\xE3\x80\x80 ", 7) == 4, "white space at a prefix's end is measured");
+	ok(text_space_after("text: ", 6) == 1 && text_space_after("text:", 5) == 0 && text_space_after(" \n", 2) == 2 &&
+	   text_space_after("", 0) == 0 && text_space_after("退\xE3\x80\x80 ", 7) == 4, "white space at a prefix's end is measured");
 }
 
 int
