@@ -1,6 +1,9 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION fsi_intent" to load this file. \quit
 
+-- Others may have made operators in the schema that the extension goes to.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- ---------------------------------------------------------------- models
 
 -- A name means one identity: a dropped name keeps its row, so that no index or generated column can meet other weights

@@ -2,10 +2,11 @@
  * batch_answer.c
  *	  Answer the rows read ahead: evaluate the calls' arguments, group them by question, classify.
  *
- * Nothing that is evaluated here can leave a resource behind in an error: the arguments hold
- * built-in functions only (others are columns of the node below), executor parameters were
- * computed before.  So an error that a row is to blame for is caught, and the row computed
- * again with the calls in place when its turn comes.  Any other error is passed on.
+ * Nothing that is evaluated here can leave something behind in an error, a resource or another
+ * user's identity: the arguments hold immutable functions of PostgreSQL's own over plain types only
+ * (all else is a column of the node below), executor parameters were computed before.  So an error
+ * that a row is to blame for is caught, without a subtransaction, which a parallel worker may not have,
+ * and the row computed again with the calls in place when its turn comes.  Any other error is passed on.
  */
 #include "postgres.h"
 
@@ -249,15 +250,22 @@ try_part(Part *part)
 {
 	MemoryContext old = CurrentMemoryContext;
 	volatile bool done = true;
+	Oid			user;
+	int			security;
 
+	GetUserIdAndSecContext(&user, &security);
 	PG_TRY();
 	{
 		answer_part(part);
 	}
 	PG_CATCH();
 	{
+		Oid			user_now;
+		int			security_now;
+
 		MemoryContextSwitchTo(old);
-		if (!is_of_row(geterrcode()))
+		GetUserIdAndSecContext(&user_now, &security_now);
+		if (!is_of_row(geterrcode()) || user_now != user || security_now != security)
 			PG_RE_THROW();
 		FlushErrorState();
 		done = false;

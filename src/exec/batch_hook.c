@@ -234,7 +234,9 @@ find_call(Node *node, void *found)
 static bool
 find_left_call(Plan *plan, void *found)
 {
-	if (!(IsA(plan, Result) && plan->lefttree == NULL) && batch_walk_expressions(plan, find_call, found))
+	bool		once = IsA(plan, Result) && plan->lefttree == NULL && bms_is_empty(plan->extParam);
+
+	if (!once && batch_walk_expressions(plan, find_call, found))
 		return true;
 	return batch_walk_children(plan, find_left_call, found);
 }

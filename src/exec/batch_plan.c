@@ -368,6 +368,14 @@ renumber_run_condition(Plan *plan, List *tlist, const Columns *columns)
 		((WindowAgg *) plan)->runCondition = (List *) renumber((Node *) ((WindowAgg *) plan)->runCondition, &r);
 }
 
+/* PostgreSQL computes a window's row before the condition that ends it; volatile columns must go on being computed for it. */
+static bool
+ends_early_beside_volatile(const Plan *plan)
+{
+	return IsA(plan, WindowAgg) && ((const WindowAgg *) plan)->runCondition != NIL &&
+		contain_volatile_functions((Node *) plan->targetlist);
+}
+
 /* One custom node above plan for calls of its target list, or of the filters that move up; NULL: it may not be. */
 static Plan *
 wrap_once(Plan *plan, List *moved, List *calls, const BatchBound *bound, BatchPlanner *planner)
@@ -375,7 +383,7 @@ wrap_once(Plan *plan, List *moved, List *calls, const BatchBound *bound, BatchPl
 	Columns		columns = {NIL, calls, NIL, INDEX_VAR};
 	List	   *tlist = plan->targetlist;
 
-	if (has_multi_expression((Node *) tlist, NULL))
+	if (has_multi_expression((Node *) tlist, NULL) || ends_early_beside_volatile(plan))
 		return NULL;
 	find_loud(&columns);
 	(void) collect_inputs((Node *) tlist, &columns);

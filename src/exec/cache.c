@@ -15,6 +15,7 @@
 #include "settings.h"
 
 #define CACHE_BUCKETS_MIN 1024
+#define CACHE_BLOCK_BYTES 8192
 
 static MemoryContext context;
 static CacheEntry **buckets;
@@ -30,7 +31,8 @@ cache_context(void)
 {
 	if (context == NULL)
 	{
-		context = AllocSetContextCreate(TopMemoryContext, "fsi_intent cache", ALLOCSET_DEFAULT_SIZES);
+		/* Small blocks, so that most entries have one of their own, which goes back when they go. */
+		context = AllocSetContextCreate(TopMemoryContext, "fsi_intent cache", 0, CACHE_BLOCK_BYTES, CACHE_BLOCK_BYTES);
 		dlist_init(&lru);
 	}
 	return context;

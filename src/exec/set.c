@@ -113,6 +113,8 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 
 	INSTR_TIME_SET_CURRENT(start);
 	exec_call_begin(&call, q->model);
+	/* What a call that failed has kept. */
+	cache_trim();
 	/* Under the call's context until it is complete: an error takes it away. */
 	context = AllocSetContextCreate(call.context, "fsi_intent set", ALLOCSET_START_SMALL_SIZES);
 	set = MemoryContextAllocZero(context, sizeof(ExecSet));

@@ -66,6 +66,17 @@ SELECT pg_temp.same_as_expected();
 SET fsi_intent.cache_size = '1MB';
 SELECT count(*) FROM generate_series(1, 40) g, LATERAL fsi_scores('x', ARRAY(SELECT 'intent ' || g || ' ' || i FROM generate_series(1, 50) i));
 SELECT pg_temp.same_as_expected();
+-- what calls that fail have kept goes too, and its memory with it: names that are one to the model, after 20 new examples each
+DO $$ BEGIN
+	FOR i IN 1 .. 200 LOOP
+		BEGIN
+			PERFORM fsi_classify('x', ARRAY['Refund', 'refund'], (SELECT jsonb_build_object('examples',
+				jsonb_agg(jsonb_build_object('text', i || ' ' || j, 'intent', 'refund'))) FROM generate_series(1, 20) j));
+		EXCEPTION WHEN invalid_parameter_value THEN NULL;
+		END;
+	END LOOP;
+END $$;
+SELECT sum(total_bytes) < 3 * 1024 * 1024 AS bounded FROM pg_backend_memory_contexts WHERE name = 'fsi_intent cache';
 RESET fsi_intent.cache_size;
 -- without what is remembered
 SET fsi_intent.enable_batch = off;

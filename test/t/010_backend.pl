@@ -45,6 +45,24 @@ is($node->safe_psql('granted', q{
 	SELECT fsi_classify('x', ARRAY['a']);
 }), "SELECT\na", 'nor do those of PUBLIC, and the functions that all may call stay with whom they are given to');
 
+# Operators of whoever owns the schema are not what the script means.
+is($node->safe_psql('granted', q{
+	DROP EXTENSION fsi_intent;
+	CREATE ROLE owner;
+	CREATE SCHEMA owned AUTHORIZATION owner;
+	SET ROLE owner;
+	CREATE FUNCTION owned.f(oid, int4) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE ''run by %'', current_user; END';
+	CREATE FUNCTION owned.f(text, regclass) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE ''run by %'', current_user; END';
+	CREATE FUNCTION owned.f(float8, int4) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE ''run by %'', current_user; END';
+	CREATE OPERATOR owned.<> (FUNCTION = owned.f, LEFTARG = oid, RIGHTARG = int4);
+	CREATE OPERATOR owned.|| (FUNCTION = owned.f, LEFTARG = text, RIGHTARG = regclass);
+	CREATE OPERATOR owned.> (FUNCTION = owned.f, LEFTARG = float8, RIGHTARG = int4);
+	RESET ROLE;
+	CREATE EXTENSION fsi_intent SCHEMA owned;
+	SELECT count(*) FROM pg_depend WHERE objid IN (SELECT oid FROM pg_rewrite WHERE ev_class::regclass::text ~ 'fsi_')
+		AND refclassid = 'pg_operator'::regclass;
+}), '0', "the extension's own script and views use PostgreSQL's operators alone");
+
 # Every long call can be cancelled, and the session goes on. How late is told, not judged: the machine may be busy.
 my %long = (
 	'many intents' => q{SELECT count(*) FROM fsi_scores('x', ARRAY(SELECT 'some name of intent number ' || i FROM generate_series(1, 9000) i))},
