@@ -24,6 +24,11 @@ $node->safe_psql('postgres', q{
 });
 unlike($node->safe_psql('postgres', $explain), qr/FsiBatch/, 'not preloaded: not in the first statement');
 like($node->safe_psql('postgres', "SELECT fsi_version() IS NULL; $explain"), qr/FsiBatch/, 'but in the second');
+# The first statement knows nothing of the planner hook, the second does.
+my $strict = "SET fsi_intent.debug_require_batch = on; SELECT count(fsi_classify('message ' || i, ARRAY['a', 'b'])) FROM generate_series(1, 3) i";
+like(($node->psql('postgres', $strict))[2], qr/ERROR:  calls would be answered row by row\nDETAIL:.*planned before the library was loaded/,
+	'which debug_require_batch refuses');
+is($node->safe_psql('postgres', "LOAD 'fsi_intent'; $strict"), '3', 'unless the library is there');
 my ($line) = $err =~ /HINT:  (.*;)/;
 $node->safe_psql('postgres', $line);
 like($node->safe_psql('postgres', $explain), qr/FsiBatch/, 'preloaded: in the first');
