@@ -8,18 +8,15 @@ import copy
 import glob
 import json
 import os
-import sys
 
 import numpy as np
 import torch
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import export  # noqa: E402
-import quant  # noqa: E402
-import vocab  # noqa: E402
-from spelling import Spelling  # noqa: E402
-from table import Table  # noqa: E402
+import export
+import quant
+import vocab
+from spelling import Spelling
+from table import Table
 
 
 def questions(path, n=None):

@@ -10,14 +10,9 @@ After Chen, Goodfellow and Shlens, Net2Net, 2016.
 """
 import argparse
 
-import os
-import sys
-
 import torch
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import checkpoint  # noqa: E402
+import checkpoint
 
 SPREAD = 0.15  # of the shares around one half
 

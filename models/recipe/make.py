@@ -8,23 +8,20 @@ validation sets, export and evaluation. Each step leaves a file and is skipped w
 """
 import argparse
 import os
-import sys
 
 import torch
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import checkpoint  # noqa: E402
-from bank import Bank  # noqa: E402
-import convert  # noqa: E402
-import fetch  # noqa: E402
-import finish  # noqa: E402
-import glosses  # noqa: E402
-import texts  # noqa: E402
-import train  # noqa: E402
-import vocab  # noqa: E402
-from batches import Source  # noqa: E402
-from teacher import Teacher  # noqa: E402
+import checkpoint
+from bank import Bank
+import convert
+import fetch
+import finish
+import glosses
+import texts
+import train
+import vocab
+from batches import Source
+from teacher import Teacher
 
 
 def arguments():

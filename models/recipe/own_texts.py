@@ -4,13 +4,10 @@
     own_texts.py WORK [PAIRS]     writes WORK/corpus.json and WORK/translations.json, of the first PAIRS translated pairs
 """
 import json
-import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import written  # noqa: E402
-from glosses import HAN  # noqa: E402
+import written
+from glosses import HAN
 
 
 def main():

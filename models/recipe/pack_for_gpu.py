@@ -16,19 +16,16 @@ import json
 import lzma
 import os
 import shutil
-import sys
 
 import torch
 from safetensors.torch import load_file, save_file
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import checkpoint  # noqa: E402
-import fetch  # noqa: E402
-import quant  # noqa: E402
-import restore  # noqa: E402
-import texts  # noqa: E402
-from glosses import HAN, PARTED, Glosses, words  # noqa: E402
+import checkpoint
+import fetch
+import quant
+import restore
+import texts
+from glosses import HAN, PARTED, Glosses, words
 
 PIECE = 15 * 2 ** 20
 MOST = {"1": 32, "2": 56}  # MiB; the repository travels too, for PACK/2 with an empty file in place of the shipped model

@@ -11,20 +11,17 @@ import argparse
 import json
 import os
 import struct
-import sys
 
 import numpy as np
 import torch
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import batches  # noqa: E402
-import checkpoint  # noqa: E402
-import readout  # noqa: E402
-import texts  # noqa: E402
-import train  # noqa: E402
-import vocab  # noqa: E402
-from student import SHAPE, Student  # noqa: E402
+import batches
+import checkpoint
+import readout
+import texts
+import train
+import vocab
+from student import SHAPE, Student
 
 CONFIG, SECTIONS = 80, 256  # offsets in the file
 WTE, WPE, LNF, Q, K = 16, 20, (24, 28), 36, 40  # section numbers; a matrix has panels, scales after them

@@ -10,7 +10,6 @@ import math
 import os
 import random
 import signal
-import sys
 import tempfile
 import zlib
 
@@ -18,27 +17,25 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import bank  # noqa: E402
-import batches  # noqa: E402
-import checkpoint  # noqa: E402
-import episodes  # noqa: E402
-import export  # noqa: E402
-import grow  # noqa: E402
-import losses  # noqa: E402
-import pack_for_gpu  # noqa: E402
-import quant  # noqa: E402
-import readout  # noqa: E402
-import spelling  # noqa: E402
-import texts  # noqa: E402
-import train  # noqa: E402
-import vectors  # noqa: E402
-import vocab  # noqa: E402
-import written  # noqa: E402
-from student import SHAPE, Student  # noqa: E402
-from table import Table  # noqa: E402
-from typos import Typos  # noqa: E402
+import bank
+import batches
+import checkpoint
+import episodes
+import export
+import grow
+import losses
+import pack_for_gpu
+import quant
+import readout
+import spelling
+import texts
+import train
+import vectors
+import vocab
+import written
+from student import SHAPE, Student
+from table import Table
+from typos import Typos
 
 SHAPE.update(layers=2, width=48, heads=4, inner=96)
 PLAN = [{"name": "a", "kind": "distil", "steps": 4, "rate": 1e-3},

@@ -20,9 +20,8 @@ import re
 import label_names
 import sources
 import written
-from glosses import PARTED
+from glosses import HAN, PARTED
 
-HAN = re.compile(r"[\u3400-\u9fff]")
 # sentences of a language and of one source at most: what a few hours of two cores can use, several times over; and what a GPU can
 FEW = {"en": 450_000, "zh": 520_000, "source": 110_000}
 MANY = {"en": 1_200_000, "zh": 700_000, "source": 400_000}

@@ -9,12 +9,11 @@ word where the token itself is no dictionary word; byte fragments, the teacher's
 """
 import os
 import random
-import re
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from glosses import words
+from glosses import HAN, words
 
 SIZE, RESERVED = 24_000, 12
 SPECIAL = ["<|bos|>", "<|eos|>", "<|ans|>", "<|pad|>"] + [f"<|reserved_{i}|>" for i in range(RESERVED)]
@@ -22,7 +21,6 @@ BOS, EOS, ANS, PAD = range(4)
 SAMPLE_EN, SAMPLE_ZH = 400_000, 500_000
 CLS_PIECE, SEP_PIECE = 101, 102  # the teacher's marks
 STOP = set("of the a an to for in on at by with and or is be sb sth one's ; , . 1 2".split())
-HAN = re.compile(r"[\u3400-\u9fff]")
 
 
 def train(texts, size=SIZE):
