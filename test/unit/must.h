@@ -1,7 +1,7 @@
 /*
  * must.h
  *	  What every test of library calls has: their error, must() for those that have to succeed,
- *	  and a host that asks to stop.
+ *	  and hosts that ask to stop.
  */
 #ifndef MUST_H
 #define MUST_H
@@ -29,6 +29,16 @@ stop_now(void *ctx)
 {
 	(void) ctx;
 	return true;
+}
+
+static int	polls_left;			/* how often stop_soon() still says no */
+
+__attribute__((unused))
+static bool
+stop_soon(void *ctx)
+{
+	(void) ctx;
+	return polls_left-- <= 0;
 }
 
 #endif

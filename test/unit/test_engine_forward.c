@@ -281,15 +281,6 @@ test_levels(const TestShape *s)
 
 /* ---- what must fail, and how ---- */
 
-static int	stop_after;
-
-static bool
-stop_soon(void *ctx)
-{
-	(void) ctx;
-	return --stop_after < 0;
-}
-
 static int	refuse_after = -1;
 
 static void *
@@ -340,7 +331,7 @@ test_failures(Gpt2Work *work)
 	seq.n_token = 12;
 	for (bool stopped = true; stopped; stops += stopped)
 	{
-		stop_after = stops;
+		polls_left = stops;
 		stopped = gpt2_forward(&m.i8, stopping, 1, &seq, GPT2_ALL, hidden, &err) == FSI_CANCELLED && kv.count == 0;
 	}
 	seq.own = NULL;

@@ -429,20 +429,13 @@ count_files(void)
 	return n;
 }
 
-static bool
-stop_at_once(void *ctx)
-{
-	return (*(int *) ctx)-- <= 0;
-}
-
 static void
 test_write_errors(void)
 {
 	uint8_t		sha256[FSI_SHA256_BYTES];
 	struct rlimit old,
 				small;
-	int			files,
-				calls = 20;
+	int			files;
 	FsiHost		stopping = fsi_host_malloc;
 	float		saved;
 
@@ -462,8 +455,8 @@ test_write_errors(void)
 	setrlimit(RLIMIT_FSIZE, &old);
 	ok(access(temp_path("full.fsi"), F_OK) != 0 && count_files() == files, "nothing is left behind");
 
-	stopping.should_stop = stop_at_once;
-	stopping.ctx = &calls;
+	stopping.should_stop = stop_soon;
+	polls_left = 20;
 	ok(refused(fsifile_write(temp_path("stop.fsi"), &source, &stopping, sha256, &err), FSI_CANCELLED, "cancelled") &&
 	   count_files() == files, "cancelled: nothing is left behind");
 

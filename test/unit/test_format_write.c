@@ -128,15 +128,6 @@ test_packed(void)
 	ok(good && memcmp(id[0], id[1], FSI_SHA256_BYTES) == 0, "packed, written, packed: the same identity");
 }
 
-static int	stop_after;
-
-static bool
-stop(void *ctx)
-{
-	(void) ctx;
-	return stop_after-- <= 0;
-}
-
 static bool
 is_there(const char *path)
 {
@@ -162,8 +153,7 @@ test_failures(void)
 	ok(refused(write_model(dir, &first, &fsi_host_malloc), FSI_INVALID, "idf"), "a segments model without idf");
 
 	/* large enough for the writer to ask whether it should stop */
-	host.should_stop = stop;
-	stop_after = 0;
+	host.should_stop = stop_now;
 	m = (TinyModel) {.vocab = 40000, .prefix = ""};
 	ok(fine(read_dir(tiny_dir("large", &m, "", true), &first)) &&
 	   refused(write_model(dir, &first, &host), FSI_CANCELLED, "cancelled"), "cancelled");

@@ -46,15 +46,6 @@ slow_loss(void)
 	return sum / weights;
 }
 
-static Train *
-create(const Gpt2Model *m, const TrainOptions *o, const TrainData *data)
-{
-	Train	   *t;
-
-	must(train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), m, o, data, &t, &err));
-	return t;
-}
-
 /* Worst error of a tensor's gradient over a few elements, relative to its largest element. */
 static double
 tensor_error(const Train *t, const char *name)
@@ -96,7 +87,7 @@ check_gradients(const char *what, TestShape shape, TrainLoss loss, int pass_toke
 	current_options = train_test_options();
 	current_options.loss = loss;
 	current_options.pass_tokens = pass_tokens;
-	t = create(m, &current_options, &data);
+	t = train_test_create(m, &current_options, &data);
 	must(train_gradients(t, 5, all, &got, &err));
 	want = slow_loss();
 	ok(fabs(got - want) < 2e-6 * (1 + want), "%s: loss %.6f, in double %.6f", what, got, want);
@@ -129,7 +120,7 @@ check_forward(void)
 	Gpt2Model  *m = train_test_model(shape, false);
 	TrainData	data = {.n_row = 8, .rows = train_test_rows(97, 8, 90)};
 	TrainOptions o = train_test_options();
-	Train	   *t = create(m, &o, &data);
+	Train	   *t = train_test_create(m, &o, &data);
 	Gpt2Work   *work;
 	double		worst = 0;
 
@@ -184,7 +175,7 @@ bits_after(int threads, int pass_tokens, int steps)
 	o.pass_tokens = pass_tokens;
 	o.per_device_train_batch_size = 6;
 	o.learning_rate = 1e-3;
-	t = create(m, &o, &data);
+	t = train_test_create(m, &o, &data);
 	for (int i = 0; i < steps; i++)
 		must(train_step(t, &report, &err));
 	must(train_export(t, &arena, &out, &err));
@@ -194,15 +185,6 @@ bits_after(int threads, int pass_tokens, int steps)
 }
 
 /* ---- stopping ---- */
-
-static int	polls_left;
-
-static bool
-stop_soon(void *ctx)
-{
-	(void) ctx;
-	return polls_left-- <= 0;
-}
 
 static void
 check_cancel(void)

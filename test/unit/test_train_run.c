@@ -11,15 +11,6 @@
 static const TestShape shape = {2, 4, 32, 64, 24, 60, KERN_ACT_GELU_NEW, true, true, false};
 static char path[64];
 
-static Train *
-create(const Gpt2Model *m, const TrainOptions *o, const TrainData *data)
-{
-	Train	   *t;
-
-	must(train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), m, o, data, &t, &err));
-	return t;
-}
-
 static void
 steps(Train *t, int n)
 {
@@ -50,7 +41,7 @@ test_overfit(void)
 	o.learning_rate = 3e-3;
 	o.max_steps = 150;
 	o.per_device_train_batch_size = 6;
-	t = create(train_test_model(shape, false), &o, &data);
+	t = train_test_create(train_test_model(shape, false), &o, &data);
 	must(train_evaluate(t, &data, &before, &err));
 	steps(t, 150);
 	must(train_evaluate(t, &data, &after, &err));
@@ -76,14 +67,14 @@ test_checkpoint(void)
 
 	o.max_steps = 20;
 	o.learning_rate = 1e-3;
-	t = create(m, &o, &data);
+	t = train_test_create(m, &o, &data);
 	steps(t, 4);
 	must(train_save(t, path, &err));
 	kept = bits(t);
 	steps(t, 3);
 	straight = bits(t);
 
-	again = create(m, &o, &data);
+	again = train_test_create(m, &o, &data);
 	must(train_load(again, path, &err));
 	ok(train_steps_done(again) == 4 && bits(again) == kept, "a checkpoint brings step and weights back");
 	steps(again, 3);
@@ -112,15 +103,6 @@ test_checkpoint(void)
 	train_destroy(t);
 	train_destroy(again);
 	unlink(path);
-}
-
-static int	polls_left;
-
-static bool
-stop_soon(void *ctx)
-{
-	(void) ctx;
-	return polls_left-- <= 0;
 }
 
 /* A load that is cancelled before the weights change leaves them; later the trainer says that they are lost. */
@@ -176,7 +158,7 @@ test_forged_step(void)
 	enum { STEP_AT = 48 };		/* train_checkpoint.c: magic, version, byte order, 32 bytes of hash */
 	TrainData	data = {.n_row = 10, .rows = train_test_rows(60, 10, 20)};
 	TrainOptions o = train_test_options();
-	Train	   *t = create(train_test_model(shape, false), &o, &data);
+	Train	   *t = train_test_create(train_test_model(shape, false), &o, &data);
 	int64_t		step = 0;
 	uint8_t    *bytes;
 	long		n;
@@ -217,7 +199,7 @@ test_not_a_number(void)
 	Train	   *t;
 
 	((float *) m->lnf_bias)[3] = NAN;
-	t = create(m, &o, &data);
+	t = train_test_create(m, &o, &data);
 	must(train_evaluate(t, &data, &scores, &err));
 	ok(isnan(scores.loss) && scores.accuracy == 0 && scores.exact == 0, "a broken model answers nothing right");
 	ok(train_step(t, &(TrainReport) {0}, &err) == FSI_INVALID && strstr(err.message, "diverged") != NULL,
@@ -260,7 +242,7 @@ segments_slope(const Gpt2Model *m, const TrainOptions *o, const TrainData *data,
 		Train	   *t;
 
 		*weight = at[i];
-		t = create(m, o, data);
+		t = train_test_create(m, o, data);
 		must(train_episode_gradients(t, episode, &loss[i], &err));
 		train_destroy(t);
 	}
@@ -284,7 +266,7 @@ test_segments_gradients(int pass_tokens)
 	o.pass_tokens = pass_tokens;
 	for (int episode = 0; episode < 4; episode++)
 	{
-		Train	   *t = create(m, &o, &data);
+		Train	   *t = train_test_create(m, &o, &data);
 
 		must(train_episode_gradients(t, episode, &loss, &err));
 		for (int i = 0; i < 6; i++)
@@ -335,7 +317,7 @@ test_result_scalars(void)
 			expected.discriminant_share = 0.25;
 			expected.both_scale = 0.83 * base.name_scale;
 		}
-		t = create(m, &o, &data);
+		t = train_test_create(m, &o, &data);
 		got = train_model(t)->pointing;
 		ok(memcmp(&got, &expected, sizeof(got)) == 0, "the result's scalars: %s",
 		   i == 0 ? "no bounds" : i == 1 ? "bounds that count" : "bounds that the base keeps");
@@ -361,7 +343,7 @@ test_segments_passes(void)
 	for (int i = 0; i < 2; i++)
 	{
 		o.pass_tokens = i == 0 ? 2048 : 30;
-		t[i] = create(m, &o, &data);
+		t[i] = train_test_create(m, &o, &data);
 		must(train_episode_gradients(t[i], 1, &loss[i], &err));
 		grad[i] = train_gradient(t[i], "h.0.attn.c_attn.weight", &n);
 	}
@@ -393,7 +375,7 @@ test_segments_learn(bool freeze)
 	o.freeze = freeze;
 	o.weight_decay = 0.01;
 	o.missing = 0;
-	t = create(m, &o, &data);
+	t = train_test_create(m, &o, &data);
 	ok((train_gradient(t, "wte.weight", &n) == NULL) == freeze && train_gradient(t, "fsi.readout.k", &n) != NULL,
 	   "the readout is trained, the body %s", freeze ? "is not" : "too");
 	must(train_evaluate(t, &data, &before, &err));
@@ -407,7 +389,7 @@ test_segments_learn(bool freeze)
 	must(train_save(t, path, &err));
 	train_destroy(t);
 	o.freeze = !freeze;
-	t = create(m, &o, &data);
+	t = train_test_create(m, &o, &data);
 	ok(train_load(t, path, &err) == FSI_INVALID, "%s", err.message);
 	train_destroy(t);
 	unlink(path);
@@ -435,7 +417,7 @@ test_calibration(bool others)
 	o.learning_rate = 2e-2;
 	o.max_steps = 60;
 	o.freeze = true;
-	t = create(m, &o, &data);
+	t = train_test_create(m, &o, &data);
 	steps(t, (int) o.max_steps);
 	must(train_evaluate(t, &data, &scores, &err));
 	for (int i = 0; i < TRAIN_SCALES; i++)
@@ -456,7 +438,7 @@ test_calibration(bool others)
 	   fabs(out.pointing.other_logit / 0.5 - train_scale_factor(best)) < 1e-6, "all logits get it");
 	train_destroy(t);
 
-	t = create(&out, &o, &data);
+	t = train_test_create(&out, &o, &data);
 	must(train_evaluate(t, &data, &again, &err));
 	ok(fabs(again.loss_at[TRAIN_SCALES / 2] / scores.loss_at[best] - 1) < 1e-5,
 	   "a model that has it has the loss that was foretold (%.4f, %.4f; at first %.4f)",
@@ -509,7 +491,7 @@ test_spelling_choice(int misled, double expected)
 	for (int i = 0; i < 3; i++)
 	{
 		o.spelling_weight = 2.0 * (1 - 0.5 * i);
-		t = create(m, &o, &data);
+		t = train_test_create(m, &o, &data);
 		steps(t, (int) o.max_steps);
 		must(train_evaluate(t, &data, &scores[i], &err));
 		for (int j = 0; j < TRAIN_SCALES; j++)
@@ -520,7 +502,7 @@ test_spelling_choice(int misled, double expected)
 	for (int i = 0; i < 3; i++)
 	{
 		o.spelling_weight = 2 * i;
-		t = create(m, &o, &data);
+		t = train_test_create(m, &o, &data);
 		must(train_evaluate(t, &data, &first[i], &err));
 		if (i == 0)
 			steps(t, 1);
@@ -530,7 +512,7 @@ test_spelling_choice(int misled, double expected)
 		train_destroy(t);
 	}
 	o.spelling_weight = 2;
-	t = create(m, &o, &data);
+	t = train_test_create(m, &o, &data);
 	steps(t, (int) o.max_steps);
 	must(train_weigh_spelling(t, &data, &chosen, &err));
 	must(train_export(t, &arena, &out, &err));

@@ -22,15 +22,6 @@ tensor_name(int i, char *room, size_t size)
 	return room;
 }
 
-static Train *
-create(const Gpt2Model *m, const TrainOptions *o, const TrainData *data)
-{
-	Train	   *t;
-
-	must(train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), m, o, data, &t, &err));
-	return t;
-}
-
 /* ---- dropout ---- */
 
 /* Slope of the first step's loss along one weight: the same elements are dropped on both sides. */
@@ -46,7 +37,7 @@ slope(const Gpt2Model *m, const TrainOptions *o, const TrainData *data, float *w
 		Train	   *t;
 
 		*weight = at[i];
-		t = create(m, o, data);
+		t = train_test_create(m, o, data);
 		must(train_gradients(t, 3, all, &loss[i], &err));
 		train_destroy(t);
 	}
@@ -63,14 +54,14 @@ check_dropout(const char *what, double embd, double resid, double attn)
 	double		plain,
 				loss,
 				worst = 0;
-	Train	   *t = create(m, &o, &data);
+	Train	   *t = train_test_create(m, &o, &data);
 
 	must(train_gradients(t, 3, all, &plain, &err));
 	train_destroy(t);
 	o.embd_pdrop = embd;
 	o.resid_pdrop = resid;
 	o.attn_pdrop = attn;
-	t = create(m, &o, &data);
+	t = train_test_create(m, &o, &data);
 	must(train_gradients(t, 3, all, &loss, &err));
 	for (int i = 0; i < TENSORS; i++)
 	{
@@ -157,7 +148,7 @@ check_update(double max_grad_norm)
 	o.lr_scheduler_type = TRAIN_CONSTANT;
 	o.weight_decay = decay;
 	o.max_grad_norm = max_grad_norm;
-	t = create(m, &o, &data);
+	t = train_test_create(m, &o, &data);
 	for (int i = 0; i < TENSORS; i++)
 	{
 		char		room[80];
@@ -216,7 +207,7 @@ bits_of(int batch, int accumulation)
 	o.learning_rate = 1e-3;
 	o.per_device_train_batch_size = batch;
 	o.gradient_accumulation_steps = accumulation;
-	t = create(m, &o, &data);
+	t = train_test_create(m, &o, &data);
 	for (int i = 0; i < 3; i++)
 		must(train_step(t, &report, &err));
 	hash = fsi_hash64(train_model(t)->wte.w, 50 * 24 * sizeof(float), 0);

@@ -1,6 +1,6 @@
 /*
  * train_help.h
- *	  What the trainer's tests share: models with random weights, and rows.
+ *	  What the trainer's tests share: models with random weights, rows, options and a trainer.
  */
 #ifndef TRAIN_HELP_H
 #define TRAIN_HELP_H
@@ -106,6 +106,16 @@ train_test_options(void)
 	o.max_steps = 20;
 	o.per_device_train_batch_size = 3;
 	return o;
+}
+
+/* A trainer that has to come about. */
+static inline Train *
+train_test_create(const Gpt2Model *m, const TrainOptions *o, const TrainData *data)
+{
+	Train	   *t;
+
+	must(train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), m, o, data, &t, &err));
+	return t;
 }
 
 /* Central difference of loss() by one weight; small, since relu has kinks; the loss is in double. */
