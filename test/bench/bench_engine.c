@@ -14,55 +14,12 @@
  */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench.h"
 #include "fsi_engine.h"
 
 #define REPEATS 5
-
-static FsiArena arena;
-static FsiError err;
-static uint64_t state = 1;
-
-static uint64_t
-next_random(void)
-{
-	uint64_t	x = state += 0x9E3779B97F4A7C15u;
-
-	x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-	x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-	return x ^ (x >> 31);
-}
-
-static void
-must(FsiStatus status)
-{
-	if (status == FSI_OK)
-		return;
-	fprintf(stderr, "bench_engine: %s\n", err.message);
-	exit(1);
-}
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
-
-static float *
-floats(size_t n, float scale, float around)
-{
-	float	   *v = fsi_arena_array(&arena, n, sizeof(float));
-
-	for (size_t i = 0; i < n; i++)
-		v[i] = around + scale * (float) ((double) (next_random() >> 11) * 0x1p-52 - 1);
-	return v;
-}
 
 static KernMatrix
 matrix(int k, int n)
@@ -129,10 +86,10 @@ median_seconds(void (*job) (void *), void *ctx)
 	job(ctx);
 	for (int i = 0; i < REPEATS; i++)
 	{
-		double		start = now();
+		double		start = now(CLOCK_THREAD_CPUTIME_ID);
 
 		job(ctx);
-		t[i] = now() - start;
+		t[i] = now(CLOCK_THREAD_CPUTIME_ID) - start;
 	}
 	qsort(t, REPEATS, sizeof(double), ascending);
 	return t[REPEATS / 2];
@@ -315,9 +272,9 @@ large_create(Large *l, const KernOps *ops)
 	l->hidden = floats((size_t) ROWS * 768, 0, 0);
 	must(kv_alloc(&l->model.cfg, PREFIX, &arena, &l->prefix, &err));
 	seq.tokens = random_tokens(PREFIX, 21128);
-	start = now();
+	start = now(CLOCK_THREAD_CPUTIME_ID);
 	must(gpt2_forward(&l->model, l->work, 1, &seq, GPT2_LAST, l->hidden, &err));
-	printf("12 x 768, prefix of %d: %.0f tokens/s (once, cold)\n", PREFIX, PREFIX / (now() - start));
+	printf("12 x 768, prefix of %d: %.0f tokens/s (once, cold)\n", PREFIX, PREFIX / (now(CLOCK_THREAD_CPUTIME_ID) - start));
 	for (int i = 0; i < LABELS; i++)
 	{
 		labels[i].ids = random_tokens(LABEL - 1, 21128);

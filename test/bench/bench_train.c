@@ -11,11 +11,10 @@
  * answered by one JSON object.  train.py lets it take turns with peers/peer_train.py.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
+#include "bench.h"
 #include "fsi_train.h"
 
 enum { HEADS = 12, POSITIONS = 512, MAX_LENGTH = 256, ROWS = 64 };
@@ -31,48 +30,6 @@ typedef struct Shape
 } Shape;
 
 static const Shape shapes[] = {{"small", 6, 384, 12000, 16, 256}, {"base", 12, 768, 21128, 4, 64}};
-
-static FsiArena arena;
-static FsiError err;
-static uint64_t state = 1;
-
-static uint64_t
-next_random(void)
-{
-	uint64_t	x = state += 0x9E3779B97F4A7C15u;
-
-	x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-	x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-	return x ^ (x >> 31);
-}
-
-static void
-must(FsiStatus status)
-{
-	if (status == FSI_OK)
-		return;
-	fprintf(stderr, "bench_train: %s\n", err.message);
-	exit(1);
-}
-
-static double
-now(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
-
-static float *
-floats(size_t n, float scale, float around)
-{
-	float	   *v = fsi_arena_array(&arena, n, sizeof(float));
-
-	for (size_t i = 0; i < n; i++)
-		v[i] = around + scale * (float) ((double) (next_random() >> 11) * 0x1p-52 - 1);
-	return v;
-}
 
 static KernMatrix
 matrix(int k, int n)
