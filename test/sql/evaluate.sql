@@ -1,14 +1,7 @@
 -- fsi_evaluate and its kin: sources, the figures against plain SQL over the same answers, mistakes.
 
-CREATE FUNCTION pg_temp.fails(statement text, OUT code text, OUT message text, OUT detail text, OUT hint text)
-LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-	message := 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
-		hint = PG_EXCEPTION_HINT;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/test/sql/fails.psql
 \pset null (null)
 CREATE SCHEMA evaluate;
 SET search_path = evaluate, public;

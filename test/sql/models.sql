@@ -11,17 +11,9 @@
 \set missing :abs_builddir /no-such-directory
 \pset null (null)
 
-CREATE FUNCTION pg_temp.fails(statement text, OUT code text, OUT message text, OUT hint text)
-LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-	message := 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-	message := regexp_replace(message, '/[^"]*/', '/.../');
-END $$;
+\i :abs_srcdir/test/sql/fails.psql
 CREATE FUNCTION pg_temp.import_fails(name text, path text, OUT code text, OUT message text)
-LANGUAGE sql AS $$SELECT code, message FROM pg_temp.fails(format('SELECT fsi_import_model(%L, %L)', name, path))$$;
+LANGUAGE sql AS $$SELECT code, regexp_replace(message, '/[^"]*/', '/.../') FROM pg_temp.fails(format('SELECT fsi_import_model(%L, %L)', name, path))$$;
 
 -- import
 SELECT fsi_import_model('tiny', :'tiny') ~ '^[0-9a-f]{64}$' AS identity;
@@ -171,7 +163,7 @@ SELECT bool_and(fsi_tokens(txt, 'tiny') = fsi_tokens(txt, 'tiny-again')) AS same
 		= (SELECT array_agg(s) FROM fsi_scores(txt, ARRAY['refund', 'track order'], '{"model": "tiny-again"}') s)) AS same_scores
 FROM msg;
 CREATE FUNCTION pg_temp.export_fails(name text, path text, OUT code text, OUT message text)
-LANGUAGE sql AS $$SELECT code, message FROM pg_temp.fails(format('SELECT fsi_export_model(%L, %L)', name, path))$$;
+LANGUAGE sql AS $$SELECT code, regexp_replace(message, '/[^"]*/', '/.../') FROM pg_temp.fails(format('SELECT fsi_export_model(%L, %L)', name, path))$$;
 SELECT * FROM pg_temp.export_fails('tiny', :'out' || '/tiny');
 SELECT * FROM pg_temp.export_fails('tiny', :'out' || '/no/such');
 SELECT * FROM pg_temp.export_fails('tiny', 'relative/path');

@@ -1,13 +1,7 @@
 -- fsi_classify_multi: every intent that holds on its own, alone and in the batch node.
 
-CREATE FUNCTION pg_temp.fails(statement text, OUT code text, OUT message text, OUT hint text)
-LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-	message := 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/test/sql/fails.psql
 \pset null (null)
 
 -- a message that is an example holds; order and spelling of the intents are the caller's, duplicates one
@@ -66,7 +60,7 @@ SELECT bool_and(fsi_classify_multi(txt, :intents) = fsi_classify_multi(txt, :int
 SELECT bool_and(fsi_classify(txt, :intents) = (SELECT b FROM single s WHERE s.id = m.id)) AS same FROM multi_msg m WHERE txt IS NOT NULL;
 
 -- mistakes
-SELECT call, f.* FROM unnest(ARRAY[$$'x', '{}'$$, $$'x', '{a,NULL}'$$, $$'x', ARRAY['']$$, $$'x', '{{a},{b}}'$$, $$'x', '{a,b}', '[]'$$, $$'x', '{a,b}', '{"min_score": 2}'$$,
+SELECT call, f.code, f.message, f.hint FROM unnest(ARRAY[$$'x', '{}'$$, $$'x', '{a,NULL}'$$, $$'x', ARRAY['']$$, $$'x', '{{a},{b}}'$$, $$'x', '{a,b}', '[]'$$, $$'x', '{a,b}', '{"min_score": 2}'$$,
 	$$'x', '{a,b}', '{"other": "a"}'$$, $$'x', '{a,b}', '{"model": "nowhere"}'$$]) call, LATERAL pg_temp.fails('SELECT fsi_classify_multi(' || call || ')') f;
 
 -- an index on it
@@ -78,7 +72,6 @@ DROP TABLE multi_msg;
 
 -- ---------------------------------------------------------------- a prompt model
 
-\getenv abs_srcdir PG_ABS_SRCDIR
 \getenv abs_builddir PG_ABS_BUILDDIR
 \setenv tiny :abs_builddir/tiny_multi
 \setenv make_tiny :abs_srcdir/test/data/tiny_gpt2.pl

@@ -1,13 +1,7 @@
 -- The third argument: what may stand in it, and what every mistake is answered with.
 
-CREATE FUNCTION pg_temp.fails(statement text, OUT code text, OUT message text, OUT hint text)
-LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-	message := 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/test/sql/fails.psql
 CREATE FUNCTION pg_temp.with_options(options jsonb, OUT code text, OUT message text)
 LANGUAGE sql AS $$
 	SELECT f.code, f.message

@@ -11,15 +11,7 @@
 -- WordPiece: a word with an upper-case letter is unknown to it; 256 positions
 SELECT fsi_import_model('tiny-prompts', :'tiny') IS NOT NULL AS imported;
 
-CREATE FUNCTION pg_temp.fails(statement text, OUT code text, OUT message text, OUT detail text, OUT hint text)
-LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-	message := 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
-		hint = PG_EXCEPTION_HINT;
-END $$;
+\i :abs_srcdir/test/sql/fails.psql
 
 CREATE TABLE prompts_data (id int, text text, intent text, split text, source text);
 INSERT INTO prompts_data
