@@ -314,6 +314,15 @@ tiny_dir(const char *name, const TinyModel *m, const char *more, bool vocab)
 	return dir;
 }
 
+/* The elements of a tensor, or NULL where there is none of that name. */
+__attribute__((unused)) static const float *
+data_of(const TensorSet *set, const char *name)
+{
+	const NamedTensor *t = tensors_find(set, name);
+
+	return t == NULL ? NULL : t->data;
+}
+
 /* Did the call succeed?  Says why not. */
 __attribute__((unused)) static bool
 fine(FsiStatus status)

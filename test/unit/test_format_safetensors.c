@@ -27,14 +27,6 @@ parse_header(const char *header, size_t n)
 	return parse(b);
 }
 
-static const float *
-data_of(const char *name)
-{
-	const NamedTensor *t = tensors_find(&set, name);
-
-	return t == NULL ? NULL : t->data;
-}
-
 static void
 test_types(void)
 {
@@ -60,18 +52,18 @@ test_types(void)
 	safe_add(&f, "unaligned", "F32", "[2]", f32, 8);
 	ok(parse(safe_end(&f)) == FSI_OK, "a file of every element type is read");
 	ok(set.n == 7, "integers and booleans are left out");
-	x = data_of("d");
+	x = data_of(&set, "d");
 	ok(x != NULL && x[0] == 1.5f && x[1] == -2.25f && isinf(x[2]), "F64");
-	x = data_of("s");
+	x = data_of(&set, "s");
 	ok(x != NULL && memcmp(x, f32, sizeof(f32)) == 0, "F32 keeps its bits");
-	x = data_of("h");
+	x = data_of(&set, "h");
 	ok(x != NULL && x[0] == 1 && x[1] == -2 && x[2] == 0x1p-24f && x[3] == 65504 && signbit(x[4]) && isinf(x[5]),
 	   "F16: normal, subnormal, largest, -0, infinity");
-	x = data_of("b");
+	x = data_of(&set, "b");
 	ok(x != NULL && x[0] == 1 && x[1] == -2.5f && x[2] == 0x1p-133f, "BF16");
-	x = data_of("unaligned");
+	x = data_of(&set, "unaligned");
 	ok(x != NULL && (uintptr_t) x % sizeof(float) == 0 && x[0] == 0.1f, "an unaligned F32 tensor is moved");
-	ok(data_of("scalar") != NULL && tensors_find(&set, "scalar")->n_dim == 0, "a scalar has no dimensions");
+	ok(data_of(&set, "scalar") != NULL && tensors_find(&set, "scalar")->n_dim == 0, "a scalar has no dimensions");
 	ok(tensors_find(&set, "zero") != NULL && tensors_find(&set, "nothing") == NULL, "an empty tensor is there");
 }
 
@@ -87,7 +79,7 @@ test_names(void)
 	safe_add(&f, "h.1.attn.masked_bias", "F32", "[]", x, 4);
 	safe_add(&f, "h.1.attn.c_attn.bias", "F32", "[4]", x, 16);
 	ok(parse(safe_end(&f)) == FSI_OK && set.n == 3, "masks are dropped, biases are not");
-	ok(data_of("wte.weight") != NULL && data_of("ln_f.bias") != NULL, "wrappers' prefixes are dropped");
+	ok(data_of(&set, "wte.weight") != NULL && data_of(&set, "ln_f.bias") != NULL, "wrappers' prefixes are dropped");
 
 	f = safe_begin();
 	safe_add(&f, "transformer.wte.weight", "F32", "[2,2]", x, 16);

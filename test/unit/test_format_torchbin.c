@@ -24,20 +24,12 @@ parse(FsiBytes b)
 	return parse_at(b, 0);
 }
 
-static const float *
-data_of(const char *name)
-{
-	const NamedTensor *t = tensors_find(&set, name);
-
-	return t == NULL ? NULL : t->data;
-}
-
 static void
 check_good(const char *what)
 {
-	const float *wte = data_of("wte.weight");
-	const float *t = data_of("h.0.t");
-	const float *half = data_of("h.0.half");
+	const float *wte = data_of(&set, "wte.weight");
+	const float *t = data_of(&set, "h.0.t");
+	const float *half = data_of(&set, "h.0.half");
 
 	ok(set.n == 3, "%s: masks and counters are left out", what);
 	ok(wte != NULL && wte[0] == 0 && wte[11] == 11, "%s: contiguous f32", what);
@@ -72,7 +64,7 @@ test_wrapped(void)
 	put_text(&b, "\x8c\x0ctorch._utils\x8c\x12_rebuild_parameter\x93(");
 	pk_tensor(&b, &good[0], false);
 	put_text(&b, "\x88)tRsu.");
-	ok(fine(parse(zip_of(b))) && set.n == 1 && data_of("w") != NULL && data_of("w")[5] == 5,
+	ok(fine(parse(zip_of(b))) && set.n == 1 && data_of(&set, "w") != NULL && data_of(&set, "w")[5] == 5,
 	   "a checkpoint that holds a state_dict of parameters");
 }
 

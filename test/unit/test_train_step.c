@@ -220,10 +220,7 @@ main(void)
 {
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	if (!have_blas())
-	{
-		skip("OpenBLAS is not installed");
 		return tap_done();
-	}
 	check_dropout("embeddings", 0.3, 0, 0);
 	check_dropout("branches", 0, 0.3, 0);
 	check_dropout("attention", 0, 0, 0.3);

@@ -10,10 +10,14 @@
 
 static FsiArena arena;
 
+/* Is OpenBLAS here?  Says that the test is skipped where it is not. */
 static inline bool
 have_blas(void)
 {
-	return kern_blas_load(1, &err) == FSI_OK;
+	if (kern_blas_load(1, &err) == FSI_OK)
+		return true;
+	skip("OpenBLAS is not installed");
+	return false;
 }
 
 /* An f32 model alone; segments models get begin, end and scalars. */
