@@ -8,22 +8,16 @@
 # examples, too. FSI_ROWS: rows of TRAIN to use (400), drawn by a hash of their text; FSI_TESTS: rows of TEST (1,000).
 # FSI_OTHER: the intent whose rows are out of scope: trained and asked as "other", no candidate.
 set -euo pipefail
-. "$(dirname "$0")/../setup/cluster.sh"
+. "$(dirname "$0")/sets.sh"
 
 train=$(realpath "${1:?usage: test/eval/train.sh TRAIN.jsonl TEST.jsonl [OPTIONS]...}")
 test=$(realpath "${2:?usage: test/eval/train.sh TRAIN.jsonl TEST.jsonl [OPTIONS]...}")
 shift 2
 [ $# -gt 0 ] || set -- '{}'
-make_tmp
-build
-make_private_tree
-start_cluster
-
-psql() { "$PGBIN/psql" -X -q -v ON_ERROR_STOP=1 "$@"; }
-psql -c 'CREATE EXTENSION fsi_intent' -c 'CREATE TABLE train_line (e jsonb)' -c 'CREATE TABLE test_line (e jsonb)'
+begin
+psql -c 'CREATE TABLE train_line (e jsonb)' -c 'CREATE TABLE test_line (e jsonb)'
 for table in train test; do
-    # CSV with quote and delimiter that no JSON text holds: a line is one value, whatever stands in it
-    psql -c "COPY ${table}_line FROM STDIN (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')" <"${!table}"
+    psql -c "COPY ${table}_line FROM STDIN ($json_lines)" <"${!table}"
 done
 psql -v rows="${FSI_ROWS:-400}" -v tests="${FSI_TESTS:-1000}" -v other="${FSI_OTHER:-}" -f "$top/test/eval/train.sql"
 for options in "$@"; do
