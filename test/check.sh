@@ -136,7 +136,7 @@ if [ ${#taps[@]} -gt 0 ]; then
     export PGPORT=65432
     in_src() { cd "$FSI_TMP/src" && as_server env -C "$FSI_TMP/src" "$@"; }
     before=$failed
-    run_tap tap in_src -I"$pgtest/perl" "${taps[@]}"
+    run_tap tap in_src -I"$pgtest/perl" -Itest/t "${taps[@]}"
     if [ "$failed" -gt "$before" ] && [ -d "$FSI_TMP/tap/tmp_check/log" ]; then
         (cd "$FSI_TMP/tap/tmp_check" && tar cf - log) | (cd "$keep" && as_owner tar xf - --no-same-owner)
         echo "(server logs: build/check/log)"

@@ -1,19 +1,16 @@
 # A backend's life: cancelled, killed, with flat memory.
 use strict;
 use warnings;
-use IPC::Run;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 4);
+make_tiny("$dir/tiny", 4);
 
-my $node = PostgreSQL::Test::Cluster->new('backend');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "restart_after_crash = on\njit = off");
-$node->start;
+my $node = fsi_node('backend', "restart_after_crash = on\njit = off");
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION fsi_intent;
 	CREATE EXTENSION amcheck;
@@ -101,14 +98,12 @@ $node->safe_psql('postgres', q{
 	CREATE INDEX tickets_intent ON tickets (fsi_classify(msg, ARRAY['refund', 'weather']));
 });
 my $update = q{UPDATE tickets SET msg = msg || 'x', intent = fsi_classify(msg, ARRAY['refund', 'weather'])};
-my ($said, $complained) = ('', '');
-my $victim = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $update ],
-	'<', \undef, '>', \$said, '2>', \$complained);
+my $victim = start($node, $update);
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'UPDATE%' AND state = 'active'"),
 	'at work');
 my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE query LIKE 'UPDATE%'");
 kill 'KILL', $pid;
-$victim->finish;
+finish($victim);
 ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
 is($node->safe_psql('postgres', 'SELECT count(intent) FROM tickets'), 0, 'nothing of the UPDATE is left');
 is($node->safe_psql('postgres', "SELECT bt_index_check('tickets_intent', true)"), '', 'the index is sound');

@@ -2,18 +2,16 @@
 # its work is done, and its session goes on with sound caches.
 use strict;
 use warnings;
+use Fsi;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 4, 30000);
+make_tiny("$dir/tiny", 4, 30000);
 
-my $node = PostgreSQL::Test::Cluster->new('cancel');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "jit = off\nmax_parallel_workers_per_gather = 0");
-$node->start;
+my $node = fsi_node('cancel', "jit = off\nmax_parallel_workers_per_gather = 0");
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION fsi_intent;
 	SELECT fsi_import_model('tiny', '$dir/tiny');

@@ -3,12 +3,13 @@ use strict;
 use warnings;
 use utf8;
 use Encode qw(encode);
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 6);
+make_tiny("$dir/tiny", 6);
 
 my $node = PostgreSQL::Test::Cluster->new('encodings');
 $node->init(extra => [ '-E', 'UTF8', '--locale', 'C' ]);

@@ -1,16 +1,15 @@
 # A standby gives the same labels, and writes an imported model's file for itself from what replication brought.
 use strict;
 use warnings;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 5);
+make_tiny("$dir/tiny", 5);
 
-my $primary = PostgreSQL::Test::Cluster->new('primary');
-$primary->init(allows_streaming => 1, extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$primary->start;
+my $primary = fsi_node('primary', undef, allows_streaming => 1);
 $primary->safe_psql('postgres', q{
 	CREATE EXTENSION fsi_intent;
 	CREATE TABLE tickets AS SELECT 'please do thing number ' || g || md5(g::text) AS msg FROM generate_series(1, 30) g;

@@ -1,16 +1,15 @@
 # A dump carries imported models, and restores them before the tables whose generated columns ask them.
 use strict;
 use warnings;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 8);
+make_tiny("$dir/tiny", 8);
 
-my $node = PostgreSQL::Test::Cluster->new('dump');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->start;
+my $node = fsi_node('dump');
 $node->safe_psql('postgres', 'CREATE DATABASE source');
 $node->safe_psql('postgres', 'CREATE DATABASE target');
 my $call = q{fsi_classify(msg, ARRAY['refund', 'track order', 'cancel'], '{"model": "tiny"}')};
@@ -40,7 +39,7 @@ $node->safe_psql('target', q{DROP TABLE a_table; SELECT fsi_drop_model('tiny')})
 $node->safe_psql('postgres', 'CREATE DATABASE later');
 command_ok([ 'pg_dump', '-f', "$dir/later.sql", '-d', $node->connstr('target') ], 'dump without it');
 command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('later'), '-f', "$dir/later.sql" ], 'restore');
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/other", 9);
+make_tiny("$dir/other", 9);
 my ($rc, $out, $err) = $node->psql('later', "SELECT fsi_import_model('tiny', '$dir/other')");
 like($err, qr/has stood for other weights/, 'a name stands for one model for ever');
 

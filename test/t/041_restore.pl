@@ -4,18 +4,17 @@ use strict;
 use warnings;
 use utf8;
 use Encode qw(encode);
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 8);
+make_tiny("$dir/tiny", 8);
 
-my ($old, $new) = map { PostgreSQL::Test::Cluster->new($_) } 'old', 'new';
+my ($old, $new) = map { fsi_node($_) } 'old', 'new';
 for my $node ($old, $new)
 {
-	$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-	$node->start;
 	$node->safe_psql('postgres', 'CREATE DATABASE app');
 	$node->safe_psql('postgres', "CREATE DATABASE euc_cn TEMPLATE template0 ENCODING 'EUC_CN' LOCALE 'C'");
 }

@@ -1,15 +1,14 @@
 # The file of an imported model: gone after a rollback, noticed when it is cut short or written to under a session.
 use strict;
 use warnings;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 8);
-my $node = PostgreSQL::Test::Cluster->new('import_files');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->start;
+make_tiny("$dir/tiny", 8);
+my $node = fsi_node('import_files');
 $node->safe_psql('postgres', 'CREATE EXTENSION fsi_intent');
 my $cache = $node->data_dir . '/fsi_intent';
 my $import = "SELECT fsi_import_model('tiny', '$dir/tiny') IS NOT NULL";

@@ -4,6 +4,7 @@ use warnings;
 use File::Basename qw(basename dirname);
 use File::Copy qw(copy);
 use File::Path qw(make_path);
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -35,11 +36,8 @@ my $file = "$share/extension/fsi_intent/" . basename($good);
 copy($good, $file) or die "$file: $!";
 my $size = -s $good;
 
-my $node = PostgreSQL::Test::Cluster->new('model_file', install_path => dirname($bin));
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', 'jit = off');
-$node->start;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 3);
+my $node = fsi_node('model_file', 'jit = off', install_path => dirname($bin));
+make_tiny("$dir/tiny", 3);
 my $sha256 = (split /\n/, $node->safe_psql('postgres', qq{
 	CREATE EXTENSION fsi_intent;
 	CREATE DATABASE without;

@@ -2,18 +2,16 @@
 # the worker, the connection or the CPU level.
 use strict;
 use warnings;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('equal_bits');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', q{
+my $node = fsi_node('equal_bits', q{
 jit = off
 max_worker_processes = 8
 max_parallel_workers = 4
 });
-$node->start;
 
 # Generated messages of both languages and of 1 to some 60 words; every seventh has occurred before.
 $node->safe_psql('postgres', q{

@@ -2,18 +2,16 @@
 # in any schema and goes without a trace.
 use strict;
 use warnings;
+use Fsi;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 11);
+make_tiny("$dir/tiny", 11);
 
-my $node = PostgreSQL::Test::Cluster->new('connections');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "jit = off\nmax_connections = 40\nrestart_after_crash = on");
-$node->start;
+my $node = fsi_node('connections', "jit = off\nmax_connections = 40\nrestart_after_crash = on");
 $node->safe_psql('postgres', 'CREATE EXTENSION fsi_intent');
 my $classify = q{SELECT fsi_classify('where is my parcel', ARRAY['refund', 'track order', 'weather'])};
 
@@ -79,16 +77,13 @@ SKIP:
 my $cache = $node->data_dir . '/fsi_intent';
 my $shipped = $node->safe_psql('postgres', q{SELECT setting FROM pg_config WHERE name = 'SHAREDIR'}) . '/extension/fsi_intent';
 my ($packed) = glob "$shipped/*.fsi";
-my ($out, $err) = ('', '');
-my $import = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'BEGIN',
-		'-c', "SELECT fsi_import_model('copy', '$packed') IS NOT NULL", '-c', 'SELECT pg_sleep(300)' ],
-	'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
+my $import = start($node, 'BEGIN', "SELECT fsi_import_model('copy', '$packed') IS NOT NULL", 'SELECT pg_sleep(300)');
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), 'imported, not committed');
 my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
 # As if it had been killed a moment earlier, too.
 append_to_file("$cache/import-$pid", 'half a file');
 kill 'KILL', $pid;
-IPC::Run::finish($import);
+finish($import);
 ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
 is($node->safe_psql('postgres', 'SELECT string_agg(name, $$,$$) FROM fsi_models'), 'small-1', 'the import has not happened');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM _fsi_model_chunk'), 0, 'nor its chunks');

@@ -1,15 +1,13 @@
 # The batch node in a server's life: preloading, parallel workers, other extensions' hooks, cancelling, memory.
 use strict;
 use warnings;
+use Fsi;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('batch');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "jit = off\nshared_preload_libraries = 'pg_stat_statements'");
-$node->start;
+my $node = fsi_node('batch', "jit = off\nshared_preload_libraries = 'pg_stat_statements'");
 $node->safe_psql('postgres', 'CREATE DATABASE "Odd name"');
 
 # How to preload is said once, and is right.

@@ -1,18 +1,15 @@
 # What fsi_stats says of several backends, workers, errors and crashes; the memory of the last messages under load.
 use strict;
 use warnings;
-use IPC::Run;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 7);
+make_tiny("$dir/tiny", 7);
 
-my $node = PostgreSQL::Test::Cluster->new('stats');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "restart_after_crash = on\njit = off\nmax_worker_processes = 8\nmax_parallel_workers_per_gather = 0");
-$node->start;
+my $node = fsi_node('stats', "restart_after_crash = on\njit = off\nmax_worker_processes = 8\nmax_parallel_workers_per_gather = 0");
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION fsi_intent;
 	SELECT fsi_import_model('tiny', '$dir/tiny');
@@ -41,13 +38,11 @@ is($node->safe_psql('postgres', $total), 800, 'which are counted, as are those o
 
 # The totals are fed while a statement runs, and get the rest when its backend is told to end.
 $node->safe_psql('postgres', $reset);
-my ($said, $complained) = ('', '');
-my $long = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
-		q{SELECT count(fsi_classify('long ' || i, ARRAY['refund', 'cancel'], '{"model": "tiny"}')) FROM (SELECT generate_series(1, 1000000000) AS i) s} ],
-	'<', \undef, '>', \$said, '2>', \$complained, IPC::Run::timeout(120));
+my $long = start($node,
+	q{SELECT count(fsi_classify('long ' || i, ARRAY['refund', 'cancel'], '{"model": "tiny"}')) FROM (SELECT generate_series(1, 1000000000) AS i) s});
 ok($node->poll_query_until('postgres', "SELECT rows > 0 FROM fsi_stats WHERE scope = 'total'"), 'a running statement is counted');
 $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE query LIKE '%long%' AND pid <> pg_backend_pid()});
-IPC::Run::finish($long);
+finish($long);
 my ($before, $after) = split /\n/, $node->safe_psql('postgres', "$total; SELECT sum(1) FROM msg");
 cmp_ok($before, '>', 0, 'and when it was terminated');
 
@@ -61,13 +56,12 @@ is($node->safe_psql('postgres', $total), 400, 'whose rows are in the totals');
 
 # Shared memory goes with the server's processes: after a crash the totals begin anew, and work.
 my $since = $node->safe_psql('postgres', "SELECT since FROM fsi_stats WHERE scope = 'total'");
-my $victim = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
-		q{SELECT count(fsi_classify('doomed ' || i, ARRAY['refund', 'cancel'], '{"model": "tiny"}')) FROM (SELECT generate_series(1, 1000000000) AS i) s} ],
-	'<', \undef, '>', \$said, '2>', \$complained, IPC::Run::timeout(120));
+my $victim = start($node,
+	q{SELECT count(fsi_classify('doomed ' || i, ARRAY['refund', 'cancel'], '{"model": "tiny"}')) FROM (SELECT generate_series(1, 1000000000) AS i) s});
 my $doomed = q{FROM pg_stat_activity WHERE query LIKE '%doomed%' AND state = 'active' AND pid <> pg_backend_pid()};
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 $doomed"), 'at work');
 kill 'KILL', $node->safe_psql('postgres', "SELECT pid $doomed");
-IPC::Run::finish($victim);
+finish($victim);
 ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
 is($node->safe_psql('postgres', "$total"), 0, 'with totals that begin anew');
 is($node->safe_psql('postgres', "SELECT since > '$since' FROM fsi_stats WHERE scope = 'total'"), 't', 'as they say');
@@ -115,10 +109,7 @@ is($node->safe_psql('postgres', q{SELECT rows, since = (SELECT backend_start FRO
 $node->stop;
 
 # Where locks have used up the shared memory that the server keeps spare, answers come all the same.
-my $full = PostgreSQL::Test::Cluster->new('full');
-$full->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$full->append_conf('postgresql.conf', "jit = off\nmax_connections = 10\nmax_locks_per_transaction = 10");
-$full->start;
+my $full = fsi_node('full', "jit = off\nmax_connections = 10\nmax_locks_per_transaction = 10");
 ($rc, $out, $err) = $full->psql('postgres', 'SELECT count(pg_advisory_lock(i)) FROM generate_series(1, 10000000) i');
 like($err, qr/out of shared memory/, 'no more locks');
 $full->safe_psql('postgres', 'CREATE EXTENSION fsi_intent');

@@ -1,16 +1,15 @@
 # The planner is told what the model that a call names costs.
 use strict;
 use warnings;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 3);
+make_tiny("$dir/tiny", 3);
 
-my $node = PostgreSQL::Test::Cluster->new('costs');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->start;
+my $node = fsi_node('costs');
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION fsi_intent;
 	CREATE TABLE msg AS SELECT 'where is my parcel'::text AS txt FROM generate_series(1, 1000) g;

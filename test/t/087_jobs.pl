@@ -1,15 +1,12 @@
 # Long jobs meet crashes, cancelling, full houses, rewritten tables: what is finished stays and is not done again.
 use strict;
 use warnings;
-use IPC::Run;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('jobs');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "jit = off\nrestart_after_crash = on\nmax_worker_processes = 8\nautovacuum = off\nfsync = on");
-$node->start;
+my $node = fsi_node('jobs', "jit = off\nrestart_after_crash = on\nmax_worker_processes = 8\nautovacuum = off\nfsync = on");
 
 # What a client asks for when it connects holds in workers too, or note() fails there.
 $ENV{PGOPTIONS} = '-c my.client=psql';
@@ -53,26 +50,10 @@ sub fresh
 		. join('', map { "INSERT INTO gate VALUES ($_);" } @gate));
 }
 
-sub start
-{
-	my ($sql) = @_;
-	my %s = (in => '', out => '', err => '');
-	$s{run} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-c', $sql ],
-		'<', \undef, '>', \$s{out}, '2>', \$s{err}, IPC::Run::timeout(180));
-	return \%s;
-}
-
-sub finish
-{
-	my ($s) = @_;
-	eval { IPC::Run::finish($s->{run}) };
-	return $s->{err};
-}
-
 my $gate;
 sub close_gate
 {
-	$gate = start('SELECT pg_advisory_lock(1); SELECT pg_sleep(600)');
+	$gate = start($node, 'SELECT pg_advisory_lock(1); SELECT pg_sleep(600)');
 	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted");
 }
 sub open_gate
@@ -98,7 +79,7 @@ sub all_right
 # Several processes, and what others see of them meanwhile.
 fresh(1, 700);
 close_gate();
-my $job = start(q{DO $$ BEGIN SET LOCAL my.local = 'set'; } . call('workers => 3') . '; END $$');
+my $job = start($node, q{DO $$ BEGIN SET LOCAL my.local = 'set'; } . call('workers => 3') . '; END $$');
 ok(at_gate(2), 'two of three wait at the gate');
 ok($node->poll_query_until('postgres', 'SELECT rows_done > 500 FROM fsi_progress'), 'the third goes on');
 is($node->safe_psql('postgres', q{SELECT tbl, state, processes, pid = (SELECT pid FROM pg_stat_activity WHERE query LIKE 'DO%'),
@@ -117,7 +98,7 @@ sub interrupt
 	my ($how) = @_;
 	fresh(900, 1400);
 	close_gate();
-	my $s = start(call('workers => 2'));
+	my $s = start($node, call('workers => 2'));
 	ok(at_gate(2), "$how: both are in the middle");
 	my $done = $node->safe_psql('postgres', 'SELECT rows_done FROM fsi_progress');
 	cmp_ok($done, '>', 0, "$how: something was done");
@@ -186,7 +167,7 @@ $node->safe_psql('postgres', q{
 	END $$;
 	CREATE TRIGGER zz_fail BEFORE UPDATE ON tickets FOR EACH ROW WHEN (NEW.id IN (900, 1400)) EXECUTE FUNCTION fail();
 });
-$job = start(call('workers => 2'));
+$job = start($node, call('workers => 2'));
 ok(at_gate(2), 'both in the middle');
 open_gate();
 like(finish($job), qr/ERROR:  not here\nDETAIL:  Some detail\.\nHINT:  Some hint\.\nCONTEXT:  .*background worker of job \d+/s, 'the error of a worker');
@@ -197,7 +178,7 @@ all_right('error in a worker');
 
 # So it is while the call waits for its turn, however long.
 fresh();
-$job = start(call('workers => 2, rows_per_second => 0.01'));
+$job = start($node, call('workers => 2, rows_per_second => 0.01'));
 ok($node->poll_query_until('postgres', q{SELECT (SELECT sum(rows_done) > 0 FROM fsi_progress)
 	AND count(*) = 2 FROM pg_stat_activity WHERE wait_event = 'Extension'}), 'both wait for their turns');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker'");
@@ -230,7 +211,7 @@ $node->safe_psql('postgres', q{
 });
 {
 	local $ENV{PGOPTIONS} = "$ENV{PGOPTIONS} -c role=clerk";
-	$job = start(call('workers => 2'));
+	$job = start($node, call('workers => 2'));
 }
 ok(at_gate(1), 'the call is in its first chunk');
 ($rc, $out, $err) = $node->psql('postgres', "SET statement_timeout = '30s'; " . call());
@@ -249,10 +230,10 @@ sub meanwhile
 	my ($what, $sql) = @_;
 	fresh(1000);
 	close_gate();
-	my $s = start(call());
+	my $s = start($node, call());
 	ok(at_gate(1), "$what: in the middle");
 	# It waits for the chunk to end, and the job for it.
-	my $other = start($sql);
+	my $other = start($node, $sql);
 	ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 'tickets'::regclass AND NOT granted}), "$what: in line");
 	open_gate();
 	is(finish($other), '', "$what: done");

@@ -2,6 +2,7 @@
 # published templates are at hand, all of them.
 use strict;
 use warnings;
+use Fsi;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -9,11 +10,8 @@ use POSIX qw(mkfifo);
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 13, 1024);
-my $node = PostgreSQL::Test::Cluster->new('prompts');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "client_encoding = 'UTF8'\nlog_temp_files = 0");
-$node->start;
+make_tiny("$dir/tiny", 13, 1024);
+my $node = fsi_node('prompts', "client_encoding = 'UTF8'\nlog_temp_files = 0");
 $node->safe_psql('postgres', qq{CREATE EXTENSION fsi_intent; SELECT fsi_import_model('tiny', '$dir/tiny')});
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 

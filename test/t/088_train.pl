@@ -4,18 +4,16 @@ use strict;
 use warnings;
 use File::Compare;
 use File::Copy;
-use IPC::Run;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 4, 64);
+make_tiny("$dir/tiny", 4, 64);
 
-my $node = PostgreSQL::Test::Cluster->new('train');
-$node->init(allows_streaming => 1, extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "jit = off\nrestart_after_crash = on\nmax_worker_processes = 8\nmax_prepared_transactions = 2\nautovacuum = off\nfsync = on");
-$node->start;
+my $node = fsi_node('train', "jit = off\nrestart_after_crash = on\nmax_worker_processes = 8\nmax_prepared_transactions = 2\nautovacuum = off\nfsync = on",
+	allows_streaming => 1);
 system_or_bail('psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-v', "tiny=$dir/tiny", '-d', $node->connstr('postgres'), '-f',
 	'test/data/train_rows.sql');
 my $folder = $node->data_dir . '/fsi_intent';
@@ -27,21 +25,6 @@ sub call
 		. "\"eval_steps\": 500, \"save_steps\": 50, \"early_stopping_patience\": 0, \"eval_answers\": 4" . ($more ? ", $more" : '') . "}')";
 }
 
-# A session at work; what it says is collected.
-sub start
-{
-	my ($sql) = @_;
-	my %s = (out => '', err => '');
-	$s{run} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-c', $sql ],
-		'<', \undef, '>', \$s{out}, '2>', \$s{err}, IPC::Run::timeout(180));
-	return \%s;
-}
-sub finish
-{
-	my ($s) = @_;
-	eval { IPC::Run::finish($s->{run}) };
-	return $s->{err};
-}
 # The process at work on a model, once it is past a step.
 sub pid_past
 {
@@ -72,7 +55,7 @@ my $reference = export('reference');
 is(folders(), 0, 'no folder is left');
 
 # What it looks like from outside: no snapshot is held, its neighbours are not waited for.
-my $s = start(call('killed', $steps));
+my $s = start($node, call('killed', $steps));
 my $pid = pid_past('killed', 100);
 is($node->safe_psql('postgres', "SELECT backend_xmin IS NULL AND backend_xid IS NULL FROM pg_stat_activity WHERE pid = $pid"), 't',
 	'no snapshot is held');
@@ -88,14 +71,14 @@ kill 'KILL', $pid;
 finish($s);
 $node->poll_query_until('postgres', 'SELECT true');
 is(folders(), 1, 'kill -9: the folder is there');
-like(finish(start(call('killed', $steps))), qr/going on with the training of model "killed" at step \d*[05]0 of $steps/, 'kill -9: gone on with');
+like(finish(start($node, call('killed', $steps))), qr/going on with the training of model "killed" at step \d*[05]0 of $steps/, 'kill -9: gone on with');
 same_weights('killed', $reference, 'kill -9');
 is(folders(), 0, 'kill -9: no folder is left');
 
 # Cancelled, several times.
 for my $past (100, 1000)
 {
-	$s = start(call('canceled', $steps));
+	$s = start($node, call('canceled', $steps));
 	$pid = pid_past('canceled', $past);
 	is($node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)"), 't', "canceled past step $past");
 	like(finish($s), qr/canceling statement due to user request/, 'canceled');
@@ -104,12 +87,12 @@ for my $past (100, 1000)
 }
 is($node->safe_psql('postgres', q{SELECT count(*) FROM fsi_models WHERE name = 'canceled'}), 0, 'a training that did not end is no model');
 # A session that ends, and a server that is stopped at once.
-$s = start(call('canceled', $steps));
+$s = start($node, call('canceled', $steps));
 $pid = pid_past('canceled', 1800);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 like(finish($s), qr/terminating connection/, 'terminated');
 is($node->safe_psql('postgres', q{SELECT state FROM fsi_training WHERE model = 'canceled'}), 'failed', 'fsi_training says so');
-$s = start(call('canceled', $steps));
+$s = start($node, call('canceled', $steps));
 pid_past('canceled', 2600);
 $node->stop('immediate');
 finish($s);
@@ -118,7 +101,7 @@ $node->safe_psql('postgres', call('canceled', $steps));
 same_weights('canceled', $reference, 'canceled, terminated and stopped');
 
 # Other arguments are not those of the unfinished training.
-$s = start(call('changed', $steps));
+$s = start($node, call('changed', $steps));
 $pid = pid_past('changed', 100);
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 finish($s);
@@ -136,7 +119,7 @@ $node->safe_psql('postgres', "CREATE ROLE other; GRANT EXECUTE ON PROCEDURE fsi_
 like($err, qr/differs in the role that called/, 'another role');
 # A weight of spelling that the held-out rows choose is another than the same one given.
 sub labelled { sprintf q{CALL fsi_train('weighed', 'SELECT g || '' texts'' AS text, ''kind '' || g %% 2 AS intent FROM generate_series(1, 20) g', '{"max_steps": 20000, "save_steps": 5%s}')}, $_[0] }
-$s = start(labelled(''));
+$s = start($node, labelled(''));
 $pid = pid_past('weighed', 20);
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 finish($s);
@@ -150,11 +133,11 @@ for my $case ([ 'readout', 2000, '"save_steps": 50, "eval_steps": 100' ], [ 'who
 	my $one = q{CALL fsi_train('%s', 'SELECT ''text '' || g AS text, ''kind '' || g % 2 AS intent FROM generate_series(1, 40) g', }
 		. "'{\"max_steps\": $last, \"early_stopping_patience\": 0, $more}')";
 	$node->safe_psql('postgres', sprintf $one, "$what once");
-	my $cut = start(sprintf $one, "$what cut");
+	my $cut = start($node, sprintf $one, "$what cut");
 	my $at = pid_past("$what cut", $last / 10);
 	$node->safe_psql('postgres', "SELECT pg_cancel_backend($at)");
 	like(finish($cut), qr/canceling statement/, "$what: canceled");
-	like(finish(start(sprintf $one, "$what cut")), qr/going on with the training/, "$what: gone on with");
+	like(finish(start($node, sprintf $one, "$what cut")), qr/going on with the training/, "$what: gone on with");
 	same_weights("$what cut", export("$what once"), "$what");
 }
 
@@ -170,7 +153,7 @@ $node->safe_psql('postgres', call('changed', $steps, '"restart": true'));
 same_weights('changed', $reference, 'begun anew');
 
 # A base backup leaves the folder out; a standby has the model.
-$s = start(call('copied', $steps));
+$s = start($node, call('copied', $steps));
 my $copied = pid_past('copied', 100);
 kill 'STOP', $copied;
 $node->backup('backup');
@@ -246,7 +229,7 @@ SKIP:
 	skip 'prlimit is not there', 6 if system('prlimit --version >/dev/null 2>&1') != 0;
 	my $big = q{CALL fsi_train('full', 'SELECT prompt AS text, response AS intent FROM rows', '{"freeze": false, "max_steps": 20,
 		"per_device_train_batch_size": 1, "max_ways": 2, "max_shots": 0, "queries": 1, "eval_split": 0, "save_steps": %d, "logging_steps": 1}')};
-	$s = start(sprintf $big, 1);
+	$s = start($node, sprintf $big, 1);
 	$pid = pid_past('full', 0);
 	$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_ls_dir('fsi_intent') d, pg_ls_dir('fsi_intent/' || d) f
 		WHERE d LIKE 'pgsql\_tmp\_train%' AND f = 'last'});
@@ -262,7 +245,7 @@ SKIP:
 	$limited->quit;
 	is(compare($saved, "$dir/last"), 0, 'a full disk: the checkpoint is what it was');
 	is(scalar(() = glob("$folder/pgsql_tmp_train_*/*.tmp*")), 0, 'a full disk: nothing half done is left');
-	like(finish(start(sprintf $big, 0)), qr/going on with the training of model "full" at step \d+ of 20/, 'a full disk: gone on with');
+	like(finish(start($node, sprintf $big, 0)), qr/going on with the training of model "full" at step \d+ of 20/, 'a full disk: gone on with');
 	is($node->safe_psql('postgres', q{SELECT source FROM fsi_models WHERE name = 'full'}), 'trained', 'a full disk: trained in the end');
 }
 

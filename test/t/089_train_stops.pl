@@ -3,24 +3,23 @@
 # has the bits of an undisturbed one, and no file is left.
 use strict;
 use warnings;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
 system_or_bail($ENV{CC} // 'cc', '-shared', '-fPIC', '-o', "$dir/stop_at.so", 'test/data/stop_at.c', '-ldl');
-system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 4, 64);
+make_tiny("$dir/tiny", 4, 64);
 
 # What is not in the page cache when a process is killed is not lost with it: no fsync, or each restart waits for one of all.
 # The WAL is written by nobody but who commits.
-my $node = PostgreSQL::Test::Cluster->new('train_stops');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "jit = off\nrestart_after_crash = on\nautovacuum = off\nfsync = off\nwal_writer_delay = 10s");
+my $node = do
 {
 	local $ENV{LD_PRELOAD} = "$dir/stop_at.so";
 	local $ENV{FSI_STOP_AT} = "$dir/stop";
-	$node->start;
-}
+	fsi_node('train_stops', "jit = off\nrestart_after_crash = on\nautovacuum = off\nfsync = off\nwal_writer_delay = 10s");
+};
 system_or_bail('psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-v', "tiny=$dir/tiny", '-d', $node->connstr('postgres'), '-f',
 	'test/data/train_rows.sql');
 

@@ -1,15 +1,13 @@
 # The manual's SQL runs as it stands there, and names what exists.
 use strict;
 use warnings;
+use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $readme = slurp_file('README.md');
-my $node = PostgreSQL::Test::Cluster->new('readme');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "client_encoding = 'UTF8'");
-$node->start;
+my $node = fsi_node('readme', "client_encoding = 'UTF8'");
 
 my $models = PostgreSQL::Test::Utils::tempdir;
 my $seed = 0;
@@ -17,7 +15,7 @@ for my $name ($readme =~ m{fsi_import_model\('[^']+', '/srv/models/([^']+)'\)}g)
 {
 	next if -e "$models/$name";
 	$seed++;
-	system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$models/$name", $seed);
+	make_tiny("$models/$name", $seed);
 }
 
 # Template files: the manual's own.
