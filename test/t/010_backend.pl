@@ -100,14 +100,14 @@ $node->safe_psql('postgres', q{
 my $update = q{UPDATE tickets SET msg = msg || 'x', intent = fsi_classify(msg, ARRAY['refund', 'weather'])};
 my $victim = start($node, $update);
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'UPDATE%' AND state = 'active'"),
-	'at work');
+	'an UPDATE is at work');
 my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE query LIKE 'UPDATE%'");
 kill 'KILL', $pid;
 finish($victim);
 ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
 is($node->safe_psql('postgres', 'SELECT count(intent) FROM tickets'), 0, 'nothing of the UPDATE is left');
 is($node->safe_psql('postgres', "SELECT bt_index_check('tickets_intent', true)"), '', 'the index is sound');
-is($node->safe_psql('postgres', q{SELECT fsi_classify('weather', ARRAY['refund', 'weather'], '{"model": "tiny"}') IS NOT NULL}), 't', 'imported models too');
+is($node->safe_psql('postgres', q{SELECT fsi_classify('weather', ARRAY['refund', 'weather'], '{"model": "tiny"}') IS NOT NULL}), 't', 'imported models answer, too');
 
 # Memory does not grow with the rows, once there was a full batch.
 SKIP:

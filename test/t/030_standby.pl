@@ -40,20 +40,20 @@ like($err, qr/cannot execute fsi_import_model\(\) in a read-only transaction/, '
 
 # A damaged copy is replaced, a lost folder comes back.
 append_to_file($cached, 'x');
-is($standby->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund'], '{"model": "tiny"}')}), 'refund', 'damaged copy');
+is($standby->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund'], '{"model": "tiny"}')}), 'refund', 'a damaged copy: an answer all the same');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM fsi_scores('x', ARRAY['refund', 'cancel'], '{"model": "tiny"}')}), 2,
-	'works on');
-is(-s $cached, -s $primary->data_dir . "/fsi_intent/$sha256.fsi", 'written again');
+	'a damaged copy: scores, too');
+is(-s $cached, -s $primary->data_dir . "/fsi_intent/$sha256.fsi", 'a damaged copy is written again');
 
 # Dropped on the primary, gone on the standby.
 $primary->safe_psql('postgres', q{SELECT fsi_drop_model('tiny')});
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 ($rc, $out, $err) = $standby->psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund', 'cancel'], '{"model": "tiny"}')});
-like($err, qr/model "tiny" does not exist/, 'dropped');
+like($err, qr/model "tiny" does not exist/, 'dropped on the primary, gone on the standby');
 
 # Promoted, it imports by itself.
 $standby->promote;
 is($standby->safe_psql('postgres', "SELECT fsi_import_model('tiny', '$dir/tiny')"), $sha256, 'imported after promotion');
-is($standby->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund'], '{"model": "tiny"}')}), 'refund', 'and used');
+is($standby->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund'], '{"model": "tiny"}')}), 'refund', 'imported after promotion: it answers');
 
 done_testing();

@@ -38,7 +38,7 @@ is($node->safe_psql('target', q{SELECT fsi_model_info('tiny')->>'sha256'}), $sha
 $node->safe_psql('target', q{DROP TABLE a_table; SELECT fsi_drop_model('tiny')});
 $node->safe_psql('postgres', 'CREATE DATABASE later');
 command_ok([ 'pg_dump', '-f', "$dir/later.sql", '-d', $node->connstr('target') ], 'dump without it');
-command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('later'), '-f', "$dir/later.sql" ], 'restore');
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('later'), '-f', "$dir/later.sql" ], 'restore without it');
 make_tiny("$dir/other", 9);
 my ($rc, $out, $err) = $node->psql('later', "SELECT fsi_import_model('tiny', '$dir/other')");
 like($err, qr/has stood for other weights/, 'a name stands for one model for ever');

@@ -55,7 +55,7 @@ is($node->safe_psql('postgres', qq{
 			INSERT INTO alone VALUES (m.id, l);
 		END LOOP;
 	END \$do\$;
-	SELECT md5(string_agg(label, ',' ORDER BY id)) FROM alone}), $words, 'alone');
+	SELECT md5(string_agg(label, ',' ORDER BY id)) FROM alone}), $words, 'each message alone');
 for my $order ('id', 'msg COLLATE "C"', 'length(msg), id DESC')
 {
 	is($node->safe_psql('postgres', qq{
@@ -79,8 +79,8 @@ my $many = q{(SELECT jsonb_build_object('examples', jsonb_agg(jsonb_build_object
 	'intent', (ARRAY['refund', '天气', '挂失'])[1 + id % 3]) ORDER BY %s)) FROM message)};
 my @orders = map { (my $q = $digest) =~ s/\Q$options\E/sprintf $many, $_/e; $node->safe_psql('postgres', $q) }
 	'id', 'id DESC', 'md5(msg), id';
-is($orders[1], $orders[0], '140 examples backwards');
-is($orders[2], $orders[0], 'and in another order');
+is($orders[1], $orders[0], '140 examples backwards: the same bits');
+is($orders[2], $orders[0], '140 examples in another order: the same bits');
 isnt($orders[0], $bits, 'but not as without them');
 
 # Next to nothing kept: the setting is there once the library is loaded.
@@ -93,7 +93,7 @@ my $parallel = 'SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 
 	SET max_parallel_workers_per_gather = 3; ALTER TABLE message SET (parallel_workers = 3);';
 my $rows = "SELECT id, $label AS label FROM message";
 like($node->safe_psql('postgres', "$parallel EXPLAIN $rows"), qr/Gather.*Parallel Seq Scan/s, 'a parallel plan');
-like($node->safe_psql('postgres', "$parallel EXPLAIN (ANALYZE, TIMING OFF) $rows"), qr/Workers Launched: [1-9]/, 'with workers');
+like($node->safe_psql('postgres', "$parallel EXPLAIN (ANALYZE, TIMING OFF) $rows"), qr/Workers Launched: [1-9]/, 'a parallel plan gets workers');
 is($node->safe_psql('postgres', "$parallel WITH r AS MATERIALIZED ($rows) SELECT md5(string_agg(label, ',' ORDER BY id)) FROM r"),
 	$words, 'the same labels from workers');
 like($node->safe_psql('postgres', "$parallel EXPLAIN $digest"), qr/Gather.*Parallel Seq Scan/s, 'scores in a parallel plan');

@@ -12,7 +12,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE "Odd name"');
 
 # How to preload is said once, and is right.
 my (undef, undef, $err) = $node->psql('postgres', 'CREATE EXTENSION fsi_intent; CREATE EXTENSION pg_stat_statements');
-like($err, qr/HINT:  ALTER DATABASE postgres SET session_preload_libraries = fsi_intent;/, 'the line to run');
+like($err, qr/HINT:  ALTER DATABASE postgres SET session_preload_libraries = fsi_intent;/, 'CREATE EXTENSION names the line that preloads');
 my $explain = q{EXPLAIN (COSTS OFF) SELECT fsi_classify(msg, ARRAY['refund', 'weather']) FROM tickets};
 $node->safe_psql('postgres', q{
 	CREATE TABLE tickets (id int PRIMARY KEY, msg text);
@@ -55,12 +55,12 @@ for my $leader ('on', 'off')
 	my $plan = decode_json($json)->[0]{Plan};
 	is($plan->{'Node Type'}, 'Gather', "parallel, leader $leader");
 	my @found = batch_nodes($plan);
-	is(scalar @found, 1, 'one node');
-	is($found[0]{Messages}, 2000, 'all rows are counted');
-	cmp_ok($found[0]{Batches}, '<', 1000, 'in batches');
-	cmp_ok($found[0]{Tokens}, '>', 4000, 'and their tokens');
+	is(scalar @found, 1, "leader $leader: one batch node");
+	is($found[0]{Messages}, 2000, "leader $leader: all rows are counted");
+	cmp_ok($found[0]{Batches}, '<', 1000, "leader $leader: in batches");
+	cmp_ok($found[0]{Tokens}, '>', 4000, "leader $leader: their tokens are counted");
 }
-like($node->safe_psql('postgres', "EXPLAIN (ANALYZE, FORMAT YAML) $query"), qr/Custom Plan Provider: "FsiBatch".*Messages: 2000/s, 'YAML');
+like($node->safe_psql('postgres', "EXPLAIN (ANALYZE, FORMAT YAML) $query"), qr/Custom Plan Provider: "FsiBatch".*Messages: 2000/s, 'EXPLAIN in YAML shows node and counts');
 is($node->safe_psql('postgres', "$parallel CREATE TABLE answers AS $query;
 	SET fsi_intent.enable_batch = off; SET max_parallel_workers_per_gather = 0;
 	SELECT count(*) FROM ($query) q JOIN answers a USING (id) WHERE a.intent = q.intent"), 2000, 'the answers are the same');
@@ -76,8 +76,8 @@ like($node->safe_psql('postgres', 'SELECT max(calls) FROM pg_stat_statements WHE
 ($rc, $out, $err) = $node->psql('postgres', q{SET statement_timeout = '300ms'; SET fsi_intent.debug_require_batch = on;
 	SELECT count(fsi_classify(msg || i, ARRAY['refund', 'weather'])) FROM tickets, generate_series(1, 10000) i;
 	RESET statement_timeout; SELECT count(fsi_classify(msg, ARRAY['refund', 'weather'])) FROM tickets}, on_error_stop => 0);
-like($err, qr/canceling statement due to statement timeout/, 'cancelled');
-is($out, 2000, 'the session goes on');
+like($err, qr/canceling statement due to statement timeout/, 'cancelled in the middle of a batch node');
+is($out, 2000, 'cancelled: the session goes on');
 
 # Memory does not grow with the rows.
 SKIP:

@@ -64,9 +64,9 @@ kill 'KILL', $node->safe_psql('postgres', "SELECT pid $doomed");
 finish($victim);
 ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
 is($node->safe_psql('postgres', "$total"), 0, 'with totals that begin anew');
-is($node->safe_psql('postgres', "SELECT since > '$since' FROM fsi_stats WHERE scope = 'total'"), 't', 'as they say');
+is($node->safe_psql('postgres', "SELECT since > '$since' FROM fsi_stats WHERE scope = 'total'"), 't', 'and say since when');
 $node->safe_psql('postgres', "SELECT count($label) FROM msg");
-is($node->safe_psql('postgres', $total), 400, 'and count');
+is($node->safe_psql('postgres', $total), 400, 'and count again');
 
 # The last messages are remembered in rings: texts of all lengths in an irregular order push each other out, and a text gets the
 # label that a connection without a memory gives.
@@ -96,7 +96,7 @@ $node->safe_psql('postgres', "SELECT fsi_import_model('other', '$dir/other')");
 my ($shipped, $other) = map {
 	qq{SELECT string_agg(intent || ' ' || score, ', ') FROM fsi_scores('will it rain', ARRAY['refund', 'weather'], '{"model": "$_"}')} } 'small-1', 'other';
 my @scores = map { $node->safe_psql('postgres', $_) } $shipped, $other;
-isnt($scores[0], $scores[1], 'two models');
+isnt($scores[0], $scores[1], 'two models score one text differently');
 is($node->safe_psql('postgres', "$shipped; $other; $shipped"), join("\n", @scores[0, 1, 0]), 'in one session, about one text');
 
 # Preloaded, the memory is asked for; a backend's counts are its own all the same.
@@ -114,7 +114,7 @@ my $full = fsi_node('full', "jit = off\nmax_connections = 10\nmax_locks_per_tran
 like($err, qr/out of shared memory/, 'no more locks');
 $full->safe_psql('postgres', 'CREATE EXTENSION fsi_intent');
 is($full->safe_psql('postgres', q{SELECT fsi_classify('weather', ARRAY['refund', 'weather']);
-	SELECT rows FROM fsi_stats WHERE scope = 'backend'}), "weather\n1", 'but answers');
+	SELECT rows FROM fsi_stats WHERE scope = 'backend'}), "weather\n1", 'no shared memory is left, but there are answers');
 $full->stop;
 
 done_testing();

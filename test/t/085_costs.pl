@@ -35,7 +35,7 @@ is(cost(q{'{"model": "small-1"}'}), $shipped, 'the shipped one has a name too');
 is($node->safe_psql('postgres', qq{
 	EXPLAIN (COSTS off) SELECT fsi_classify(txt, ARRAY['refund', 'weather'], '{"model": "tiny"}') FROM msg;
 	SELECT fsi_drop_model('tiny')}), "Seq Scan on msg\n", 'planned, and dropped, in one session');
-is(cost(q{'{"model": "tiny"}'}), $shipped, 'a dropped one');
+is(cost(q{'{"model": "tiny"}'}), $shipped, 'a dropped one costs what the shipped one does');
 
 # A session that does nothing but plan hears of a drop, too.
 $node->safe_psql('postgres', "SELECT fsi_import_model('small', '$dir/tiny')");

@@ -83,7 +83,7 @@ my $job = start($node, q{DO $$ BEGIN SET LOCAL my.local = 'set'; } . call('worke
 ok(at_gate(2), 'two of three wait at the gate');
 ok($node->poll_query_until('postgres', 'SELECT rows_done > 500 FROM fsi_progress'), 'the third goes on');
 is($node->safe_psql('postgres', q{SELECT tbl, state, processes, pid = (SELECT pid FROM pg_stat_activity WHERE query LIKE 'DO%'),
-	rows_per_second > 0, eta > now(), rows_total BETWEEN 1500 AND 3000 FROM fsi_progress}), 'tickets|running|3|t|t|t|t', 'fsi_progress');
+	rows_per_second > 0, eta > now(), rows_total BETWEEN 1500 AND 3000 FROM fsi_progress}), 'tickets|running|3|t|t|t|t', 'fsi_progress shows the job');
 my ($rc, $out, $err) = $node->psql('postgres', call());
 like($err, qr/table "tickets" is being classified by another call.*PID \d+/s, 'one call at a time');
 open_gate();
@@ -149,9 +149,9 @@ for my $how ('worker killed', 'caller killed', 'server stopped')
 # A worker that an administrator ends costs its chunk.
 ($job, $done) = interrupt('worker ended');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker'");
-ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker'"), 'it is gone');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker'"), 'worker ended: it is gone');
 open_gate();
-like(finish($job), qr/WARNING:  a background worker of job \d+ ended before its work was done/, 'it is told');
+like(finish($job), qr/WARNING:  a background worker of job \d+ ended before its work was done/, 'worker ended: it is told');
 all_right('worker ended');
 
 # An error in a worker is the call's.
@@ -168,12 +168,12 @@ $node->safe_psql('postgres', q{
 	CREATE TRIGGER zz_fail BEFORE UPDATE ON tickets FOR EACH ROW WHEN (NEW.id IN (900, 1400)) EXECUTE FUNCTION fail();
 });
 $job = start($node, call('workers => 2'));
-ok(at_gate(2), 'both in the middle');
+ok(at_gate(2), 'error in a worker: both are in the middle');
 open_gate();
-like(finish($job), qr/ERROR:  not here\nDETAIL:  Some detail\.\nHINT:  Some hint\.\nCONTEXT:  .*background worker of job \d+/s, 'the error of a worker');
+like(finish($job), qr/ERROR:  not here\nDETAIL:  Some detail\.\nHINT:  Some hint\.\nCONTEXT:  .*background worker of job \d+/s, 'error in a worker: it is the call\'s');
 $node->safe_psql('postgres', 'DROP TRIGGER zz_fail ON tickets');
 ($rc, $out, $err) = $node->psql('postgres', call());
-is($rc, 0, 'and on');
+is($rc, 0, 'error in a worker: the next call goes on');
 all_right('error in a worker');
 
 # So it is while the call waits for its turn, however long.
@@ -221,7 +221,7 @@ like($err, qr/column "intent" of table "tickets" is being written by another cal
 like($err, qr/lock timeout/, 'a claimed chunk stays where it is');
 ok($node->poll_query_until('postgres', "SELECT n_tup_upd > 500 FROM pg_stat_user_tables WHERE relname = 'tickets'"), 'a worker tells what it did');
 open_gate();
-like(finish($job), qr/^NOTICE:  classified $rows rows/, 'and the call goes on');
+like(finish($job), qr/^NOTICE:  classified $rows rows/, 'a claimed chunk: the call goes on');
 $node->safe_psql('postgres', 'DROP TRIGGER zz_stay ON tickets; DROP TRIGGER zz_other ON tickets; DROP OWNED BY clerk; DROP ROLE clerk');
 
 # Rewritten, truncated, dropped and renamed in the middle.
@@ -263,7 +263,7 @@ $node->restart;
 ($rc, $out, $err) = $node->psql('postgres', call('workers => 8'));
 like($err, qr/WARNING:  only \d of 7 background workers could be started/, 'few workers');
 all_right('few workers');
-unlike($err, qr/WARNING.*WARNING/s, 'said once');
+unlike($err, qr/WARNING.*WARNING/s, 'few workers: said once');
 
 # A pace: the time that rows should take at least, by the server's clock.
 fresh();
@@ -298,7 +298,7 @@ $node->safe_psql('postgres', 'VACUUM (FREEZE)');
 $node->safe_psql($_, 'VACUUM (FREEZE)') for qw(template1);
 $node->stop;
 my $next = $first + 40;
-command_ok([ 'pg_resetwal', '-f', '-e', 1, '-x', $next, '-u', 3, $node->data_dir ], 'numbers begin again');
+command_ok([ 'pg_resetwal', '-f', '-e', 1, '-x', $next, '-u', 3, $node->data_dir ], 'transaction numbers begin again');
 $node->start;
 ($rc, $out, $err) = $node->psql('postgres', call());
 is($rc, 0, 'a job in the next epoch') or diag($err);

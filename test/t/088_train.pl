@@ -60,7 +60,7 @@ my $pid = pid_past('killed', 100);
 is($node->safe_psql('postgres', "SELECT backend_xmin IS NULL AND backend_xid IS NULL FROM pg_stat_activity WHERE pid = $pid"), 't',
 	'no snapshot is held');
 is($node->safe_psql('postgres', q{SELECT state IN ('training', 'saving', 'evaluating'), max_steps, tokens_per_second > 0, eta > now(), loss > 0,
-	learning_rate > 0 FROM fsi_training WHERE model = 'killed'}), "t|$steps|t|t|t|t", 'fsi_training');
+	learning_rate > 0 FROM fsi_training WHERE model = 'killed'}), "t|$steps|t|t|t|t", 'fsi_training shows it at work');
 my ($rc, $out, $err) = $node->psql('postgres', call('killed', $steps));
 like($err, qr/model "killed" is being trained by another call.*PID $pid/s, 'one call at a time for a name');
 $node->safe_psql('postgres', "CREATE DATABASE neighbour; DROP DATABASE neighbour");
@@ -81,17 +81,17 @@ for my $past (100, 1000)
 	$s = start($node, call('canceled', $steps));
 	$pid = pid_past('canceled', $past);
 	is($node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)"), 't', "canceled past step $past");
-	like(finish($s), qr/canceling statement due to user request/, 'canceled');
+	like(finish($s), qr/canceling statement due to user request/, "canceled past step $past: the call says so");
 	is($node->safe_psql('postgres', q{SELECT state, pid IS NULL, message FROM fsi_training WHERE model = 'canceled'}),
-		'canceled|t|canceling statement due to user request', 'fsi_training says so');
+		'canceled|t|canceling statement due to user request', "canceled past step $past: fsi_training says so");
 }
 is($node->safe_psql('postgres', q{SELECT count(*) FROM fsi_models WHERE name = 'canceled'}), 0, 'a training that did not end is no model');
 # A session that ends, and a server that is stopped at once.
 $s = start($node, call('canceled', $steps));
 $pid = pid_past('canceled', 1800);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
-like(finish($s), qr/terminating connection/, 'terminated');
-is($node->safe_psql('postgres', q{SELECT state FROM fsi_training WHERE model = 'canceled'}), 'failed', 'fsi_training says so');
+like(finish($s), qr/terminating connection/, 'terminated: the call says so');
+is($node->safe_psql('postgres', q{SELECT state FROM fsi_training WHERE model = 'canceled'}), 'failed', 'terminated: fsi_training says so');
 $s = start($node, call('canceled', $steps));
 pid_past('canceled', 2600);
 $node->stop('immediate');

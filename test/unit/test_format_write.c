@@ -95,7 +95,7 @@ test_round_trips(void)
 	round_trip("untied", (TinyModel) {.with_head = true}, ", \"tie_word_embeddings\": false");
 	ok(!again.model.cfg.tied, "the head is its own");
 	round_trip("segments", (TinyModel) {.with_readout = true}, READOUT);
-	ok(same_floats(first.spelling_idf, again.spelling_idf, SPELL_BUCKETS), "the idf");
+	ok(same_floats(first.spelling_idf, again.spelling_idf, SPELL_BUCKETS), "the spelling's idf comes back");
 	ok(first.card_len == again.card_len && memcmp(first.card, again.card, first.card_len) == 0, "name and card: %s",
 	   again.card);
 }

@@ -224,7 +224,7 @@ test_long_word(void)
 	   "1 MB of one word, again and again");
 	for (size_t i = 0; i < ids.n; i++)
 		same = same && ids.ids[i] == tok_lookup(&tok, "refund", 6);
-	ok(same, "in its token");
+	ok(same, "each time in the token of that word");
 	memmove(word + 1, word, 999);
 	word[0] = ' ';
 	ok(tok_encode(&tok, word, 999 / 6 * 6 + 1, &arena, &ids, &err) == FSI_OK && ids.n == 166 &&

@@ -98,8 +98,9 @@ test_values(void)
 
 	v = features("refund my card", 14);
 	w = features("card refund", 11);
-	ok(fabs(spell_cosine(&v, &w) - 0.8846437807441416) < 1e-15 && spell_cosine(&v, &w) == spell_cosine(&w, &v), "a cosine");
-	ok(fabs(spell_cosine(&v, &v) - 1) < 1e-6, "unit length");
+	ok(fabs(spell_cosine(&v, &w) - 0.8846437807441416) < 1e-15 && spell_cosine(&v, &w) == spell_cosine(&w, &v),
+	   "the cosine of two texts, either way round");
+	ok(fabs(spell_cosine(&v, &v) - 1) < 1e-6, "a text's vector has unit length");
 }
 
 /* The cosines of an index have the bits of spell_cosine(). */

@@ -59,7 +59,7 @@ test_all_parts(void)
 	t = &list.list[0];
 	ok(strcmp(shape(&t->prompt), "say {so}.\n\n<DESCRIPTION>\n<EXAMPLES>\nif not, \"<NONE>\"\ntext: <TEXT>\nid:") == 0,
 	   "the prompt: lines are stripped, inner empty ones stay");
-	ok(strcmp(shape(&t->response), "<INTENT>\nid: <SYMBOL>") == 0, "the response");
+	ok(strcmp(shape(&t->response), "<INTENT>\nid: <SYMBOL>") == 0, "the response's fields are found");
 	ok(strcmp(shape(&t->example), "\ntext: <TEXT>\nid: <SYMBOL>\n") == 0, "an example is not stripped");
 	ok(strcmp(shape(&t->description), "<INTENT>: <DESCRIPTION>") == 0 && t->description.given, "a description");
 	ok(is(t->example_sep, "---") && is(t->description_sep, "; ") && is(t->note, "null"), "texts of kwargs");
