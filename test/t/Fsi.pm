@@ -38,11 +38,11 @@ sub start
 	return \%s;
 }
 
-# Wait for its end; returns what it has complained of.
+# Wait for its end, three minutes at most; returns what it has complained of.
 sub finish
 {
 	my ($s) = @_;
-	eval { IPC::Run::finish($s->{run}) };
+	IPC::Run::finish($s->{run});
 	return $s->{err};
 }
 
