@@ -120,7 +120,7 @@ extern void fsifile_unmap(void *map, size_t size);
 
 /* The packed weights as an f32 model (w = panels * scale): the reference engine's view of the file. */
 extern FsiStatus fsifile_dequantize(const FsiFile *file, FsiArena *arena, Gpt2Model *out, FsiError *err);
-/* The f32 model a packed file would hold, without the file: quantise in memory (import checks, tests). */
+/* The int8 model that a packed file would hold, without the file: quantise in memory (tools, tests). */
 extern FsiStatus gpt2_quantize(const Gpt2Model *f32, FsiArena *arena, Gpt2Model *out, FsiError *err);
 
 #endif

@@ -4,7 +4,8 @@
  *
  * Exactness.  Every level (scalar, AVX2, AVX-VNNI, AVX-512 VNNI, NEON) gives EQUAL BITS:
  * int8 x int8 sums are int32 and exact in any order; every float step has one fixed order
- * of operations, written once over 16-lane vectors (kern_float.h) and compiled per level:
+ * of operations, written once over 16-lane vectors (kern_math.h, kern_rows.h, kern_attend.h over
+ * kern_vec_*.h) and compiled per level:
  *	- a reduction over n floats adds element i into lane i % 16 in ascending order, then
  *	  folds the lanes 8, 4, 2, 1 (lane j += lane j + width);
  *	- a * b + c is always one fused multiply-add (fmaf() where the CPU has none);

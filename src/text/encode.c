@@ -35,7 +35,7 @@ typedef struct AddedSearch
 	size_t		asked;			/* whether to stop */
 } AddedSearch;
 
-/* Compare the pattern with the text at s; a pattern longer than what is left is not equal. */
+/* The pattern's bytes, *len of them; NULL where the blob is damaged. */
 static const char *
 pattern(const Tokenizer *tok, const TokAdded *added, size_t *len)
 {

@@ -181,7 +181,7 @@ typedef struct TrainTarget
 
 #define LOSS_FLOATS ((size_t) 8 << 20)	/* logits of one chunk of rows: 32 MB */
 
-/* Rows of hidden (T, E) against their targets; logits: scratch of train_loss_scratch() floats. */
+/* Rows of hidden (T, E) against their targets; scratch: train_loss_scratch() floats. */
 extern FsiStatus train_loss(TrainCtx *c, const KernMatrix *head, int n, TrainTarget *targets,
 							const float *hidden, float *scratch, TrainLossSum *sum);
 /* The same, and d_hidden (T, E) = factor * gradient (rows without target: 0), g_head += . */
