@@ -7,8 +7,8 @@
  * seed and the number of the step alone, so a checkpoint is weights, moments and that number.
  *
  * Memory: train_create() takes everything from its host once (train_bytes() says how much
- * before: 16 bytes per trained parameter, 4 per frozen one, train_token_bytes() per token
- * of a pass).  Model and data are borrowed: the model until train_create() returns, the
+ * before: 16 bytes per trained parameter, 4 per frozen one, and the activations of a pass,
+ * 387 KB per token at 12 x 768).  Model and data are borrowed: the model until train_create() returns, the
  * data as long as the Train.  Threads: options.threads - 1 of our own, signals blocked,
  * which end in train_destroy(); OpenBLAS always runs with one, called by each of ours.
  * Bits depend on the CPU's kernels in OpenBLAS, never on the number of threads.
@@ -125,8 +125,6 @@ typedef struct TrainOptions
 } TrainOptions;
 
 extern const TrainOptions train_defaults;
-/* False for an unknown name; names as in TrainingArguments. */
-extern bool train_scheduler_by_name(const char *name, TrainScheduler *scheduler);
 /* FSI_INVALID naming the option and its range. */
 extern FsiStatus train_check_options(const TrainOptions *options, FsiError *err);
 
@@ -173,8 +171,6 @@ extern FsiStatus train_create(const FsiHost *host, const KernOps *ops, const Gpt
 extern void train_destroy(Train *train);
 /* Bytes that train_create() will take, data's longest row known (segments: any; n_text texts for freeze). */
 extern size_t train_bytes(const Gpt2Config *cfg, const TrainOptions *options, int longest, int n_text);
-/* Activations: bytes per token of a pass. */
-extern size_t train_token_bytes(const Gpt2Config *cfg);
 
 /* FSI_INVALID when loss or gradient is no finite number (nothing is updated) or max_steps are done. */
 extern FsiStatus train_step(Train *train, TrainReport *report, FsiError *err);

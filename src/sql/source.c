@@ -372,12 +372,6 @@ source_next(Source *s, char **values)
 	return true;
 }
 
-bool
-source_has(const Source *s, int column)
-{
-	return s->column[column] > 0;
-}
-
 void
 source_close(Source *s)
 {

@@ -30,8 +30,6 @@ extern Source *source_open(const char *function, const char *source, const Sourc
  * the current memory context, or NULL where it is NULL or the source lacks it.  False at the end.
  */
 extern bool source_next(Source *source, char **values);
-/* Whether the source has that one of the columns. */
-extern bool source_has(const Source *source, int column);
 extern void source_close(Source *source);
 
 #endif

@@ -93,19 +93,7 @@ scores_floats(int longest)
 	return 3 * (size_t) ATTEND_BLOCK * KERN_ROUND_UP((size_t) longest, (size_t) KERN_LANES);
 }
 
-/* 4 (L (6E + I + H) + 5E + max(I, 3E) + I + 2): 387 KB at 12 x 768, 99 KB at 6 x 384 */
-size_t
-train_token_bytes(const Gpt2Config *cfg)
-{
-	size_t		width[ACT_SLOTS],
-				sum = 0;
-
-	slot_widths(cfg, width);
-	for (int s = 0; s < ACT_SLOTS; s++)
-		sum += width[s] * (s < ACT_LAYER_SLOTS ? (size_t) cfg->n_layer : 1);
-	return sum * sizeof(float);
-}
-
+/* 4 (L (6E + I + H) + 5E + max(I, 3E) + I + 2) a row: 387 KB at 12 x 768, 99 KB at 6 x 384 */
 size_t
 train_acts_bytes(const Gpt2Config *cfg, int rows, int longest, int workers)
 {

@@ -3,7 +3,6 @@
  *	  Options, their ranges, and the learning rate of every step, as Hugging Face's schedulers have it.
  */
 #include <math.h>
-#include <string.h>
 
 #include "train.h"
 
@@ -37,23 +36,6 @@ const TrainOptions train_defaults = {
 	.spelling_weight = 100,
 	.discriminant_share = 100,
 };
-
-bool
-train_scheduler_by_name(const char *name, TrainScheduler *scheduler)
-{
-	static const char *const names[] = {
-		[TRAIN_LINEAR] = "linear", [TRAIN_COSINE] = "cosine", [TRAIN_CONSTANT] = "constant",
-		[TRAIN_CONSTANT_WITH_WARMUP] = "constant_with_warmup",
-	};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(name, names[i]) == 0)
-		{
-			*scheduler = (TrainScheduler) i;
-			return true;
-		}
-	return false;
-}
 
 /* NaN is outside every range. */
 static FsiStatus
