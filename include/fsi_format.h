@@ -84,7 +84,6 @@ extern FsiStatus hf_write_dir(const char *dir, const HfExport *src, const FsiHos
 
 /* ---- The packed model file. ---- */
 
-#define FSIFILE_MAGIC "FSIMODEL"
 #define FSIFILE_VERSION 1
 #define FSIFILE_ALIGN 64
 

@@ -60,7 +60,6 @@ typedef struct StoreRow
 	int64		size;			/* bytes of the packed file */
 	char	   *source;			/* "shipped", "imported" or "trained" */
 	bool		shipped;
-	bool		is_default;
 	bool		dropped;
 	char	   *imported_by;	/* role name, or NULL */
 	TransactionId xmin;			/* of the row: whose it is */

@@ -87,15 +87,13 @@ enum BatchExprs
 {
 	BATCH_CALLS = 0,			/* FuncExprs over the node's input columns */
 	BATCH_PARAMS,				/* executor parameters in them */
-	BATCH_LIMIT,				/* count and offset, each or none */
-	BATCH_EXPRS
+	BATCH_LIMIT					/* count and offset, each or none */
 };
 
 enum BatchPrivate
 {
 	BATCH_NEED = 0,
-	BATCH_CAP,
-	BATCH_PRIVATE
+	BATCH_CAP
 };
 
 extern const CustomScanMethods batch_scan_methods;

@@ -16,7 +16,7 @@
 #include "fsi_format.h"
 #include "model_slots.h"
 
-/* FSIFILE_MAGIC without its zero */
+/* "FSIMODEL" without its zero */
 #define FSIFILE_MAGIC_BYTES {'F', 'S', 'I', 'M', 'O', 'D', 'E', 'L'}
 #define FSIFILE_BYTE_ORDER 0x01020304u
 #define FSIFILE_CARD_LIMIT ((uint64_t) 1 << 20)

@@ -128,7 +128,6 @@ read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
 	row->layout = strcmp(text_attribute(tuple, desc, CATALOG_LAYOUT), store_layout_name(GPT2_PROMPT)) == 0 ?
 		GPT2_PROMPT : GPT2_SEGMENTS;
 	row->size = DatumGetInt64(heap_getattr(tuple, CATALOG_SIZE, desc, &isnull));
-	row->is_default = DatumGetBool(heap_getattr(tuple, CATALOG_IS_DEFAULT, desc, &isnull));
 	row->imported_by = text_attribute(tuple, desc, CATALOG_IMPORTED_BY);
 	card = heap_getattr(tuple, CATALOG_CARD, desc, &isnull);
 	row->card = isnull ? NULL : DatumGetJsonbPCopy(card);

@@ -304,8 +304,9 @@ message_back(Pointing *p, int m, float *sims, double factor)
 /* ---------------------------------------------------------------- an episode */
 
 static FsiStatus
-take(Pointing *p, const TrainEpisode *e, FsiError *err)
+take(Pointing *p, FsiError *err)
 {
+	const TrainEpisode *e = p->e;
 	size_t		E = (size_t) p->r->E,
 				M = (size_t) e->n_query,
 				S = (size_t) e->n_segment,
@@ -403,7 +404,7 @@ forward(Pointing *p, const float *zm, const float *zs, bool back, double factor,
 {
 	size_t		S = (size_t) p->e->n_segment;
 
-	FSI_TRY(take(p, p->e, p->c->err));
+	FSI_TRY(take(p, p->c->err));
 	group_segments(p);
 	FSI_TRY(similarities(p, zm, zs));
 	*loss = 0;

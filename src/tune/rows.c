@@ -181,7 +181,6 @@ tune_rows_read(const char *source, Gpt2Layout layout, const TuneOptions *options
 	{
 		rows->n_train += rows->rows[i].split == TUNE_SPLIT_TRAIN;
 		rows->n_eval += rows->rows[i].split == TUNE_SPLIT_EVAL;
-		rows->n_test += rows->rows[i].split == TUNE_SPLIT_TEST;
 	}
 	if (rows->n_train == 0)
 		ereport(ERROR,

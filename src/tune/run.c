@@ -501,7 +501,6 @@ end(void *arg)
 void
 tune_run(TuneRun *run)
 {
-	run->host.ctx = run->context;
 	host_init(&run->host, run->context);
 	run->host.should_stop = should_stop;
 	fsi_arena_init(&run->arena, &run->host);

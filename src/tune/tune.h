@@ -77,7 +77,6 @@ typedef struct TuneRows
 	uint8_t		hash[FSI_SHA256_BYTES];
 	int			n_train;
 	int			n_eval;
-	int			n_test;			/* left out */
 	int			n_skipped;		/* too long */
 	int			n_shortened;
 } TuneRows;
