@@ -52,6 +52,5 @@ extern FsiStatus hf_bind_weights(const HfConfig *config, const TensorSet *set, F
 
 /* "dir/file" in the arena, or NULL. */
 extern char *hf_path(FsiArena *arena, const char *dir, const char *file);
-extern bool hf_exists(const char *path);
 
 #endif

@@ -35,8 +35,8 @@ hf_path(FsiArena *arena, const char *dir, const char *file)
 	return path;
 }
 
-bool
-hf_exists(const char *path)
+static bool
+exists(const char *path)
 {
 	return access(path, F_OK) == 0;
 }
@@ -143,7 +143,7 @@ hf_read_weights(const char *dir, FsiArena *arena, HfWeights *out, FsiError *err)
 
 		if (path == NULL)
 			return fsi_nomem(err, strlen(dir));
-		if (!hf_exists(path))
+		if (!exists(path))
 			continue;
 		snprintf(out->source, sizeof(out->source), "%s", kinds[i].file);
 		if (kinds[i].index)

@@ -11,7 +11,7 @@
 #define IN_MODEL(field) offsetof(Gpt2Model, field)
 #define IN_LAYER(field) offsetof(Gpt2Layer, field)
 
-const ModelSlot model_slots[MODEL_SLOTS] = {
+static const ModelSlot model_slots[MODEL_SLOTS] = {
 	{16, "wte.weight", IN_MODEL(wte), true, true, false, SLOT_EMBD, SLOT_VOCAB, SLOT_ALWAYS},
 	{20, "wpe.weight", IN_MODEL(wpe), false, false, false, SLOT_POSITIONS, SLOT_EMBD, SLOT_ALWAYS},
 	{24, "ln_f.weight", IN_MODEL(lnf_gain), false, false, false, SLOT_ONE, SLOT_EMBD, SLOT_ALWAYS},
@@ -21,7 +21,7 @@ const ModelSlot model_slots[MODEL_SLOTS] = {
 	{40, "fsi.readout.k", IN_MODEL(readout_k), false, false, false, SLOT_EMBD, SLOT_EMBD, SLOT_SEGMENTS},
 };
 
-const ModelSlot layer_slots[LAYER_SLOTS] = {
+static const ModelSlot layer_slots[LAYER_SLOTS] = {
 	{64, "ln_1.weight", IN_LAYER(ln1_gain), false, false, false, SLOT_ONE, SLOT_EMBD, SLOT_ALWAYS},
 	{68, "ln_1.bias", IN_LAYER(ln1_bias), false, false, true, SLOT_ONE, SLOT_EMBD, SLOT_ALWAYS},
 	{72, "attn.c_attn.weight", IN_LAYER(qkv), true, false, false, SLOT_EMBD, SLOT_3EMBD, SLOT_ALWAYS},

@@ -29,8 +29,6 @@ typedef struct ModelSlot
 
 #define MODEL_SLOTS 7
 #define LAYER_SLOTS 12
-extern const ModelSlot model_slots[MODEL_SLOTS];
-extern const ModelSlot layer_slots[LAYER_SLOTS];
 
 /* A slot of one model: layer -1 for the model's own.  Walk with slot_first(), slot_next(). */
 typedef struct SlotAt

@@ -43,8 +43,8 @@ torchblobs_sort(TorchBlobs *blobs)
 		qsort(blobs->blobs, blobs->n, sizeof(TorchBlob), compare_blobs);
 }
 
-const TorchBlob *
-torchblobs_find(const TorchBlobs *blobs, const char *key, size_t key_len)
+static const TorchBlob *
+find_blob(const TorchBlobs *blobs, const char *key, size_t key_len)
 {
 	TorchBlob	wanted = {.key = key, .key_len = key_len};
 
@@ -77,7 +77,7 @@ find_storage(TorchFile *f, const PickleStorage *storage, const uint8_t **data)
 		return fsi_nomem(f->err, len);
 	memcpy(key, f->prefix, f->prefix_len);
 	memcpy(key + f->prefix_len, storage->key, storage->key_len);
-	blob = torchblobs_find(&f->blobs, key, len);
+	blob = find_blob(&f->blobs, key, len);
 	fsi_arena_release(f->arena, mark);
 	if (blob == NULL || !size_mul(storage->count, storage->item, &bytes) || bytes > blob->len)
 		return fsi_fail(f->err, FSI_CORRUPT, "PyTorch file is damaged: storage \"%s\" is missing or too short",
@@ -183,7 +183,7 @@ check_byte_order(TorchFile *f, const char *folder, size_t folder_len)
 		return fsi_fail(f->err, FSI_CORRUPT, "PyTorch file is damaged: its folder has a very long name");
 	memcpy(key, folder, folder_len);
 	memcpy(key + folder_len, tail, sizeof(tail));
-	order = torchblobs_find(&f->blobs, key, folder_len + sizeof(tail) - 1);
+	order = find_blob(&f->blobs, key, folder_len + sizeof(tail) - 1);
 	if (order != NULL && (order->len != 6 || memcmp(order->data, "little", 6) != 0))
 		return fsi_fail(f->err, FSI_UNSUPPORTED, "PyTorch file was written on a big-endian machine");
 	return FSI_OK;
@@ -251,7 +251,7 @@ read_storages(TorchFile *f, Cursor *c, const PickleValue *keys, const TorchBlobs
 	{
 		const PickleValue *key = keys->items.at[i];
 		const TorchBlob *item = key->kind != PICKLE_STRING ? NULL :
-			torchblobs_find(items, key->string.s, key->string.len);
+			find_blob(items, key->string.s, key->string.len);
 		uint64_t	count = cursor_u64(c);
 		uint64_t	bytes;
 		TorchBlob  *blob = &f->blobs.blobs[f->blobs.n++];

@@ -106,7 +106,6 @@ typedef struct TorchBlobs
 } TorchBlobs;
 
 extern void torchblobs_sort(TorchBlobs *blobs);
-extern const TorchBlob *torchblobs_find(const TorchBlobs *blobs, const char *key, size_t key_len);
 
 /* The zip container: all stored entries by name. */
 extern FsiStatus torchzip_entries(const uint8_t *bytes, size_t len, FsiArena *arena,

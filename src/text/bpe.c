@@ -81,8 +81,9 @@ contraction(const char *s, size_t len)
 	return 0;
 }
 
-FsiStatus
-bpe_word_end(const FsiHost *host, const char *text, size_t len, size_t at, size_t *end, FsiError *err)
+/* *end: where the word that begins at text[at] ends under GPT-2's pattern. */
+static FsiStatus
+word_end(const FsiHost *host, const char *text, size_t len, size_t at, size_t *end, FsiError *err)
 {
 	int			n;
 	WordClass	class;
@@ -399,7 +400,7 @@ bpe_encode(const Tokenizer *tok, const char *text, size_t len, IdList *list, Fsi
 		size_t		end = len;
 
 		if (!(flags & TOK_WHOLE_TEXT))
-			FSI_TRY(bpe_word_end(list->arena->host, text, len, at, &end, err));
+			FSI_TRY(word_end(list->arena->host, text, len, at, &end, err));
 		FSI_TRY(encode_word(tok, text + at, end - at, list, err));
 		at = end;
 		FSI_TRY(text_go_on(list->arena->host, at, &asked, err));

@@ -223,7 +223,5 @@ extern FsiStatus wordpiece_encode(const Tokenizer *tok, const char *text, size_t
 extern FsiStatus bpe_encode(const Tokenizer *tok, const char *text, size_t len, IdList *list, FsiError *err);
 /* Merge one word's bytes by rank, without the short cut for whole tokens. */
 extern FsiStatus bpe_merge_word(const Tokenizer *tok, const char *word, size_t len, IdList *list, FsiError *err);
-/* *end: where the word that begins at text[at] ends under GPT-2's pattern. */
-extern FsiStatus bpe_word_end(const FsiHost *host, const char *text, size_t len, size_t at, size_t *end, FsiError *err);
 
 #endif

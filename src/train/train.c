@@ -261,6 +261,13 @@ train_step(Train *t, TrainReport *report, FsiError *err)
 	return status;
 }
 
+/* Segments: of spelling, a share of what model and options allow. */
+static double
+spelling_weight(const Train *t, double share)
+{
+	return share * fmin(t->scalars.spelling_weight, t->options.spelling_weight);
+}
+
 FsiStatus
 train_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *err)
 {
@@ -271,7 +278,7 @@ train_evaluate(Train *t, const TrainData *data, TrainScores *scores, FsiError *e
 	t->ctx.err = err;
 	memset(scores, 0, sizeof(*scores));
 	/* Before the first step it is the base that is judged, as it answers. */
-	weight = t->step == 0 ? t->scalars.spelling_weight : train_spelling_weight(t, t->spelling_share);
+	weight = t->step == 0 ? t->scalars.spelling_weight : spelling_weight(t, t->spelling_share);
 	if (t->params.w.cfg.layout == GPT2_SEGMENTS)
 		status = train_segments_evaluate(t, data, 1, &weight, scores, err);
 	else
@@ -350,12 +357,6 @@ train_calibrate(Train *t, const TrainScores *scores)
 
 /* ---------------------------------------------------------------- the result's spelling */
 
-double
-train_spelling_weight(const Train *t, double share)
-{
-	return share * fmin(t->scalars.spelling_weight, t->options.spelling_weight);
-}
-
 FsiStatus
 train_weigh_spelling(Train *t, const TrainData *data, TrainScores *scores, FsiError *err)
 {
@@ -369,7 +370,7 @@ train_weigh_spelling(Train *t, const TrainData *data, TrainScores *scores, FsiEr
 	FSI_TRY(train_check_whole(t, err));
 	t->ctx.err = err;
 	for (int i = 0; i < N_SHARE; i++)
-		weights[i] = train_spelling_weight(t, shares[i]);
+		weights[i] = spelling_weight(t, shares[i]);
 	status = train_segments_evaluate(t, data, N_SHARE, weights, with, err);
 	fsi_arena_free(&t->work);
 	FSI_TRY(status);
@@ -400,7 +401,7 @@ train_model(Train *t)
 	if (t->params.w.cfg.layout == GPT2_SEGMENTS)
 	{
 		train_params_scalars(&t->params, &t->scalars, &t->options);
-		s->spelling_weight = train_spelling_weight(t, t->spelling_share);
+		s->spelling_weight = spelling_weight(t, t->spelling_share);
 		for (size_t i = 0; i < sizeof(scaled) / sizeof(scaled[0]); i++)
 			*scaled[i] *= t->scale;
 	}

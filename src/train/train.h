@@ -40,7 +40,6 @@ typedef struct TrainRandom
 
 extern uint64_t train_mix(uint64_t a, uint64_t b);	/* hash of two words */
 extern TrainRandom train_random_for(uint64_t seed, uint64_t purpose, uint64_t number);
-extern uint64_t train_random(TrainRandom *r);
 extern int	train_random_below(TrainRandom *r, int n);	/* 0 .. n - 1, n >= 1 */
 extern double train_random_unit(TrainRandom *r);		/* [0, 1) */
 /* out[k] = k different numbers below n, in random order. */
@@ -318,8 +317,6 @@ struct Train
 
 /* FSI_INVALID when a checkpoint was half read. */
 extern FsiStatus train_check_whole(const Train *t, FsiError *err);
-/* Segments: of spelling, a share of what model and options allow. */
-extern double train_spelling_weight(const Train *t, double share);
 /* Dropout off or as the options say. */
 extern TrainDrop train_drop(const Train *t, bool training);
 

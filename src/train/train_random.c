@@ -29,8 +29,8 @@ train_random_for(uint64_t seed, uint64_t purpose, uint64_t number)
 	return r;
 }
 
-uint64_t
-train_random(TrainRandom *r)
+static uint64_t
+next_number(TrainRandom *r)
 {
 	return mix64(r->state += GOLDEN);
 }
@@ -39,13 +39,13 @@ int
 train_random_below(TrainRandom *r, int n)
 {
 	/* the high half of a 32 x 32 bit product: bias below n / 2^32 */
-	return (int) (((train_random(r) >> 32) * (uint64_t) n) >> 32);
+	return (int) (((next_number(r) >> 32) * (uint64_t) n) >> 32);
 }
 
 double
 train_random_unit(TrainRandom *r)
 {
-	return (double) (train_random(r) >> 11) * 0x1p-53;
+	return (double) (next_number(r) >> 11) * 0x1p-53;
 }
 
 /* Floyd's algorithm (Bentley and Floyd 1987) gives a set, in an order that is not random: shuffled after. */
