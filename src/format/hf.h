@@ -21,6 +21,28 @@ extern void hf_card_quirk(HfCard *card, const char *fmt,...) __attribute__((form
 
 /* ---- config.json ---- */
 
+/* A scalar of the readout: read and written by this table. */
+typedef struct HfScalar
+{
+	const char *name;
+	size_t		offset;			/* in PointingScalars */
+	bool		optional;		/* 0 when absent */
+} HfScalar;
+
+#define HF_SCALARS 14
+extern const HfScalar hf_scalars[HF_SCALARS];
+
+/* Constants of the spelling features, which are code (src/text/spelling.c): another value means another model. */
+typedef struct HfConstant
+{
+	const char *name;
+	int			value;
+} HfConstant;
+
+#define HF_SPELLING 5
+#define HF_SPELLING_HASH "crc32"
+extern const HfConstant hf_spelling[HF_SPELLING];
+
 #define HF_NAME_BYTES 128
 typedef struct HfConfig
 {

@@ -30,15 +30,8 @@ static const Activation activations[] = {
 	{"relu", KERN_ACT_RELU},
 };
 
-typedef struct ScalarField
-{
-	const char *name;
-	size_t		offset;
-	bool		optional;		/* 0 when absent */
-} ScalarField;
-
 #define SCALAR(name) {#name, offsetof(PointingScalars, name), false}
-static const ScalarField scalar_fields[] = {
+const HfScalar hf_scalars[HF_SCALARS] = {
 	SCALAR(spelling_weight),
 	SCALAR(description_weight),
 	SCALAR(example_sharpness),
@@ -53,6 +46,11 @@ static const ScalarField scalar_fields[] = {
 	{"other_share", offsetof(PointingScalars, other_share), true},
 	{"discriminant_share", offsetof(PointingScalars, discriminant_share), true},
 	{"discriminant_ridge", offsetof(PointingScalars, discriminant_ridge), true},
+};
+_Static_assert(HF_SCALARS * sizeof(double) == offsetof(PointingScalars, reserved), "a scalar is missing");
+
+const HfConstant hf_spelling[HF_SPELLING] = {
+	{"buckets", SPELL_BUCKETS}, {"grams", 3}, {"max_count", 255}, {"word_prefix", 1}, {"word_count", 2},
 };
 
 /* A key, or the general transformers name for it; JSON null counts as absent. */
@@ -178,7 +176,6 @@ read_arithmetic(const json_t *root, HfConfig *out, FsiError *err)
 static FsiStatus
 read_readout(json_t *readout, PointingScalars *out, FsiError *err)
 {
-	const size_t n_field = sizeof(scalar_fields) / sizeof(scalar_fields[0]);
 	const char *key;
 	json_t	   *value;
 
@@ -188,47 +185,38 @@ read_readout(json_t *readout, PointingScalars *out, FsiError *err)
 	{
 		size_t		i = 0;
 
-		while (i < n_field && strcmp(key, scalar_fields[i].name) != 0)
+		while (i < HF_SCALARS && strcmp(key, hf_scalars[i].name) != 0)
 			i++;
-		if (i == n_field)
+		if (i == HF_SCALARS)
 			return fsi_fail(err, FSI_UNSUPPORTED, "\"%s\" in config.json's readout is unknown",
 							show_name(key, strlen(key)).text);
 		if (!json_is_number(value) || !(fabs(json_number_value(value)) <= MODEL_SCALAR_MAX))
 			return fsi_fail(err, FSI_CORRUPT, "\"%s\" in config.json's readout is not a number within ±%g", key, MODEL_SCALAR_MAX);
-		*(double *) ((char *) out + scalar_fields[i].offset) = json_number_value(value);
+		*(double *) ((char *) out + hf_scalars[i].offset) = json_number_value(value);
 	}
-	for (size_t i = 0; i < n_field; i++)
-		if (!scalar_fields[i].optional && json_object_get(readout, scalar_fields[i].name) == NULL)
-			return fsi_fail(err, FSI_CORRUPT, "\"%s\" is missing in config.json's readout",
-							scalar_fields[i].name);
+	for (size_t i = 0; i < HF_SCALARS; i++)
+		if (!hf_scalars[i].optional && json_object_get(readout, hf_scalars[i].name) == NULL)
+			return fsi_fail(err, FSI_CORRUPT, "\"%s\" is missing in config.json's readout", hf_scalars[i].name);
 	if (out->discriminant_share != 0 && !(out->discriminant_ridge > 0))
 		return fsi_fail(err, FSI_CORRUPT, "\"discriminant_ridge\" in config.json's readout is not above 0");
 	return FSI_OK;
 }
 
-/* Constants of the spelling features, which are code (src/text/spelling.c): another value means another model. */
 static FsiStatus
 check_spelling(const json_t *spelling, FsiError *err)
 {
-	static const struct
-	{
-		const char *name;
-		int			value;
-	}			constants[] = {
-		{"buckets", SPELL_BUCKETS}, {"grams", 3}, {"max_count", 255}, {"word_prefix", 1}, {"word_count", 2},
-	};
 	const json_t *hash = get(spelling, "hash", NULL);
 
-	for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++)
+	for (size_t i = 0; i < HF_SPELLING; i++)
 	{
-		const json_t *value = get(spelling, constants[i].name, NULL);
+		const json_t *value = get(spelling, hf_spelling[i].name, NULL);
 
-		if (value != NULL && json_integer_value(value) != constants[i].value)
+		if (value != NULL && json_integer_value(value) != hf_spelling[i].value)
 			return fsi_fail(err, FSI_UNSUPPORTED, "\"%s\" in config.json's spelling is not %d",
-							constants[i].name, constants[i].value);
+							hf_spelling[i].name, hf_spelling[i].value);
 	}
-	if (hash != NULL && (!json_is_string(hash) || strcmp(json_string_value(hash), "crc32") != 0))
-		return fsi_fail(err, FSI_UNSUPPORTED, "\"hash\" in config.json's spelling is not \"crc32\"");
+	if (hash != NULL && (!json_is_string(hash) || strcmp(json_string_value(hash), HF_SPELLING_HASH) != 0))
+		return fsi_fail(err, FSI_UNSUPPORTED, "\"hash\" in config.json's spelling is not \"" HF_SPELLING_HASH "\"");
 	return FSI_OK;
 }
 

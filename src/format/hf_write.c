@@ -62,25 +62,15 @@ put_number(FsiBytes *b, double x, bool is_float)
 static bool
 put_readout(FsiBytes *b, const PointingScalars *p)
 {
-	const struct
-	{
-		const char *name;
-		double		value;
-	}			scalars[] = {
-		{"spelling_weight", p->spelling_weight}, {"description_weight", p->description_weight},
-		{"example_sharpness", p->example_sharpness}, {"name_share", p->name_share},
-		{"name_scale", p->name_scale}, {"name_bias", p->name_bias}, {"both_scale", p->both_scale},
-		{"both_bias", p->both_bias}, {"example_scale", p->example_scale}, {"example_bias", p->example_bias},
-		{"other_logit", p->other_logit}, {"other_share", p->other_share},
-		{"discriminant_share", p->discriminant_share}, {"discriminant_ridge", p->discriminant_ridge},
-	};
 	bool		ok = fsi_json_text(b, ",\n  \"readout\": {");
 
-	for (size_t i = 0; i < sizeof(scalars) / sizeof(scalars[0]); i++)
-		ok = ok && fsi_json_printf(b, "%s\n   \"%s\": ", i > 0 ? "," : "", scalars[i].name) &&
-			put_number(b, scalars[i].value, false);
-	return ok && fsi_json_printf(b, "},\n  \"spelling\": {\"buckets\": %d, \"grams\": 3, \"max_count\": 255, "
-								 "\"word_prefix\": 1, \"word_count\": 2, \"hash\": \"crc32\"}", SPELL_BUCKETS);
+	for (size_t i = 0; i < HF_SCALARS; i++)
+		ok = ok && fsi_json_printf(b, "%s\n   \"%s\": ", i > 0 ? "," : "", hf_scalars[i].name) &&
+			put_number(b, *(const double *) ((const char *) p + hf_scalars[i].offset), false);
+	ok = ok && fsi_json_text(b, "},\n  \"spelling\": {");
+	for (size_t i = 0; i < HF_SPELLING; i++)
+		ok = ok && fsi_json_printf(b, "\"%s\": %d, ", hf_spelling[i].name, hf_spelling[i].value);
+	return ok && fsi_json_text(b, "\"hash\": \"" HF_SPELLING_HASH "\"}");
 }
 
 /*
