@@ -152,4 +152,15 @@ extern double fsi_log(double x);	/* x > 0 */
 /* 64-bit hash of bytes for tables and cache keys (fixed for ever: it is in model files). */
 extern uint64_t fsi_hash64(const void *data, size_t n, uint64_t seed);
 
+/* splitmix64 (Steele, Lea, Flood 2014): its number i is fsi_mix64(seed + i * FSI_GOLDEN64).  Fixed for ever, too. */
+#define FSI_GOLDEN64 UINT64_C(0x9E3779B97F4A7C15)
+
+static inline uint64_t
+fsi_mix64(uint64_t x)
+{
+	x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+	x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
+	return x ^ x >> 31;
+}
+
 #endif

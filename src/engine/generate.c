@@ -28,13 +28,7 @@ static void
 random_seed(Random *r, uint64_t seed)
 {
 	for (int i = 0; i < 4; i++)
-	{
-		uint64_t	x = seed += 0x9E3779B97F4A7C15u;
-
-		x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-		x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-		r->s[i] = x ^ (x >> 31);
-	}
+		r->s[i] = fsi_mix64(seed += FSI_GOLDEN64);
 }
 
 static uint64_t

@@ -152,15 +152,11 @@ tok_flags(const Tokenizer *tok, int32_t id)
 	return ((const uint8_t *) tok->tab[TOK_TAB_FLAGS])[id];
 }
 
-/* Hash of a pair of ids (the 64-bit finaliser of splitmix); fixed by the file format. */
+/* Hash of a pair of ids; fixed by the file format. */
 static inline uint64_t
 tok_pair_hash(uint32_t left, uint32_t right)
 {
-	uint64_t	h = ((uint64_t) left << 32 | right) + UINT64_C(0x9E3779B97F4A7C15);
-
-	h = (h ^ h >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-	h = (h ^ h >> 27) * UINT64_C(0x94D049BB133111EB);
-	return h ^ h >> 31;
+	return fsi_mix64(((uint64_t) left << 32 | right) + FSI_GOLDEN64);
 }
 
 /* GPT-2's printable stand-in for a byte: a code point below U+0144. */

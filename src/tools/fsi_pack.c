@@ -202,11 +202,7 @@ typedef struct Random
 static uint64_t
 random_next(Random *r)
 {
-	uint64_t	z = r->state += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
+	return fsi_mix64(r->state += FSI_GOLDEN64);
 }
 
 /* About N(0, 0.02): the sum of twelve 16-bit uniforms has variance 1 and needs no libm. */

@@ -4,21 +4,10 @@
  */
 #include "train.h"
 
-#define GOLDEN UINT64_C(0x9E3779B97F4A7C15)
-
-/* The finalizer of SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t
-mix64(uint64_t x)
-{
-	x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-	x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
-	return x ^ (x >> 31);
-}
-
 uint64_t
 train_mix(uint64_t a, uint64_t b)
 {
-	return mix64(mix64(a + GOLDEN) ^ (b * GOLDEN + 1));
+	return fsi_mix64(fsi_mix64(a + FSI_GOLDEN64) ^ (b * FSI_GOLDEN64 + 1));
 }
 
 TrainRandom
@@ -32,7 +21,7 @@ train_random_for(uint64_t seed, uint64_t purpose, uint64_t number)
 static uint64_t
 next_number(TrainRandom *r)
 {
-	return mix64(r->state += GOLDEN);
+	return fsi_mix64(r->state += FSI_GOLDEN64);
 }
 
 int

@@ -42,11 +42,7 @@ static uint64_t test_random_state = 1;
 static inline uint64_t
 test_random(void)
 {
-	uint64_t	x = test_random_state += 0x9E3779B97F4A7C15u;
-
-	x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-	x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-	return x ^ (x >> 31);
+	return fsi_mix64(test_random_state += FSI_GOLDEN64);
 }
 
 static inline int
