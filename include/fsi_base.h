@@ -145,6 +145,13 @@ extern void fsi_hex(const uint8_t *bytes, size_t n, char *out);	/* 2n + 1 chars 
 extern FsiStatus fsi_read_file(const char *path, size_t limit, FsiArena *arena,
 							   uint8_t **data, size_t *len, FsiError *err);
 
+/* ---- Files that are written under another name and renamed. -1 with errno. ---- */
+
+/* A descriptor to write; what has that name, a left-over of a dead process or a planted link, goes first. */
+extern int	fsi_create_anew(const char *path, int mode);
+/* A rename itself must reach the disk. */
+extern int	fsi_sync_dir(const char *dir);
+
 /* ---- Scalar double functions with one result on every machine (no libm): error below 2 ulp. ---- */
 extern double fsi_exp(double x);
 extern double fsi_log(double x);	/* x > 0 */

@@ -1,6 +1,6 @@
 /*
  * file.c
- *	  Read a whole regular file into an arena.
+ *	  Read a whole regular file into an arena; what replacing a file by rename needs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -65,4 +65,31 @@ fsi_read_file(const char *path, size_t limit, FsiArena *arena,
 		*len = size;
 	}
 	return status;
+}
+
+int
+fsi_create_anew(const char *path, int mode)
+{
+	const int	flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int			fd = open(path, flags, mode);
+
+	if (fd < 0 && errno == EEXIST && unlink(path) == 0)
+		fd = open(path, flags, mode);
+	return fd;
+}
+
+int
+fsi_sync_dir(const char *dir)
+{
+	int			fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int			result,
+				code;
+
+	if (fd < 0)
+		return -1;
+	result = fsync(fd);
+	code = errno;
+	close(fd);
+	errno = code;
+	return result;
 }

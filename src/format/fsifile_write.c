@@ -10,9 +10,7 @@
 #include "fsifile_layout.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define WRITE_CHUNK ((size_t) 1 << 20)
@@ -167,29 +165,12 @@ sync_directory(FileWriter *w, const char *path)
 	const char *slash = strrchr(path, '/');
 	char	   *dir = slash == NULL ? fsi_arena_strndup(&w->arena, ".", 1) :
 		fsi_arena_strndup(&w->arena, path, slash == path ? 1 : (size_t) (slash - path));
-	FsiStatus	status = FSI_OK;
-	int			fd;
 
 	if (dir == NULL)
 		return fsi_nomem(w->err, strlen(path));
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) != 0)
-		status = fsi_fail_errno(w->err, "could not sync the directory of model file \"%s\"", w->shown);
-	if (fd >= 0)
-		close(fd);
-	return status;
-}
-
-/* Create temp anew: a left-over of a dead process with our number, or a planted link, goes first. */
-static int
-create_temp(const char *temp)
-{
-	const int	flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-	int			fd = open(temp, flags, 0666);
-
-	if (fd < 0 && errno == EEXIST && unlink(temp) == 0)
-		fd = open(temp, flags, 0666);
-	return fd;
+	if (fsi_sync_dir(dir) != 0)
+		return fsi_fail_errno(w->err, "could not sync the directory of model file \"%s\"", w->shown);
+	return FSI_OK;
 }
 
 static FsiStatus
@@ -203,7 +184,7 @@ write_file(FileWriter *w, const char *path, const HfModel *src, const FsifileHea
 	if (temp == NULL)
 		return fsi_nomem(w->err, temp_len);
 	snprintf(temp, temp_len, "%s.tmp-%ld", path, (long) getpid());
-	w->fd = create_temp(temp);
+	w->fd = fsi_create_anew(temp, 0666);
 	if (w->fd < 0)
 		return fsi_fail_errno(w->err, "could not create model file \"%s\"", w->shown);
 	status = write_contents(w, src, header, sections);

@@ -345,14 +345,9 @@ remove_dir(DirWriter *w)
 static FsiStatus
 sync_path(DirWriter *w, const char *path)
 {
-	int			fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	FsiStatus	status = FSI_OK;
-
-	if (fd < 0 || fsync(fd) != 0)
-		status = fsi_fail_errno(w->err, "could not fsync directory \"%s\"", path);
-	if (fd >= 0)
-		close(fd);
-	return status;
+	if (fsi_sync_dir(path) != 0)
+		return fsi_fail_errno(w->err, "could not fsync directory \"%s\"", path);
+	return FSI_OK;
 }
 
 /* Everything after the arena is there. */

@@ -117,13 +117,10 @@ write_contents(const Train *t, File *f)
 	return FSI_OK;
 }
 
-/* The rename itself must reach the disk. */
 static FsiStatus
 sync_directory(const File *f, char *room)
 {
 	char	   *slash;
-	FsiStatus	status = FSI_OK;
-	int			fd;
 
 	strcpy(room, f->path);
 	slash = strrchr(room, '/');
@@ -131,24 +128,9 @@ sync_directory(const File *f, char *room)
 		strcpy(room, ".");
 	else
 		slash[slash == room] = '\0';
-	fd = open(room, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) != 0)
-		status = fsi_fail_errno(f->err, "could not sync the directory of checkpoint \"%s\"", f->path);
-	if (fd >= 0)
-		close(fd);
-	return status;
-}
-
-/* Create temp anew: a left-over of a dead process with our number, or a planted link, goes first. */
-static int
-create_temp(const char *temp)
-{
-	const int	flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-	int			fd = open(temp, flags, 0600);
-
-	if (fd < 0 && errno == EEXIST && unlink(temp) == 0)
-		fd = open(temp, flags, 0600);
-	return fd;
+	if (fsi_sync_dir(room) != 0)
+		return fsi_fail_errno(f->err, "could not sync the directory of checkpoint \"%s\"", f->path);
+	return FSI_OK;
 }
 
 FsiStatus
@@ -164,7 +146,7 @@ train_save(Train *t, const char *path, FsiError *err)
 	if (temp == NULL)
 		return fsi_nomem(err, size);
 	snprintf(temp, size, "%s.tmp-%ld", path, (long) getpid());
-	f.fd = create_temp(temp);
+	f.fd = fsi_create_anew(temp, 0600);
 	if (f.fd < 0)
 		status = fsi_fail_errno(err, "could not create checkpoint \"%s\"", path);
 	else
