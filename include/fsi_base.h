@@ -49,6 +49,7 @@ extern FsiStatus fsi_fail(FsiError *err, FsiStatus status, const char *fmt,...)
 extern FsiStatus fsi_fail_errno(FsiError *err, const char *fmt,...)
 			__attribute__((format(printf, 2, 3)));
 extern FsiStatus fsi_nomem(FsiError *err, size_t bytes);
+extern FsiStatus fsi_cancelled(FsiError *err);
 extern void fsi_detail(FsiError *err, const char *fmt,...) __attribute__((format(printf, 2, 3)));
 extern void fsi_hint(FsiError *err, const char *fmt,...) __attribute__((format(printf, 2, 3)));
 

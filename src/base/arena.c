@@ -175,7 +175,7 @@ fsi_copy(const FsiHost *host, void *to, const void *from, size_t n, FsiError *er
 	for (size_t at = 0; at < n; at += COPY_BYTES)
 	{
 		if (at > 0 && fsi_should_stop(host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled while copying");
+			return fsi_cancelled(err);
 		memcpy((char *) to + at, (const char *) from + at, n - at < COPY_BYTES ? n - at : COPY_BYTES);
 	}
 	return FSI_OK;

@@ -66,6 +66,12 @@ fsi_nomem(FsiError *err, size_t bytes)
 	return fsi_fail(err, FSI_NOMEM, "out of memory: %zu bytes were refused", bytes);
 }
 
+FsiStatus
+fsi_cancelled(FsiError *err)
+{
+	return fsi_fail(err, FSI_CANCELLED, "cancelled");
+}
+
 void
 fsi_detail(FsiError *err, const char *fmt,...)
 {

@@ -55,7 +55,7 @@ fsi_read_file(const char *path, size_t limit, FsiArena *arena,
 		else if (errno != EINTR)
 			status = fsi_fail_errno(err, "could not read file \"%s\"", path);
 		if (fsi_should_stop(arena->host))
-			status = fsi_fail(err, FSI_CANCELLED, "cancelled while reading \"%s\"", path);
+			status = fsi_cancelled(err);
 	}
 	close(fd);
 	if (status == FSI_OK)

@@ -103,7 +103,7 @@ differences(Discriminant *d, FsiError *err)
 		double	   *v = d->v + (size_t) of->candidate * E;
 
 		if (s % 1024 == 0 && fsi_should_stop(d->arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		for (size_t k = 0; k < E; k++)
 		{
 			v[k] += of->weight * (double) of->p[k];
@@ -182,7 +182,7 @@ factor(Discriminant *d, FsiError *err)
 		double	   *row = d->root + i * N;
 
 		if (fsi_should_stop(d->arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		row[i] += d->ridge;
 		for (size_t j = 0; j <= i; j++)
 		{
@@ -212,7 +212,7 @@ factor_segments(Discriminant *d, FsiError *err)
 	for (int s = 0; s < d->S; s += d->dual ? 1 : 4)
 	{
 		if (fsi_should_stop(d->arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		if (d->dual)
 			gram_row(d, s, d->root + (size_t) s * N);
 		else
@@ -280,7 +280,7 @@ directions(Discriminant *d, float *out, FsiError *err)
 		double	   *v = d->v + (size_t) i * E;
 
 		if (fsi_should_stop(d->arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		direction(d, v);
 		for (size_t k = 0; k < E; k++)
 			out[(size_t) i * E + k] = (float) v[k];

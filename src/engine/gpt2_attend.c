@@ -169,7 +169,7 @@ attend_head(Pass *p, const Ask *ask, int head, int first, int to, size_t row, si
 					m_q = ask->last ? 1 : seq->n_token;
 
 		if (fsi_should_stop(p->work->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		/* Those that wait are of the last KERN_ATTEND_ROWS - 1 sequences, whose keys are still there. */
 		runs_of(p, ask->layer, head, seq, p->qkv + row * 3 * E, p->keys + s % KERN_ATTEND_ROWS * p->keys_each, p->runs);
 		if (waiting.n > 0 && (!may_wait(seq, m_q) || n_run != waiting.n_run || !same_run(p->runs, waiting.runs)))
@@ -207,7 +207,7 @@ gpt2_attend(Pass *p, int layer, bool last, const float *q, int ldq, FsiError *er
 		if (stands_alone(&p->seqs[s]))
 		{
 			if (fsi_should_stop(p->work->host))
-				return fsi_fail(err, FSI_CANCELLED, "canceled");
+				return fsi_cancelled(err);
 			attend_alone(p, &ask, s, row, live);
 		}
 		else

@@ -96,7 +96,7 @@ keep_last_rows(Pass *p, const Gpt2Layer *L, const LinearNorm *norm, const float 
 		float	   *y = p->qkv + (size_t) r * 3 * E;
 
 		if (fsi_should_stop(p->work->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		if (split)
 			FSI_TRY(linear(p->work, m, p->x + (size_t) r * E, E, norm, &w_kv, L->qkv_bias + E, plain,
 						   y + E, 3 * E, err));
@@ -148,7 +148,7 @@ block(Pass *p, int layer, FsiError *err)
 		int			m = n_live - r < LINEAR_ROWS ? n_live - r : LINEAR_ROWS;
 
 		if (fsi_should_stop(p->work->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		FSI_TRY(linear(p->work, m, p->x + (size_t) r * E, E, &ln_1, &L->qkv, L->qkv_bias, plain,
 					   p->qkv + (size_t) r * 3 * E, 3 * E, err));
 	}
@@ -161,7 +161,7 @@ block(Pass *p, int layer, FsiError *err)
 		float	   *x = p->x + (size_t) r * E; /* (m, E) */
 
 		if (fsi_should_stop(p->work->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		FSI_TRY(linear(p->work, m, p->att + (size_t) r * E, E, NULL, &L->proj, L->proj_bias, add_to, x, E, err));
 		FSI_TRY(linear(p->work, m, x, E, &ln_2, &L->fc, L->fc_bias, activated, p->inner, I, err));
 		FSI_TRY(linear(p->work, m, p->inner, I, NULL, &L->out, L->out_bias, add_to, x, E, err));

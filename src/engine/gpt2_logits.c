@@ -19,7 +19,7 @@ gpt2_logits(const Gpt2Model *model, Gpt2Work *work, int m, const float *hidden, 
 	for (int r = 0; r < m; r += LOGITS_ROWS)
 	{
 		if (fsi_should_stop(work->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		FSI_TRY(linear(work, m - r < LOGITS_ROWS ? m - r : LOGITS_ROWS, hidden + (size_t) r * E, E, NULL,
 					   &model->head, NULL, plain, logits + (size_t) r * V, V, err));
 	}

@@ -98,7 +98,7 @@ compare_examples(const Pointing *p, FsiArena *arena, FsiError *err)
 		int			n = index->n - at < STOP_EVERY ? index->n - at : STOP_EVERY;
 
 		if (at > 0 && fsi_should_stop(arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		p->ops->dots(n, p->n_embd, p->message->proj, index->proj + at, cosine);
 		for (int i = 0; i < n; i++)
 			p->sims[at + i] = (double) cosine[i] + p->scalars->spelling_weight * p->sims[at + i];
@@ -226,7 +226,7 @@ pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *mes
 	for (int64_t i = 0, seen = 0; i < n; i++)
 	{
 		if (seen >= STOP_EVERY && fsi_should_stop(arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(err);
 		seen = (seen >= STOP_EVERY ? 0 : seen) + candidates[i].n_example + 2;
 		all[i] = logit[i] = candidate_logit(&p, &candidates[i], direction, sims);
 		if (direction != NULL)

@@ -215,7 +215,7 @@ tensors_add(TensorBuild *b, const TensorSource *src, FsiError *err)
 	if (b->set.n >= TENSOR_COUNT_LIMIT)
 		return fsi_fail(err, FSI_LIMIT, "file holds more than %d tensors", TENSOR_COUNT_LIMIT);
 	if (fsi_should_stop(b->arena->host))
-		return fsi_fail(err, FSI_CANCELLED, "cancelled");
+		return fsi_cancelled(err);
 	FSI_TRY(check_extent(src, shown.text, &n_element, &contiguous, err));
 	if (b->set.n == b->cap)
 		FSI_TRY(grow(b, err));

@@ -22,7 +22,7 @@ verify_hash(const FsiFile *file, const FsiHost *host, FsiError *err)
 		size_t		n = left < HASH_CHUNK ? left : HASH_CHUNK;
 
 		if (fsi_should_stop(host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled");
+			return fsi_cancelled(err);
 		fsi_sha256_update(&sha, data, n);
 		data += n;
 		left -= n;
@@ -71,7 +71,7 @@ verify_weights(const FsiFile *file, FsiArena *arena, FsiError *err)
 	for (bool more = slot_first(&model->cfg, &at); more; more = slot_next(&model->cfg, &at))
 	{
 		if (fsi_should_stop(arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled");
+			return fsi_cancelled(err);
 		if (at.slot->matrix)
 			FSI_TRY(verify_matrix(slot_matrix(model, &at), &at, arena, err));
 		else if (!floats_finite(*slot_floats(model, &at), (size_t) at.k * (size_t) at.n))

@@ -33,7 +33,7 @@ write_raw(FileWriter *w, const uint8_t *data, size_t n)
 		ssize_t		done = write(w->fd, data, n < WRITE_CHUNK ? n : WRITE_CHUNK);
 
 		if (fsi_should_stop(w->arena.host))
-			return fsi_fail(w->err, FSI_CANCELLED, "cancelled");
+			return fsi_cancelled(w->err);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)

@@ -225,7 +225,7 @@ write_bytes(DirWriter *w, const void *data, size_t len)
 			continue;
 		w->since_check = 0;
 		if (fsi_should_stop(w->host))
-			return fsi_fail(w->err, FSI_CANCELLED, "cancelled while writing \"%s\"", w->shown);
+			return fsi_cancelled(w->err);
 	}
 	return FSI_OK;
 }

@@ -56,7 +56,7 @@ convert(const Gpt2Model *src, KernType to, FsiArena *arena, Gpt2Model *out, FsiE
 	for (bool more = slot_first(&src->cfg, &at); more; more = slot_next(&src->cfg, &at))
 	{
 		if (fsi_should_stop(arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled");
+			return fsi_cancelled(err);
 		if (!at.slot->matrix)
 			*slot_floats(out, &at) = *slot_floats(from, &at);
 		else if (slot_matrix(from, &at)->type == to)

@@ -200,7 +200,7 @@ model_check_finite(const Gpt2Model *model, const FsiHost *host, FsiError *err)
 		const float *x = at.slot->matrix ? slot_matrix(m, &at)->w : *slot_floats(m, &at);
 
 		if (fsi_should_stop(host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled");
+			return fsi_cancelled(err);
 		if (!floats_finite(x, (size_t) at.k * (size_t) at.n))
 			return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" holds a value that is not a finite number",
 							slot_name(&at).text);

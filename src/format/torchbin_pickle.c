@@ -394,7 +394,7 @@ pickle_read(Cursor *c, FsiArena *arena, PickleResult *out, FsiError *err)
 		uint8_t		op = cursor_u8(c);
 
 		if (n_op % 65536 == 0 && fsi_should_stop(arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled");
+			return fsi_cancelled(err);
 		if (!c->failed && op == '.')
 			break;
 		if (!c->failed)

@@ -244,7 +244,7 @@ merge_heap(const Tokenizer *tok, int32_t *ids, size_t n, FsiArena *scratch, IdLi
 	for (size_t i = 0; i < n; i++)
 	{
 		if (i % STOP_MERGES == STOP_MERGES - 1 && fsi_should_stop(scratch->host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled while splitting text into tokens");
+			return fsi_cancelled(err);
 		w.next[i] = i + 1 < n ? (uint32_t) i + 1 : UINT32_MAX;
 		w.prev[i] = i > 0 ? (uint32_t) i - 1 : UINT32_MAX;
 		rank_long(tok, &w, (uint32_t) i);
@@ -258,7 +258,7 @@ merge_heap(const Tokenizer *tok, int32_t *ids, size_t n, FsiArena *scratch, IdLi
 		const TokMerge *merge;
 
 		if (++popped % STOP_MERGES == 0 && fsi_should_stop(list->arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled while splitting text into tokens");
+			return fsi_cancelled(err);
 		if (w.rank[at] != key >> 32)
 			continue;
 		right = w.next[at];
@@ -278,7 +278,7 @@ merge_heap(const Tokenizer *tok, int32_t *ids, size_t n, FsiArena *scratch, IdLi
 	for (uint32_t at = 0; at != UINT32_MAX; at = w.next[at])
 	{
 		if (++popped % STOP_MERGES == 0 && fsi_should_stop(list->arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled while splitting text into tokens");
+			return fsi_cancelled(err);
 		FSI_TRY(idlist_push(list, ids[at], err));
 	}
 	return FSI_OK;

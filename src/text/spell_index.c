@@ -48,7 +48,7 @@ build(SpellIndex *index, size_t n, const SpellVec *const *vectors, FsiArena *scr
 	for (size_t v = 0; v < n; v++)
 	{
 		if (v % STOP_EVERY == STOP_EVERY - 1 && fsi_should_stop(arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled while indexing spelling");
+			return fsi_cancelled(err);
 		for (size_t i = 0; i < vectors[v]->n; i++)
 			count[vectors[v]->bucket[i]]++;
 		n_feature += vectors[v]->n;
@@ -61,7 +61,7 @@ build(SpellIndex *index, size_t n, const SpellVec *const *vectors, FsiArena *scr
 	for (size_t v = 0; v < n; v++)
 	{
 		if (v % STOP_EVERY == STOP_EVERY - 1 && fsi_should_stop(arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled while indexing spelling");
+			return fsi_cancelled(err);
 		for (size_t i = 0; i < vectors[v]->n; i++)
 		{
 			size_t		at = place[vectors[v]->bucket[i]]++;
@@ -130,7 +130,7 @@ spell_index_cosines(const SpellIndex *index, const SpellVec *message, const FsiH
 		{
 			seen = 0;
 			if (fsi_should_stop(host))
-				return fsi_fail(err, FSI_CANCELLED, "cancelled while comparing spelling");
+				return fsi_cancelled(err);
 		}
 		for (size_t j = index->start[at]; j < end; j++)
 			cosine[index->vector[j]] += weight * (double) index->weight[j];

@@ -416,7 +416,7 @@ mark_whole(TokBuild *b, uint8_t *blob, size_t len)
 		}
 		fsi_arena_release(&scratch, mark);
 		if (status == FSI_OK && id % 4096 == 0 && fsi_should_stop(scratch.host))
-			status = fsi_fail(b->err, FSI_CANCELLED, "cancelled while building a tokenizer");
+			status = fsi_cancelled(b->err);
 	}
 	fsi_arena_free(&scratch);
 	return status;

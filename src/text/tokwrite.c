@@ -468,6 +468,6 @@ tok_write(const Tokenizer *tok, int32_t first, int32_t last, FsiBytes *tokenizer
 	w.out = config;
 	put_config(&w);
 	if (w.stopped)
-		return fsi_fail(err, FSI_CANCELLED, "cancelled while a tokenizer was written");
+		return fsi_cancelled(err);
 	return w.ok ? FSI_OK : fsi_nomem(err, tokenizer_json->len);
 }

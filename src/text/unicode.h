@@ -91,7 +91,7 @@ text_go_on(const FsiHost *host, size_t at, size_t *asked, FsiError *err)
 	if (at - *asked < TEXT_STOP_EVERY)
 		return FSI_OK;
 	*asked = at;
-	return fsi_should_stop(host) ? fsi_fail(err, FSI_CANCELLED, "cancelled while reading text") : FSI_OK;
+	return fsi_should_stop(host) ? fsi_cancelled(err) : FSI_OK;
 }
 
 /* Length of the ASCII run at the beginning of s. */

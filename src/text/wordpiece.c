@@ -54,7 +54,7 @@ encode_word(const Tokenizer *tok, const char *word, size_t len, size_t n_chars, 
 		if (room <= prefix)
 			goto unknown;
 		if (n_chars > ASK_CHARS && fsi_should_stop(list->arena->host))
-			return fsi_fail(err, FSI_CANCELLED, "cancelled while splitting text into tokens");
+			return fsi_cancelled(err);
 		memcpy(piece, TOK_PREFIX, prefix);
 		for (; end > start; end--)
 		{

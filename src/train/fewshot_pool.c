@@ -20,7 +20,7 @@ go_on(const Fewshot *f, uint32_t *count, uint32_t more, FsiError *err)
 	if (*count < STOP_EVERY)
 		return FSI_OK;
 	*count = 0;
-	return fsi_should_stop(f->arena->host) ? fsi_fail(err, FSI_CANCELLED, "cancelled while sorting rows") : FSI_OK;
+	return fsi_should_stop(f->arena->host) ? fsi_cancelled(err) : FSI_OK;
 }
 
 /* Rows by cell, in the order in which they came. */

@@ -193,7 +193,7 @@ count_clean(Fewshot *f, int source, int version, int *clean, FsiError *err)
 		FSI_TRY(look_at_label(f, version, f->cells[c].label, &is_clean, err));
 		*clean += is_clean;
 	}
-	return fsi_should_stop(f->arena->host) ? fsi_fail(err, FSI_CANCELLED, "cancelled while reading intents") : FSI_OK;
+	return fsi_should_stop(f->arena->host) ? fsi_cancelled(err) : FSI_OK;
 }
 
 /* Keep the versions in which the most intents are free of unknown tokens. */

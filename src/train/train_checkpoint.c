@@ -77,7 +77,7 @@ write_all(File *f, const void *data, size_t n)
 		ssize_t		done;
 
 		if (fsi_should_stop(f->host))
-			return fsi_fail(f->err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(f->err);
 		done = write(f->fd, at, part);
 		if (done < 0 && errno == EINTR)
 			continue;
@@ -178,7 +178,7 @@ read_all(File *f, void *data, size_t n)
 		ssize_t		got;
 
 		if (fsi_should_stop(f->host))
-			return fsi_fail(f->err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(f->err);
 		got = read(f->fd, at, n < IO_CHUNK ? n : IO_CHUNK);
 		if (got < 0 && errno == EINTR)
 			continue;

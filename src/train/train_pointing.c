@@ -414,7 +414,7 @@ forward(Pointing *p, const float *zm, const float *zs, bool back, double factor,
 		bool		hit;
 
 		if (fsi_should_stop(p->arena->host))
-			return fsi_fail(p->c->err, FSI_CANCELLED, "canceled");
+			return fsi_cancelled(p->c->err);
 		FSI_TRY(add_spelling(p, m, p->sims + (size_t) m * S));
 		*loss += message_forward(p, m, p->sims + (size_t) m * S, &hit) / p->e->n_query;
 		*right += hit;

@@ -195,7 +195,7 @@ run(TrainPool *pool, int n_task, TrainTask task, void *arg, bool ask)
 FsiStatus
 train_run(TrainPool *pool, int n_task, TrainTask task, void *arg, FsiError *err)
 {
-	return run(pool, n_task, task, arg, true) ? FSI_OK : fsi_fail(err, FSI_CANCELLED, "canceled");
+	return run(pool, n_task, task, arg, true) ? FSI_OK : fsi_cancelled(err);
 }
 
 void
