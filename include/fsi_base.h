@@ -102,6 +102,13 @@ extern FsiArenaMark fsi_arena_mark(const FsiArena *arena);
 extern void fsi_arena_release(FsiArena *arena, FsiArenaMark mark);	/* frees what came after mark */
 extern void fsi_arena_free(FsiArena *arena);	/* everything; the arena can be used again */
 
+/* UTF-8, not NUL-terminated; s NULL: none. */
+typedef struct FsiText
+{
+	const char *s;
+	size_t		len;
+} FsiText;
+
 /* ---- Bytes: a growing buffer in an arena (old copies stay until the arena is released). ---- */
 
 typedef struct FsiBytes

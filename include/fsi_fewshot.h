@@ -18,12 +18,7 @@
 
 #include "fsi_text.h"
 
-/* UTF-8, not NUL-terminated; s NULL: none. */
-typedef struct FewshotText
-{
-	const char *s;
-	size_t		len;
-} FewshotText;
+typedef FsiText FewshotText;
 
 /* ---- Templates (src/text/template.c). ---- */
 

@@ -15,12 +15,7 @@
 #include "fsi_base.h"
 #include "fsi_compat.h"
 
-/* A string of UTF-8, not NUL-terminated; s NULL: not given. */
-typedef struct HostText
-{
-	const char *s;
-	size_t		len;
-} HostText;
+typedef FsiText HostText;
 
 /* Memory from context (which may be reset or deleted to free all of it at once). */
 extern void host_init(FsiHost *host, MemoryContext context);

@@ -74,7 +74,7 @@ add_template_array(Fewshot *f, ArrayType *array)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("%s must not be null", name)));
 		body = host_utf8_text(DatumGetTextPP(elements[i]));
-		HOST_TRY(fewshot_add_templates(f, every, name, prompts_text(body), &err));
+		HOST_TRY(fewshot_add_templates(f, every, name, body, &err));
 	}
 }
 
@@ -89,7 +89,7 @@ add_templates(FunctionCallInfo fcinfo, Fewshot *f)
 	{
 		case TEXTOID:
 			all = host_utf8_text(PG_GETARG_TEXT_PP(1));
-			HOST_TRY(fewshot_add_templates(f, every, "templates", prompts_text(all), &err));
+			HOST_TRY(fewshot_add_templates(f, every, "templates", all, &err));
 			break;
 		case TEXTARRAYOID:
 			add_template_array(f, PG_GETARG_ARRAYTYPE_P(1));
@@ -141,7 +141,7 @@ value_text(const char *value)
 {
 	FewshotText none = {NULL, 0};
 
-	return value == NULL ? none : template_strip(prompts_text(host_utf8(value, strlen(value))));
+	return value == NULL ? none : template_strip(host_utf8(value, strlen(value)));
 }
 
 static void

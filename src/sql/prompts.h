@@ -25,10 +25,4 @@ extern void prompts_add_spellings(Fewshot *f, FewshotKind kind, const char *opti
 /* Templates by source, or as they come: a string, an array of strings, an object of these. */
 extern void prompts_add_templates(Fewshot *f, Jsonb *templates);
 
-static inline FewshotText
-prompts_text(HostText t)
-{
-	return (FewshotText) {t.s, t.len};
-}
-
 #endif

@@ -47,7 +47,7 @@ members(const JsonbValue *container)
 static FewshotText
 string_text(const JsonbValue *v)
 {
-	return prompts_text(host_utf8(v->val.string.val, v->val.string.len));
+	return host_utf8(v->val.string.val, v->val.string.len);
 }
 
 /* ---------------------------------------------------------------- spellings */
