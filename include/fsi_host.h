@@ -27,8 +27,9 @@ extern void host_report(const FsiError *err) pg_attribute_noreturn();
 #define HOST_TRY(call) \
 	do { if (unlikely((call) != FSI_OK)) host_report(&err); } while (0)
 
-/* As fsi_arena_array(), but raises "out of memory". */
+/* As fsi_arena_array() and fsi_arena_zero(), but raise "out of memory". */
 extern void *host_array(FsiArena *arena, size_t n, size_t size);
+extern void *host_zero(FsiArena *arena, size_t n, size_t size);
 
 /*
  * UTF-8 of a string in the database's encoding (itself where that is UTF-8).  Under SQL_ASCII the

@@ -170,8 +170,7 @@ sort_out(ExecSet *set, ExecCall *call, int n, const HostText *messages, ExecAnsw
 	{
 		while (slots < 2 * (uint32) n)
 			slots *= 2;
-		table = host_array(&call->arena, slots, sizeof(uint32));
-		memset(table, 0, slots * sizeof(uint32));
+		table = host_zero(&call->arena, slots, sizeof(uint32));
 	}
 	for (int i = 0; i < n; i++)
 	{

@@ -195,9 +195,7 @@ fill_candidates(ExecSet *set, const ExecQuestion *q, Wanted *wanted, ExecCall *c
 	int			at = q->n_intents;
 	FsiError	err = {0};
 
-	set->candidates = fsi_arena_zero(&set->arena, q->n_intents, sizeof(PointingCandidate));
-	if (set->candidates == NULL)
-		host_array(&set->arena, SIZE_MAX, 1);
+	set->candidates = host_zero(&set->arena, q->n_intents, sizeof(PointingCandidate));
 	for (int i = 0; i < q->n_intents; i++)
 	{
 		rank[q->canonical[i]] = i;

@@ -79,6 +79,12 @@ host_array(FsiArena *arena, size_t n, size_t size)
 	return p;
 }
 
+void *
+host_zero(FsiArena *arena, size_t n, size_t size)
+{
+	return memset(host_array(arena, n, size), 0, n * size);
+}
+
 /* A message of the lower floor (UTF-8, may be cut inside a character) in the database's encoding. */
 static char *
 message_text(const char *message)

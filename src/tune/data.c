@@ -140,11 +140,10 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 static TrainIntent *
 make_intents(const StoreModel *model, const TuneOptions *options, int n, const HostText *intents, FsiArena *arena)
 {
-	TrainIntent *out = host_array(arena, n, sizeof(TrainIntent));
+	TrainIntent *out = host_zero(arena, n, sizeof(TrainIntent));
 	TokIds	   *names = host_array(arena, n, sizeof(TokIds));
 	SpellVec   *spell = host_array(arena, n, sizeof(SpellVec));
 
-	memset(out, 0, sizeof(TrainIntent) * n);
 	for (int i = 0; i < n; i++)
 	{
 		names[i] = segment_ids(model, intents[i], arena, &spell[i]);
