@@ -215,8 +215,7 @@ extern FsiStatus trie_score_rows(const Gpt2Model *model, Gpt2Work *work, const T
 extern int	trie_max_tokens(const Trie *trie);
 
 /* FSI_COLLISION when two of n labels have equal tokens: their numbers, *first < *second (either layout). */
-extern FsiStatus label_collision(int n, const TokIds *ids, const char *const *labels, FsiArena *arena,
-								 int *first, int *second, FsiError *err);
+extern FsiStatus label_collision(int n, const TokIds *ids, FsiArena *arena, int *first, int *second, FsiError *err);
 
 /* ---- Segments and the pointing readout (segments layout). ---- */
 

@@ -92,8 +92,7 @@ fail_collision(const char *const *labels, int a, int b, FsiError *err)
 }
 
 FsiStatus
-label_collision(int n, const TokIds *ids, const char *const *labels, FsiArena *arena,
-				int *first, int *second, FsiError *err)
+label_collision(int n, const TokIds *ids, FsiArena *arena, int *first, int *second, FsiError *err)
 {
 	FsiArenaMark mark = fsi_arena_mark(arena);
 	SortedLabel *sorted = fsi_arena_array(arena, n, sizeof(SortedLabel));
@@ -106,7 +105,8 @@ label_collision(int n, const TokIds *ids, const char *const *labels, FsiArena *a
 	qsort(sorted, n, sizeof(SortedLabel), by_tokens);
 	found = find_equal(n, sorted, first, second);
 	fsi_arena_release(arena, mark);
-	return found ? fail_collision(labels, *first, *second, err) : FSI_OK;
+	return !found ? FSI_OK : fsi_fail(err, FSI_COLLISION, "intents number %d and %d are the same tokens to this model",
+									  *first + 1, *second + 1);
 }
 
 /* Copy every label's tokens and the end token into one block; check them on the way. */

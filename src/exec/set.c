@@ -195,19 +195,15 @@ exec_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *ar
 {
 	FsiError	err = {0};
 	FsiStatus	status;
-	const char **names = host_array(arena, n, sizeof(char *));
 	int			first;
 	int			second;
 
 	for (int i = 0; i < n; i++)
-	{
-		names[i] = "";
 		if (ids[i].n == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("intent \"%s\" has nothing that the model can read", host_utf8_excerpt(labels[i]))));
-	}
-	status = label_collision(n, ids, names, arena, &first, &second, &err);
+	status = label_collision(n, ids, arena, &first, &second, &err);
 	if (status == FSI_COLLISION)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
