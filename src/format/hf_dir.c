@@ -8,8 +8,6 @@
 #include "format_cursor.h"
 #include "model_slots.h"
 
-#include <stdio.h>
-
 static bool
 in_vocab(const Gpt2Config *cfg, int64_t id)
 {
@@ -114,21 +112,17 @@ build_card(const HfConfig *config, const HfCard *card, const char *source, FsiAr
 {
 	const Gpt2Config *cfg = &out->model.cfg;
 	FsiBytes	b;
-	char		text[256];
 	bool		ok;
-	int			n;
 
 	fsi_bytes_init(&b, arena);
-	ok = fsi_bytes_append(&b, "{\"name\": ", 9) && fsi_json_string(&b, config->name, strlen(config->name));
-	n = snprintf(text, sizeof(text), ", \"model_type\": \"gpt2\", \"layout\": \"%s\", \"weights\": \"%s\", \"tokenizer\": %s",
-				 cfg->layout == GPT2_SEGMENTS ? "segments" : "prompt", source,
-				 out->tokenizer == NULL ? "null" : "true");
-	ok = ok && fsi_bytes_append(&b, text, (size_t) n) &&
-		fsi_bytes_append(&b, ", \"quirks\": [", 13) &&
-		fsi_bytes_append(&b, card->quirks.data, card->quirks.len) && fsi_bytes_append(&b, "]", 1);
-	if (ok && config->own_card != NULL)
-		ok = fsi_bytes_append(&b, ", \"card\": ", 10) &&
-			fsi_bytes_append(&b, config->own_card, strlen(config->own_card));
+	ok = fsi_json_text(&b, "{\"name\": ") && fsi_json_string(&b, config->name, strlen(config->name)) &&
+		fsi_json_printf(&b, ", \"model_type\": \"gpt2\", \"layout\": \"%s\", \"weights\": \"%s\", \"tokenizer\": %s",
+						cfg->layout == GPT2_SEGMENTS ? "segments" : "prompt", source,
+						out->tokenizer == NULL ? "null" : "true") &&
+		fsi_json_text(&b, ", \"quirks\": [") && fsi_bytes_append(&b, card->quirks.data, card->quirks.len) &&
+		fsi_json_text(&b, "]");
+	if (config->own_card != NULL)
+		ok = ok && fsi_json_text(&b, ", \"card\": ") && fsi_json_text(&b, config->own_card);
 	ok = ok && fsi_bytes_append(&b, "}", 2);	/* with its zero */
 	if (!ok || card->nomem)
 		return fsi_nomem(err, b.len);
