@@ -225,11 +225,18 @@ estimate_cost(SupportRequestCost *request, List *args)
 		(tokens * model.token_units + messages * (CALL_UNITS + compared * COMPARE_UNITS));
 }
 
-/* As many rows as labels; intents that stand twice are rare. */
+/* Intents that stand twice are rare. */
+static double
+expected_labels(List *args)
+{
+	return Max(1, expected_intents(args)) + (option(constant_options(args), "other") != NULL);
+}
+
+/* As many rows as labels. */
 static void
 estimate_rows(SupportRequestRows *request, List *args)
 {
-	request->rows = Max(1, expected_intents(args)) + (option(constant_options(args), "other") != NULL);
+	request->rows = expected_labels(args);
 }
 
 Datum
@@ -321,8 +328,7 @@ index_stats(PlannerInfo *root, Oid index, AttrNumber column, VariableStatData *v
 	values[Anum_pg_statistic_starelid - 1] = ObjectIdGetDatum(index);
 	values[Anum_pg_statistic_staattnum - 1] = Int16GetDatum(column);
 	values[Anum_pg_statistic_stawidth - 1] = Int32GetDatum(16);
-	values[Anum_pg_statistic_stadistinct - 1] =
-		Float4GetDatum((float4) (Max(1, expected_intents(args)) + (option(constant_options(args), "other") != NULL)));
+	values[Anum_pg_statistic_stadistinct - 1] = Float4GetDatum((float4) expected_labels(args));
 	rel = table_open(StatisticRelationId, AccessShareLock);
 	vardata->statsTuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	table_close(rel, AccessShareLock);
