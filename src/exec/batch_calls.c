@@ -173,13 +173,11 @@ may_hoist(const FuncExpr *call)
 		!expression_returns_set(args) && !has_case_test(args, NULL);
 }
 
-static void find_in(Node *node, List **calls);
-
 static void
 find_in_first(List *list, List **calls)
 {
 	if (list != NIL)
-		find_in(linitial(list), calls);
+		batch_find_calls(linitial(list), calls);
 }
 
 static void
@@ -188,7 +186,7 @@ find_in_all(List *list, List **calls)
 	ListCell   *lc;
 
 	foreach(lc, list)
-		find_in(lfirst(lc), calls);
+		batch_find_calls(lfirst(lc), calls);
 }
 
 static void
@@ -209,12 +207,12 @@ find_in_function(FuncExpr *f, List **calls)
 static void
 find_in_case(CaseExpr *c, List **calls)
 {
-	find_in((Node *) c->arg, calls);
-	find_in((Node *) linitial_node(CaseWhen, c->args)->expr, calls);
+	batch_find_calls((Node *) c->arg, calls);
+	batch_find_calls((Node *) linitial_node(CaseWhen, c->args)->expr, calls);
 }
 
-static void
-find_in(Node *node, List **calls)
+void
+batch_find_calls(Node *node, List **calls)
 {
 	if (node == NULL)
 		return;
@@ -224,7 +222,7 @@ find_in(Node *node, List **calls)
 			find_in_all((List *) node, calls);
 			break;
 		case T_TargetEntry:
-			find_in((Node *) ((TargetEntry *) node)->expr, calls);
+			batch_find_calls((Node *) ((TargetEntry *) node)->expr, calls);
 			break;
 		case T_FuncExpr:
 			find_in_function((FuncExpr *) node, calls);
@@ -261,42 +259,36 @@ find_in(Node *node, List **calls)
 			find_in_case((CaseExpr *) node, calls);
 			break;
 		case T_RelabelType:
-			find_in((Node *) ((RelabelType *) node)->arg, calls);
+			batch_find_calls((Node *) ((RelabelType *) node)->arg, calls);
 			break;
 		case T_CoerceViaIO:
-			find_in((Node *) ((CoerceViaIO *) node)->arg, calls);
+			batch_find_calls((Node *) ((CoerceViaIO *) node)->arg, calls);
 			break;
 		case T_ArrayCoerceExpr:
-			find_in((Node *) ((ArrayCoerceExpr *) node)->arg, calls);
+			batch_find_calls((Node *) ((ArrayCoerceExpr *) node)->arg, calls);
 			break;
 		case T_CoerceToDomain:
-			find_in((Node *) ((CoerceToDomain *) node)->arg, calls);
+			batch_find_calls((Node *) ((CoerceToDomain *) node)->arg, calls);
 			break;
 		case T_CollateExpr:
-			find_in((Node *) ((CollateExpr *) node)->arg, calls);
+			batch_find_calls((Node *) ((CollateExpr *) node)->arg, calls);
 			break;
 		case T_FieldSelect:
-			find_in((Node *) ((FieldSelect *) node)->arg, calls);
+			batch_find_calls((Node *) ((FieldSelect *) node)->arg, calls);
 			break;
 		case T_NullTest:
-			find_in((Node *) ((NullTest *) node)->arg, calls);
+			batch_find_calls((Node *) ((NullTest *) node)->arg, calls);
 			break;
 		case T_BooleanTest:
-			find_in((Node *) ((BooleanTest *) node)->arg, calls);
+			batch_find_calls((Node *) ((BooleanTest *) node)->arg, calls);
 			break;
 		case T_SubscriptingRef:
-			find_in((Node *) ((SubscriptingRef *) node)->refexpr, calls);
+			batch_find_calls((Node *) ((SubscriptingRef *) node)->refexpr, calls);
 			break;
 		default:
 			/* Subplans, aggregates and whatever else has a pace of its own. */
 			break;
 	}
-}
-
-void
-batch_find_calls(Node *node, List **calls)
-{
-	find_in(node, calls);
 }
 
 /* PostgreSQL's own, and the same for the same arguments: it runs nobody's code and looks into no table. */

@@ -153,7 +153,7 @@ static void
 forget_cap(Plan *plan)
 {
 	for (; batch_is_node(plan); plan = plan->lefttree)
-		lsecond(((CustomScan *) plan)->custom_private) = makeInteger(false);
+		lfirst(list_nth_cell(((CustomScan *) plan)->custom_private, BATCH_CAP)) = makeInteger(false);
 }
 
 /*
