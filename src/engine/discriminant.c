@@ -23,7 +23,6 @@
 typedef struct Segment
 {
 	const float *p;				/* [E] */
-	size_t		bytes;			/* of p: qsort() hands nothing else to its comparison */
 	double		weight;			/* 1 / segments of its candidate */
 	int			candidate;
 } Segment;
@@ -46,11 +45,11 @@ typedef struct Discriminant
 
 /* By bytes, then weight: what is equal in both counts alike, whichever candidate it belongs to. */
 static int
-by_bytes(const void *a, const void *b)
+by_bytes(const void *a, const void *b, void *E)
 {
 	const Segment *x = a,
 			   *y = b;
-	int			c = memcmp(x->p, y->p, x->bytes);
+	int			c = memcmp(x->p, y->p, (size_t) *(const int *) E * sizeof(float));
 
 	return c != 0 ? c : (x->weight > y->weight) - (x->weight < y->weight);
 }
@@ -71,7 +70,7 @@ list_segments(Discriminant *d, const PointingCandidate *candidates, FsiError *er
 	for (int i = 0; i < d->n; i++)
 	{
 		const PointingCandidate *c = &candidates[i];
-		Segment		of = {.bytes = (size_t) d->E * sizeof(float), .weight = 1.0 / count_segments(c), .candidate = i};
+		Segment		of = {.weight = 1.0 / count_segments(c), .candidate = i};
 
 		for (int k = -2; k < c->n_example; k++)
 		{
@@ -83,7 +82,7 @@ list_segments(Discriminant *d, const PointingCandidate *candidates, FsiError *er
 			*at++ = of;
 		}
 	}
-	qsort(d->segments, (size_t) d->S, sizeof(Segment), by_bytes);
+	qsort_r(d->segments, (size_t) d->S, sizeof(Segment), by_bytes, &d->E);
 	return FSI_OK;
 }
 
