@@ -9,10 +9,9 @@
  * seeded through splitmix64 and adds in double with our own exp: a seed gives the same
  * text on every machine.  Equal logits: the smaller token is the better one.
  */
-#include <float.h>
 #include <string.h>
 
-#include "fsi_engine.h"
+#include "work.h"
 
 /* Full-vocabulary logits at a time: 1.4 MB for 21,128 tokens; the head's weights are read once for all of them. */
 #define LOGIT_ROWS 16
@@ -176,16 +175,11 @@ choose_sampled(Chooser *c)
 	return chosen;
 }
 
-/* Hostile weights may overflow. */
 static void
 clean_logits(float *logits, int n_vocab)
 {
 	for (int t = 0; t < n_vocab; t++)
-	{
-		float		x = logits[t];
-
-		logits[t] = x > FLT_MAX ? FLT_MAX : x < -FLT_MAX || x != x ? -FLT_MAX : x;
-	}
+		logits[t] = bounded_logit(logits[t]);
 }
 
 static int32_t

@@ -18,7 +18,6 @@
  * Keys and values of visits with children to feed are stored within TRIE_KV_BYTES; what
  * does not fit is fed again with its descendants, with the same bits.
  */
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -82,13 +81,6 @@ typedef struct Round
 } Round;
 
 /* ---------------------------------------------------------------- the walk's bookkeeping */
-
-/* Hostile weights may overflow: no logit is infinite or not a number after this. */
-static double
-bounded(float logit)
-{
-	return logit > FLT_MAX ? FLT_MAX : logit < -FLT_MAX || logit != logit ? -FLT_MAX : logit;
-}
 
 static bool
 better(double logp, int label, double than_logp, int than_label)
@@ -329,14 +321,14 @@ score_children(Search *s, Visit *visit, const float *hidden, FsiError *err)
 	for (int i = 0; i < n; i++)
 		s->tokens[i] = children[i].edge[0];
 	FSI_TRY(gpt2_logits_of(s->model, s->work, hidden, n, s->tokens, s->logits, err));
-	max = bounded(s->logits[0]);
+	max = bounded_logit(s->logits[0]);
 	for (int i = 1; i < n; i++)
-		max = bounded(s->logits[i]) > max ? bounded(s->logits[i]) : max;
+		max = bounded_logit(s->logits[i]) > max ? bounded_logit(s->logits[i]) : max;
 	for (int i = 0; i < n; i++)
-		sum += fsi_exp(bounded(s->logits[i]) - max);
+		sum += fsi_exp(bounded_logit(s->logits[i]) - max);
 	log_sum = max + fsi_log(sum);
 	for (int i = 0; i < n; i++)
-		FSI_TRY(reach_child(s, visit, &children[i], visit->logp + (bounded(s->logits[i]) - log_sum), err));
+		FSI_TRY(reach_child(s, visit, &children[i], visit->logp + (bounded_logit(s->logits[i]) - log_sum), err));
 	return FSI_OK;
 }
 
@@ -354,18 +346,18 @@ score_next_token(Search *s, Visit *visit, int at, float *logits, FsiError *err)
 
 	if (at + 1 < node->n_edge)
 	{
-		double		logit = bounded(logits[node->edge[at + 1]]);
+		double		logit = bounded_logit(logits[node->edge[at + 1]]);
 
-		visit->logp += logit - bounded(s->work->ops->softmax(s->model->cfg.n_vocab, logits));
+		visit->logp += logit - bounded_logit(s->work->ops->softmax(s->model->cfg.n_vocab, logits));
 		if (at + 2 == node->n_edge && node->label >= 0)
 			reach_label(s, visit->row, node->label, visit->logp);
 		return FSI_OK;
 	}
 	for (int i = 0; i < node->n_child; i++)
 		s->logits[i] = logits[children[i].edge[0]];
-	log_sum = bounded(s->work->ops->softmax(s->model->cfg.n_vocab, logits));
+	log_sum = bounded_logit(s->work->ops->softmax(s->model->cfg.n_vocab, logits));
 	for (int i = 0; i < node->n_child; i++)
-		FSI_TRY(reach_child(s, visit, &children[i], visit->logp + (bounded(s->logits[i]) - log_sum), err));
+		FSI_TRY(reach_child(s, visit, &children[i], visit->logp + (bounded_logit(s->logits[i]) - log_sum), err));
 	return FSI_OK;
 }
 

@@ -10,6 +10,8 @@
 #ifndef ENGINE_WORK_H
 #define ENGINE_WORK_H
 
+#include <float.h>
+
 #include "fsi_engine.h"
 
 typedef enum WorkSlot
@@ -46,5 +48,12 @@ struct Gpt2Work
 
 /* 64-aligned room for n * size bytes; old contents are lost when it grows. */
 extern FsiStatus work_take(Gpt2Work *work, WorkSlot slot, size_t n, size_t size, void *out, FsiError *err);
+
+/* Hostile weights may overflow: no logit is infinite or not a number after this. */
+static inline float
+bounded_logit(float logit)
+{
+	return logit > FLT_MAX ? FLT_MAX : logit < -FLT_MAX || logit != logit ? -FLT_MAX : logit;
+}
 
 #endif
