@@ -479,6 +479,13 @@ end_block(Reader *r)
 	return FSI_OK;
 }
 
+static void
+hint_parts(FsiError *err)
+{
+	fsi_hint(err, "A template has the parts \"prompt_template:\", \"response_template:\" and \"kwargs:\", "
+			 "and ends with the line \"%s\".", END_LINE);
+}
+
 static FsiStatus
 read_line(Reader *r, FewshotText line)
 {
@@ -501,8 +508,7 @@ read_line(Reader *r, FewshotText line)
 			return FSI_OK;
 		fail_at(r, r->line, "\"prompt_template:\" expected, not \"%.*s\"",
 				(int) (line.len < NAME_LIMIT ? line.len : NAME_LIMIT), line.s);
-		fsi_hint(r->err, "A template has the parts \"prompt_template:\", \"response_template:\" and \"kwargs:\", "
-				 "and ends with the line \"%s\".", END_LINE);
+		hint_parts(r->err);
 		return FSI_INVALID;
 	}
 	if (!fsi_bytes_append(&r->text[r->part], line.s, line.len) || !fsi_bytes_append(&r->text[r->part], "\n", 1))
@@ -540,8 +546,7 @@ template_read(const char *name, const char *text, size_t len, FsiArena *arena, T
 	if (r.n == 0)
 	{
 		fsi_fail(err, FSI_INVALID, "%s has no template", name);
-		fsi_hint(err, "A template has the parts \"prompt_template:\", \"response_template:\" and \"kwargs:\", "
-				 "and ends with the line \"%s\".", END_LINE);
+		hint_parts(err);
 		return FSI_INVALID;
 	}
 	out->n = r.n;
