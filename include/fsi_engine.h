@@ -180,22 +180,12 @@ typedef enum TrieScoring
 	TRIE_SEQUENCE				/* full-vocabulary log-likelihood of every label and its end token; then softmax */
 } TrieScoring;
 
-/*
- * Score labels after a sequence whose runs are context (prefix, message) and whose last
- * token's ln_f(h) is hidden.  score[n_label] (TRIE_ALL, TRIE_SEQUENCE) may be NULL for TRIE_BEST,
- * which sets score[best] and leaves the others 0.  Equal scores: the smaller label number wins.
- */
-extern FsiStatus trie_score(const Gpt2Model *model, Gpt2Work *work, const Trie *trie,
-							int n_context, const KvRun *const *context, const float *hidden,
-							TrieScoring scoring, FsiArena *arena,
-							int *best, double *score, FsiError *err);
-
 /* One message of a batch; best and score are set. */
 typedef struct TrieRow
 {
 	int			n_context;
-	const KvRun *const *context;
-	const float *hidden;		/* [n_embd] */
+	const KvRun *const *context;	/* runs of the sequence that labels follow: prefix, message */
+	const float *hidden;		/* [n_embd] ln_f(h) of its last token */
 	const float *ahead;			/* [trie_ahead()][n_embd], or NULL */
 	int			best;
 	double	   *score;			/* [n_label], or NULL for TRIE_BEST */
@@ -208,7 +198,11 @@ typedef struct TrieRow
  */
 #define TRIE_AHEAD 4
 extern int	trie_ahead(const Trie *trie, Gpt2Seq *seqs);
-/* As trie_score() of each row, same bits, with the rows' nodes side by side in each forward pass. */
+/*
+ * Score labels after each row's sequence.  score[n_label] (TRIE_ALL, TRIE_SEQUENCE) may be NULL for TRIE_BEST, which
+ * sets score[best] and leaves the others 0.  Equal scores: the smaller label number wins.  The rows' nodes go side by
+ * side in each forward pass; a row's bits are those that it has alone.
+ */
 extern FsiStatus trie_score_rows(const Gpt2Model *model, Gpt2Work *work, const Trie *trie,
 								 int n_row, TrieRow *rows, TrieScoring scoring, FsiArena *arena, FsiError *err);
 /* Tokens of the longest label, without the end token: the room a label needs after the message. */

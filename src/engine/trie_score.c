@@ -539,15 +539,3 @@ trie_score_rows(const Gpt2Model *model, Gpt2Work *work, const Trie *trie,
 	fsi_arena_release(arena, mark);
 	return status;
 }
-
-FsiStatus
-trie_score(const Gpt2Model *model, Gpt2Work *work, const Trie *trie,
-		   int n_context, const KvRun *const *context, const float *hidden,
-		   TrieScoring scoring, FsiArena *arena, int *best, double *score, FsiError *err)
-{
-	TrieRow		row = {.n_context = n_context, .context = context, .hidden = hidden, .score = score};
-
-	FSI_TRY(trie_score_rows(model, work, trie, 1, &row, scoring, arena, err));
-	*best = row.best;
-	return FSI_OK;
-}

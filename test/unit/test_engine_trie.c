@@ -8,12 +8,10 @@
 /* A second copy of the search whose memory for keys and values is ours to set. */
 static size_t kv_budget;
 #define TRIE_KV_BYTES kv_budget
-#define trie_score trie_score_within
 #define trie_score_rows trie_score_rows_within
 extern FsiStatus trie_score_rows_within(const Gpt2Model *, Gpt2Work *, const Trie *, int, TrieRow *, TrieScoring,
 										FsiArena *, FsiError *);
 #include "../../src/engine/trie_score.c"
-#undef trie_score
 #undef trie_score_rows
 
 enum { VOCAB = 60, END = 1, PREFIX = 9 };
@@ -29,6 +27,25 @@ typedef struct Labels
 	TokIds		ids[200];
 	const char *names[200];
 } Labels;
+
+typedef FsiStatus ScoreRows(const Gpt2Model *, Gpt2Work *, const Trie *, int, TrieRow *, TrieScoring, FsiArena *,
+							FsiError *);
+
+/* One message alone. */
+static FsiStatus
+score_with(ScoreRows *score_rows, const Gpt2Model *m, Gpt2Work *w, const Trie *trie, int n_context,
+		   const KvRun *const *context, const float *hidden, TrieScoring scoring, FsiArena *a, int *best,
+		   double *score, FsiError *e)
+{
+	TrieRow		row = {.n_context = n_context, .context = context, .hidden = hidden, .score = score};
+
+	FSI_TRY(score_rows(m, w, trie, 1, &row, scoring, a, e));
+	*best = row.best;
+	return FSI_OK;
+}
+
+#define trie_score(...) score_with(trie_score_rows, __VA_ARGS__)
+#define trie_score_within(...) score_with(trie_score_rows_within, __VA_ARGS__)
 
 static void
 add_label(Labels *labels, int n, const int32_t *tokens)
