@@ -80,7 +80,6 @@ store_open(const char *path, bool full, MemoryContext cxt, StoreModel *model, Fs
 {
 	FsiArena	arena;
 	FsiStatus	status;
-
 	struct stat st;
 
 	host_init(&model->host, cxt);

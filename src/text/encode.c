@@ -195,7 +195,6 @@ static FsiStatus
 normalize_piece(Pieces *p, const char *text, size_t len)
 {
 	const TokHeader *h = tok_header(p->tok);
-
 	FsiArenaMark mark = fsi_arena_mark(&p->normal);
 
 	/* Pieces may be many: what one was normalised into does not outlive it. */

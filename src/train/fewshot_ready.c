@@ -282,7 +282,6 @@ static FsiStatus
 check_intents(const Fewshot *f, FsiError *err)
 {
 	FewshotText only = f->label_of.keys[f->cells[0].label];
-
 	bool		same = true;
 
 	for (int g = 0; g < f->group_of.n; g++)
