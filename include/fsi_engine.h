@@ -169,7 +169,7 @@ extern FsiStatus gpt2_generate_rows(const Gpt2Model *model, Gpt2Work *work, int 
 
 typedef struct Trie Trie;		/* nodes over labels' tokens, each label ended by cfg.end */
 
-/* label_ids[i]: tokens of label i.  FSI_COLLISION names the two labels' numbers in err->detail via labels[]. */
+/* label_ids[i]: tokens of label i; labels[i]: what messages call it.  FSI_COLLISION: two have the same tokens. */
 extern FsiStatus trie_build(const Gpt2Config *cfg, int n_label, const TokIds *label_ids,
 							const char *const *labels, FsiArena *arena, Trie **trie, FsiError *err);
 

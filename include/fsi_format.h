@@ -74,10 +74,9 @@ typedef struct HfExport
 } HfExport;
 
 /*
- * An int8 model that is written, read and packed again is the same, byte for byte.
- *
  * Write config.json, tokenizer.json, tokenizer_config.json and model.safetensors (float32) into a new
  * directory, which hf_read_dir() and transformers read back.  It appears complete or not at all.
+ * An int8 model that is written, read and packed again is the same, byte for byte.
  * FSI_IO with EEXIST when there is something of that name.
  */
 extern FsiStatus hf_write_dir(const char *dir, const HfExport *src, const FsiHost *host, FsiError *err);
