@@ -65,34 +65,58 @@ store_pin_shipped(void)
 	store_close(&model);
 }
 
+/* What goes wrong with a packed file is wrong with the file: importing it once more would not help. */
+static void
+report_packed(FsiError *err)
+{
+	if (err->status == FSI_CORRUPT)
+		err->hint[0] = '\0';
+	host_report(err);
+}
+
+/* The next bytes of a file; 0: its end. */
+static size_t
+read_part(int fd, const char *path, char *buffer)
+{
+	ssize_t		n;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		n = read(fd, buffer, COPY_BYTES);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read file \"%s\": %m", path)));
+	return (size_t) n;
+}
+
+/* A file that cannot be a packed model, by its header and size, is not copied. */
 static void
 copy_file(const char *from, const char *to)
 {
+	FsiError	err = {0};
 	int			in = OpenTransientFile(from, O_RDONLY | PG_BINARY);
 	int			out;
+	struct stat st;
 	char	   *buffer = palloc(COPY_BYTES);
-	ssize_t		n;
+	size_t		n;
 
-	if (in < 0)
+	if (in < 0 || fstat(in, &st) < 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not open file \"%s\" for reading: %m", from)));
+	n = read_part(in, from, buffer);
+	if (fsifile_check_head(buffer, n, (size_t) st.st_size, &err) != FSI_OK)
+		report_packed(&err);
 	out = OpenTransientFile(to, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
 	if (out < 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not create file \"%s\": %m", to)));
-	while ((n = read(in, buffer, COPY_BYTES)) != 0)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not read file \"%s\": %m", from)));
+	for (; n > 0; n = read_part(in, from, buffer))
 		store_write_all(out, to, buffer, n);
-	}
 	if (pg_fsync(out) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
@@ -271,17 +295,13 @@ keep_file(const char *tmp, const char *sha256)
 		store_set_checked(path, &st, sha256);
 }
 
-/* What goes wrong with the copy of a packed file is wrong with the file: importing it once more would not help. */
 static void
 open_copy(const char *tmp, MemoryContext cxt, StoreModel *model)
 {
 	FsiError	err = {0};
 
-	if (store_open(tmp, true, cxt, model, &err) == FSI_OK)
-		return;
-	if (err.status == FSI_CORRUPT)
-		err.hint[0] = '\0';
-	host_report(&err);
+	if (store_open(tmp, true, cxt, model, &err) != FSI_OK)
+		report_packed(&err);
 }
 
 /* The identity of the model in hex. */

@@ -41,7 +41,7 @@ is("$out$err", "t\nt", 'touched: still the same');
 # It cannot be written again: an error, and nothing of it is left.
 SKIP:
 {
-	skip 'prlimit is not there', 3 if system('prlimit --version >/dev/null 2>&1') != 0;
+	skip 'prlimit is not there', 4 if system('prlimit --version >/dev/null 2>&1') != 0;
 	unlink $file or die $!;
 	my $limited = $node->background_psql('postgres', on_error_stop => 0);
 	my $backend = $limited->query('SELECT pg_backend_pid()');
@@ -49,6 +49,10 @@ SKIP:
 	$limited->query($ask);
 	like($limited->{stderr}, qr/File too large/, 'a full disk: an error');
 	is(scalar(() = glob "$cache/import-*"), 0, 'a full disk: nothing half written is left');
+	# What cannot be a model is not copied first.
+	system_or_bail('truncate', '-s', '3G', "$dir/sparse.fsi");
+	$limited->query("SELECT fsi_import_model('sparse', '$dir/sparse.fsi')");
+	like($limited->{stderr}, qr/ERROR:  file is not a packed model/, 'a large file of another kind: an error before a byte is written');
 	$limited->quit;
 	is($node->safe_psql('postgres', $ask), 't', 'a full disk: the next session has it from the database');
 }
