@@ -13,8 +13,8 @@
  *
  * store_model() maps the file (read-only, shared: the page cache is the one copy) and keeps
  * the mapping for the backend's life.  The shipped file lies in the extension's folder of
- * SHAREDIR; an imported one in PGDATA/fsi_intent, written from the chunks in
- * _fsi_model_chunk wherever it is missing (a standby, a restored backup).  The full check of
+ * SHAREDIR; an imported one in PGDATA/fsi_intent, one for each database, written from the chunks
+ * in _fsi_model_chunk wherever it is missing (a standby, a restored backup).  The full check of
  * a file is done once per server; a stamp beside the imported files says that it was.
  *
  * The catalog is read without looking at rights: whoever may call the functions may use the

@@ -4,9 +4,8 @@
  *
  * An import works on a file of its own in PGDATA/fsi_intent, so that nobody can change what
  * was checked; chunks and catalog row are written in the same transaction, then the file
- * gets its final name, its identity.  If the (sub)transaction is rolled back, a file that was
- * not there before goes again; a database that has imported the same weights meanwhile writes
- * it anew from its chunks.
+ * gets its final name, of its database and identity.  If the (sub)transaction is rolled back, a
+ * file that was not there before goes again.
  */
 #include "postgres.h"
 
@@ -63,6 +62,8 @@ store_pin_shipped(void)
 	}
 	store_insert_row(STORE_SHIPPED_NAME, &model.file, model.size, "shipped");
 	store_close(&model);
+	/* An extension that was dropped has left its models' files. */
+	store_sweep();
 }
 
 /* What goes wrong with a packed file is wrong with the file: importing it once more would not help. */
@@ -245,7 +246,7 @@ static void
 record_chunks(const char *name, const StoreModel *model, const Origin *origin)
 {
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
-	store_remove_left_files();
+	store_sweep();
 	(void) check_name_free(name, model->sha256, origin->replace, origin->source);
 	if (!store_identity_in_use(model->sha256))
 		store_write_chunks(model->sha256, model->map, model->size);
@@ -277,7 +278,7 @@ record_name(const char *name, const StoreModel *model, const Origin *origin)
 	if (!old.dropped && !store_identity_in_use(old.sha256))
 	{
 		store_delete_chunks(old.sha256);
-		store_file_goes(old.sha256, XACT_EVENT_COMMIT);
+		store_file_goes(store_model_path(old.sha256), XACT_EVENT_COMMIT);
 	}
 }
 
@@ -285,11 +286,11 @@ record_name(const char *name, const StoreModel *model, const Origin *origin)
 static void
 keep_file(const char *tmp, const char *sha256)
 {
-	char	   *path = store_cache_path(psprintf("%s.fsi", sha256));
+	char	   *path = store_model_path(sha256);
 	struct stat st;
 
 	if (stat(path, &st) < 0 && errno == ENOENT)
-		store_file_goes(sha256, XACT_EVENT_ABORT);
+		store_file_goes(path, XACT_EVENT_ABORT);
 	durable_rename(tmp, path, ERROR);
 	if (stat(path, &st) == 0)
 		store_set_checked(path, &st, sha256);
@@ -311,11 +312,8 @@ install(const char *name, const Origin *origin)
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent import", ALLOCSET_DEFAULT_SIZES);
 	StoreModel	model = {0};
 	StoreModel *volatile mapped = NULL;
-	char	   *tmp;
+	char	   *tmp = store_import_path();
 
-	store_make_cache_dir();
-	store_unlink_stale();
-	tmp = store_import_path();
 	PG_TRY();
 	{
 		write_packed(origin, tmp, cxt);
@@ -330,7 +328,6 @@ install(const char *name, const Origin *origin)
 	{
 		if (mapped != NULL)
 			store_close(mapped);
-		unlink(tmp);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -379,6 +376,7 @@ store_drop(const char *name)
 	StoreRow	row;
 
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
+	store_sweep();
 	if (!store_find(strcmp(name, "default") == 0 ? NULL : name, &row) || row.dropped)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -388,7 +386,6 @@ store_drop(const char *name)
 	if (!store_identity_in_use(row.sha256))
 	{
 		store_delete_chunks(row.sha256);
-		/* A copy: if this is rolled back, or another database has the model, it is written again. */
-		store_unlink_cached(row.sha256);
+		store_file_goes(store_model_path(row.sha256), XACT_EVENT_COMMIT);
 	}
 }

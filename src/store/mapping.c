@@ -39,6 +39,7 @@ static MemoryContext context;
 static StoreModel *models;
 static NameEntry *names;
 static uint64 generation = 1;
+static bool sweep_due = true;	/* the catalog has changed, or an old snapshot has had a file written */
 static Oid	catalog_relid;
 
 const char *
@@ -52,7 +53,10 @@ relcache_callback(Datum arg, Oid relid)
 {
 	(void) arg;
 	if (!OidIsValid(relid) || !OidIsValid(catalog_relid) || relid == catalog_relid)
+	{
 		generation++;
+		sweep_due = true;
+	}
 	/* A plan may have calls of constants in it as what they answered. */
 	if (OidIsValid(catalog_relid) && relid == catalog_relid)
 		ResetPlanCache();
@@ -186,7 +190,11 @@ store_open_checked(const char *path, const char *sha256, MemoryContext cxt, Stor
 char *
 store_import_path(void)
 {
-	return store_cache_path(psprintf(STORE_IMPORT_PREFIX "%d", MyProcPid));
+	char	   *path = store_cache_path(psprintf(STORE_IMPORT_PREFIX "%d", MyProcPid));
+
+	store_make_cache_dir();
+	store_file_goes(path, XACT_EVENT_ABORT);
+	return path;
 }
 
 static void
@@ -216,19 +224,8 @@ unpack(const char *name, const char *sha256, const char *path)
 {
 	char	   *tmp = store_import_path();
 
-	store_make_cache_dir();
-	store_unlink_stale();
-	PG_TRY();
-	{
-		write_chunks(name, sha256, tmp);
-		durable_rename(tmp, path, ERROR);
-	}
-	PG_CATCH();
-	{
-		unlink(tmp);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	write_chunks(name, sha256, tmp);
+	durable_rename(tmp, path, ERROR);
 }
 
 static void
@@ -252,24 +249,31 @@ report_open_failure(const StoreRow *row, const char *path, FsiError *err)
 	host_report(err);
 }
 
+static bool
+is_lost(FsiStatus status, const StoreModel *model, const StoreRow *row)
+{
+	return status == FSI_MISSING || status == FSI_CORRUPT ||
+		(status == FSI_OK && strcmp(model->sha256, row->sha256) != 0);
+}
+
 /* Map the model of a row that this backend has not mapped yet. */
 static StoreModel *
 map_row(const StoreRow *row)
 {
 	FsiError	err = {0};
-	char	   *path = row->shipped ? store_shipped_path() : store_cache_path(psprintf("%s.fsi", row->sha256));
+	char	   *path = row->shipped ? store_shipped_path() : store_model_path(row->sha256);
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent model", ALLOCSET_SMALL_SIZES);
 	StoreModel *model = MemoryContextAllocZero(cxt, sizeof(StoreModel));
 	FsiStatus	status = store_open_checked(path, row->sha256, cxt, model, &err);
 
-	/* An imported model's file is a copy: a missing or damaged one is written again. */
-	if (!row->shipped && (status == FSI_MISSING || status == FSI_CORRUPT ||
-						  (status == FSI_OK && strcmp(model->sha256, row->sha256) != 0)))
+	/* A file that is missing or damaged is written again; one of former weights may go in between. */
+	for (int attempt = 0; attempt < 3 && !row->shipped && is_lost(status, model, row); attempt++)
 	{
 		if (status == FSI_OK)
 			store_close(model);
 		unpack(row->name, row->sha256, path);
 		status = store_open_checked(path, row->sha256, cxt, model, &err);
+		sweep_due = true;
 	}
 	if (status != FSI_OK)
 		report_open_failure(row, path, &err);
@@ -321,6 +325,16 @@ find_row(const char *name, StoreRow *row, bool *settled)
 	return true;
 }
 
+static void
+sweep(void)
+{
+	bool		due = sweep_due;
+
+	sweep_due = false;
+	if (due)
+		store_sweep_unless_busy();
+}
+
 static StoreModel *
 look_up(const char *name, bool *settled, bool *replaceable)
 {
@@ -328,6 +342,7 @@ look_up(const char *name, bool *settled, bool *replaceable)
 	StoreModel *model;
 
 	catalog_relid = store_catalog_relid();
+	sweep();
 	if (!find_row(strcmp(name, DEFAULT_NAME) == 0 ? NULL : name, &row, settled) || row.dropped)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -335,7 +350,10 @@ look_up(const char *name, bool *settled, bool *replaceable)
 				 errhint("The view fsi_models lists the models of this database.")));
 	*replaceable = !row.shipped;
 	model = find_mapped(row.sha256);
-	return model ? model : map_row(&row);
+	if (model == NULL)
+		model = map_row(&row);
+	sweep();
+	return model;
 }
 
 static const StoreModel *

@@ -9,6 +9,7 @@ my $dir = PostgreSQL::Test::Utils::tempdir;
 system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny", 8);
 my $node = PostgreSQL::Test::Cluster->new('import_files');
 $node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
+$node->append_conf('postgresql.conf', 'max_prepared_transactions = 2');
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION fsi_intent');
 my $cache = $node->data_dir . '/fsi_intent';
@@ -23,7 +24,7 @@ $node->safe_psql('postgres', "BEGIN; SAVEPOINT a; $import; RELEASE a; SAVEPOINT 
 is(files(), 1, 'committed: the file stays');
 $node->safe_psql('postgres', 'CREATE DATABASE second');
 $node->safe_psql('second', "CREATE EXTENSION fsi_intent; BEGIN; $import; ROLLBACK");
-is(files(), 1, 'another database had it before: it stays');
+is(files(), 1, 'rolled back in another database: its own goes');
 
 my ($file) = glob "$cache/*.fsi";
 my $ask = q{SELECT fsi_classify('where is it', ARRAY['refund', 'cancel'], '{"model": "tiny"}') IS NOT NULL};
@@ -48,13 +49,70 @@ SKIP:
 	system("prlimit --pid $backend --fsize=16384") == 0 or die 'prlimit';
 	$limited->query($ask);
 	like($limited->{stderr}, qr/File too large/, 'a full disk: an error');
-	is(scalar(() = glob "$cache/import-*"), 0, 'a full disk: nothing half written is left');
+	is(scalar(() = glob "$cache/pgsql_tmp_import_*"), 0, 'a full disk: nothing half written is left');
 	# What cannot be a model is not copied first.
 	system_or_bail('truncate', '-s', '3G', "$dir/sparse.fsi");
 	$limited->query("SELECT fsi_import_model('sparse', '$dir/sparse.fsi')");
 	like($limited->{stderr}, qr/ERROR:  file is not a packed model/, 'a large file of another kind: an error before a byte is written');
 	$limited->quit;
 	is($node->safe_psql('postgres', $ask), 't', 'a full disk: the next session has it from the database');
+}
+
+# No file stays of a model that is gone.
+my $drop = q{SELECT fsi_drop_model('tiny')};
+sub sessions
+{
+	return map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. $_[0];
+}
+{
+	my ($one, $two) = sessions(2);
+	$one->query("BEGIN; $drop");
+	is($two->query($ask), 't', 'dropped, not committed: others use it');
+	$one->query('COMMIT');
+	is(files(), 0, 'dropped while another used it: no file');
+	$one->query($import);
+	$two->query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+	$one->query($drop);
+	is($two->query($ask), 't', 'dropped: an old snapshot uses it');
+	is(files(), 0, 'and leaves no file');
+	$two->query('COMMIT');
+	$one->query("BEGIN; $import; PREPARE TRANSACTION 'p'; ROLLBACK PREPARED 'p'");
+	is(files(), 1, 'a prepared import is rolled back');
+	$one->quit;
+	($one) = sessions(1);
+	$one->query($ask);
+	is(files(), 0, 'the next look-up of any model removes its file');
+	$one->query("BEGIN; $import; PREPARE TRANSACTION 'p'");
+	$two->query(q{SELECT fsi_classify('x', ARRAY['a', 'b'])});
+	is(files(), 1, 'a prepared import keeps its file');
+	$one->query("COMMIT PREPARED 'p'; BEGIN; $drop; PREPARE TRANSACTION 'p'");
+	is($two->query($ask), 't', 'a prepared drop: others use it');
+	$one->query("COMMIT PREPARED 'p'");
+	$two->query($ask);
+	like($two->{stderr}, qr/model "tiny" does not exist/, 'committed: they do not');
+	is(files(), 0, 'and no file stays');
+	$_->quit for $one, $two;
+}
+$node->safe_psql('second', $import);
+$node->safe_psql('postgres', 'DROP DATABASE second');
+is(files(), 1, 'a database is dropped');
+$node->safe_psql('postgres', $import);
+is(files(), 1, 'the next import elsewhere removes its file');
+$node->safe_psql('postgres', "DROP EXTENSION fsi_intent; CREATE EXTENSION fsi_intent");
+is(files(), 0, 'the extension is dropped and created: no file');
+# The process ends in the middle of an import.
+{
+	my ($one, $two) = sessions(2);
+	my $pid = $one->query('SELECT pg_backend_pid()');
+	$two->query("BEGIN; $import");
+	$one->query_until(qr/sent/, "\\echo sent\n$import;\n");
+	$node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $pid");
+	is(scalar(() = glob "$cache/pgsql_tmp_import_$pid"), 1, 'an import waits');
+	is($two->query("SELECT pg_terminate_backend($pid, 10000)"), 't', 'its process is terminated');
+	is(scalar(() = glob "$cache/pgsql_tmp_import_*"), 0, 'and leaves no file');
+	$two->query('ROLLBACK');
+	eval { $one->quit };
+	$two->quit;
 }
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no backend has crashed');
 $node->stop;
