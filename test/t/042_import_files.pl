@@ -100,6 +100,38 @@ $node->safe_psql('postgres', $import);
 is(files(), 1, 'the next import elsewhere removes its file');
 $node->safe_psql('postgres', "DROP EXTENSION fsi_intent; CREATE EXTENSION fsi_intent");
 is(files(), 0, 'the extension is dropped and created: no file');
+# A session lets go of a model that was dropped or replaced.
+SKIP:
+{
+	skip 'needs /proc/PID/maps', 5 unless -r "/proc/$$/maps";
+	my ($one, $two) = sessions(2);
+	my $pid = $one->query('SELECT pg_backend_pid()');
+	my $mapped = sub {
+		return scalar(grep { m{/fsi_intent/.*\.fsi} && !m{/small-} } split /\n/, slurp_file("/proc/$pid/maps")) . ' '
+			. scalar(grep { (readlink($_) // '') =~ m{/fsi_intent/.*\.fsi} && readlink($_) !~ m{/small-} } glob "/proc/$pid/fd/*");
+	};
+	for my $i (1 .. 3)
+	{
+		system_or_bail($^X, 'test/data/tiny_gpt2.pl', "$dir/tiny$i", 20 + $i);
+		$two->query("SELECT fsi_import_model('tiny$i', '$dir/tiny$i')");
+		$one->query("SELECT fsi_classify('where is it', ARRAY['refund', 'cancel'], '{\"model\": \"tiny$i\"}'), fsi_embed('x', 'tiny$i')");
+	}
+	is($mapped->(), '3 3', 'three models are mapped');
+	$two->query("SELECT fsi_drop_model('tiny' || g) FROM generate_series(1, 2) g");
+	is($one->query(q{SELECT fsi_classify('where is it', ARRAY['refund', 'cancel'], '{"model": "tiny3"}') IS NOT NULL}), 't', 'two are dropped');
+	is($mapped->(), '1 1', 'one is mapped');
+	$two->query("SELECT fsi_import_model('base', '$dir/tiny1'); CREATE TABLE rows (prompt text, response text);
+		INSERT INTO rows SELECT 'question ' || g, CASE WHEN g % 2 = 0 THEN 'refund' ELSE 'cancel' END FROM generate_series(1, 8) g;");
+	my $answers = '';
+	for my $i (1 .. 4)
+	{
+		$two->query(qq{CALL fsi_train('rep', 'SELECT * FROM rows', '{"model": "base", "replace": true, "max_steps": 1, "seed": $i, "eval_split": 0}')});
+		$answers .= $one->query(q{SELECT fsi_classify('where is it', ARRAY['refund', 'cancel'], '{"model": "rep"}') IS NOT NULL});
+	}
+	is($answers, 'tttt', 'a name stands for four models in turn');
+	is($mapped->(), '2 2', 'the last of them is mapped');
+	$_->quit for $one, $two;
+}
 # The process ends in the middle of an import.
 {
 	my ($one, $two) = sessions(2);
