@@ -64,7 +64,7 @@ typedef struct StoreRow
 	bool		shipped;
 	bool		is_default;
 	bool		dropped;
-	char	   *imported_by;	/* role name, or NULL */
+	Oid			owner;			/* the role that brought it, or InvalidOid */
 	TransactionId xmin;			/* of the row: whose it is */
 	Jsonb	   *card;			/* or NULL */
 } StoreRow;

@@ -39,9 +39,10 @@ enum CatalogAttribute
 	CATALOG_CARD,
 	CATALOG_IMPORTED_AT,
 	CATALOG_IMPORTED_BY,
-	CATALOG_DROPPED_AT
+	CATALOG_DROPPED_AT,
+	CATALOG_OWNER
 };
-#define CATALOG_ATTRIBUTES 10
+#define CATALOG_ATTRIBUTES 11
 
 enum ChunkAttribute
 {
@@ -120,6 +121,7 @@ read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
 {
 	bool		isnull;
 	Datum		card;
+	Datum		owner;
 
 	row->name = text_attribute(tuple, desc, CATALOG_NAME);
 	strlcpy(row->sha256, text_attribute(tuple, desc, CATALOG_SHA256), sizeof(row->sha256));
@@ -129,7 +131,8 @@ read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
 		GPT2_PROMPT : GPT2_SEGMENTS;
 	row->size = DatumGetInt64(heap_getattr(tuple, CATALOG_SIZE, desc, &isnull));
 	row->is_default = DatumGetBool(heap_getattr(tuple, CATALOG_IS_DEFAULT, desc, &isnull));
-	row->imported_by = text_attribute(tuple, desc, CATALOG_IMPORTED_BY);
+	owner = heap_getattr(tuple, CATALOG_OWNER, desc, &isnull);
+	row->owner = isnull ? InvalidOid : DatumGetObjectId(owner);
 	card = heap_getattr(tuple, CATALOG_CARD, desc, &isnull);
 	row->card = isnull ? NULL : DatumGetJsonbPCopy(card);
 	(void) heap_getattr(tuple, CATALOG_DROPPED_AT, desc, &isnull);
@@ -225,10 +228,12 @@ form_row(const char *name, const FsiFile *file, size_t size, const char *source,
 	values[CATALOG_CARD - 1] = card_datum(file, &nulls[CATALOG_CARD - 1]);
 	nulls[CATALOG_IMPORTED_AT - 1] = shipped;
 	nulls[CATALOG_IMPORTED_BY - 1] = shipped;
+	nulls[CATALOG_OWNER - 1] = shipped;
 	if (!shipped)
 	{
 		values[CATALOG_IMPORTED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		values[CATALOG_IMPORTED_BY - 1] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+		values[CATALOG_OWNER - 1] = ObjectIdGetDatum(GetUserId());
 	}
 	nulls[CATALOG_DROPPED_AT - 1] = true;
 }

@@ -177,15 +177,12 @@ write_packed(const Origin *origin, const char *tmp, MemoryContext cxt)
 static void
 check_may_change(const StoreRow *row, bool replace)
 {
-	Oid			owner;
-
 	if (row->shipped)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 replace ? errmsg("model \"%s\" is part of the extension and cannot be replaced", row->name) :
 				 errmsg("model \"%s\" is part of the extension and cannot be dropped", row->name)));
-	owner = row->imported_by ? get_role_oid(row->imported_by, true) : InvalidOid;
-	if (!superuser() && !(OidIsValid(owner) && has_privs_of_role(GetUserId(), owner)))
+	if (!superuser() && !(OidIsValid(row->owner) && has_privs_of_role(GetUserId(), row->owner)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be superuser or the role that %s model \"%s\" to %s it", row->source, row->name,
