@@ -28,7 +28,9 @@
 #include <time.h>
 
 #include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
 #include "utils/jsonb.h"
+#include "utils/relcache.h"
 
 #include "fsi_base.h"
 #include "fsi_compat.h"
@@ -113,6 +115,8 @@ extern bool store_process_exists(int pid);
 
 /* A table or index of the extension's own, by name, wherever the extension lives. */
 extern Oid	store_relation(const char *name);
+/* A table of its own, open; 55000 if the extension has been dropped, also while a lock was waited for. */
+extern Relation store_open_table(const char *name, LOCKMODE mode);
 
 /* "prompt" or "segments" */
 extern const char *store_layout_name(Gpt2Layout layout);

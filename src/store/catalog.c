@@ -93,6 +93,18 @@ store_relation(const char *name)
 	return relid;
 }
 
+/* Whoever waited for the lock while the extension was dropped is told so, as one that comes later. */
+Relation
+store_open_table(const char *name, LOCKMODE mode)
+{
+	Relation	rel;
+
+	do
+		rel = try_table_open(store_relation(name), mode);
+	while (rel == NULL);
+	return rel;
+}
+
 Oid
 store_catalog_relid(void)
 {
@@ -149,7 +161,7 @@ store_find(const char *name, StoreRow *row)
 bool
 store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
 {
-	Relation	rel = table_open(store_catalog_relid(), AccessShareLock);
+	Relation	rel = store_open_table("_fsi_model_catalog", AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -176,7 +188,7 @@ store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
 bool
 store_identity_in_use(const char *sha256)
 {
-	Relation	rel = table_open(store_catalog_relid(), AccessShareLock);
+	Relation	rel = store_open_table("_fsi_model_catalog", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
 	bool		used = false;
@@ -241,7 +253,7 @@ form_row(const char *name, const FsiFile *file, size_t size, const char *source,
 void
 store_insert_row(const char *name, const FsiFile *file, size_t size, const char *source)
 {
-	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	Relation	rel = store_open_table("_fsi_model_catalog", RowExclusiveLock);
 	Datum		values[CATALOG_ATTRIBUTES];
 	bool		nulls[CATALOG_ATTRIBUTES];
 
@@ -272,7 +284,7 @@ update_row(Relation rel, const char *name, Datum *values, bool *nulls, bool *rep
 void
 store_replace_row(const char *name, const FsiFile *file, size_t size, const char *source)
 {
-	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	Relation	rel = store_open_table("_fsi_model_catalog", RowExclusiveLock);
 	Datum		values[CATALOG_ATTRIBUTES];
 	bool		nulls[CATALOG_ATTRIBUTES];
 	bool		replaces[CATALOG_ATTRIBUTES];
@@ -287,7 +299,7 @@ store_replace_row(const char *name, const FsiFile *file, size_t size, const char
 void
 store_mark(const char *name, bool dropped)
 {
-	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	Relation	rel = store_open_table("_fsi_model_catalog", RowExclusiveLock);
 	Datum		values[CATALOG_ATTRIBUTES] = {0};
 	bool		nulls[CATALOG_ATTRIBUTES] = {false};
 	bool		replaces[CATALOG_ATTRIBUTES] = {false};
@@ -302,7 +314,7 @@ store_mark(const char *name, bool dropped)
 void
 store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 {
-	Relation	rel = table_open(store_relation("_fsi_model_chunk"), RowExclusiveLock);
+	Relation	rel = store_open_table("_fsi_model_chunk", RowExclusiveLock);
 	Datum		values[CHUNK_ATTRIBUTES];
 	bool		nulls[CHUNK_ATTRIBUTES] = {false};
 	bytea	   *chunk = palloc(VARHDRSZ + CHUNK_BYTES);
@@ -330,7 +342,7 @@ store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 void
 store_delete_chunks(const char *sha256)
 {
-	Relation	rel = table_open(store_relation("_fsi_model_chunk"), RowExclusiveLock);
+	Relation	rel = store_open_table("_fsi_model_chunk", RowExclusiveLock);
 	ScanKeyData key;
 	SysScanDesc scan = scan_by_text(rel, "_fsi_model_chunk_pkey", CHUNK_SHA256, sha256, NULL, &key);
 	HeapTuple	tuple;
@@ -346,7 +358,7 @@ store_delete_chunks(const char *sha256)
 static int
 read_chunks(const char *sha256, Snapshot snapshot, int fd, const char *path)
 {
-	Relation	rel = table_open(store_relation("_fsi_model_chunk"), AccessShareLock);
+	Relation	rel = store_open_table("_fsi_model_chunk", AccessShareLock);
 	Relation	index = index_open(store_relation("_fsi_model_chunk_pkey"), AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
