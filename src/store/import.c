@@ -242,6 +242,8 @@ store_check_register(const char *name, bool replace)
 static void
 record_chunks(const char *name, const StoreModel *model, const Origin *origin)
 {
+	if (origin->replace)
+		store_wait_replace(name);
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
 	store_sweep();
 	(void) check_name_free(name, model->sha256, origin->replace, origin->source);

@@ -87,5 +87,10 @@ extern char *store_import_path(void);
 extern void store_note_use(const char *name, const char *sha256);
 /* To the transaction's end: nobody who has used the model commits meanwhile. */
 extern void store_lock_replace(const char *name);
+/*
+ * Wait for those who are about to commit their use of it now, a prepared transaction maybe, so that nobody else waits for
+ * them as well once the catalog is locked.
+ */
+extern void store_wait_replace(const char *name);
 
 #endif

@@ -132,6 +132,22 @@ SKIP:
 	is($mapped->(), '2 2', 'the last of them is mapped');
 	$_->quit for $one, $two;
 }
+# A replacement waits for a prepared transaction that has used the name, others do not wait for the replacement.
+{
+	my ($one, $two) = sessions(2);
+	my $pid = $one->query('SELECT pg_backend_pid()');
+	my $train = q{CALL fsi_train('waits', 'SELECT * FROM rows', '{"model": "base", "replace": true, "max_steps": 1, "eval_split": 0, "seed": %d}')};
+	$two->query(sprintf $train, 1);
+	$two->query(q{BEGIN; CREATE TABLE used AS SELECT fsi_classify('x', ARRAY['refund', 'cancel'], '{"model": "waits"}'); PREPARE TRANSACTION 'p'});
+	$one->query_until(qr/sent/, "\\echo sent\n" . sprintf($train, 2) . ";\n");
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = $pid"),
+		'a replacement waits for a prepared transaction');
+	is($two->query("SET lock_timeout = '20s'; SELECT fsi_import_model('waits not', '$dir/tiny3') IS NOT NULL"), 't', 'an import does not');
+	my $before = $two->query(q{SELECT sha256 FROM fsi_models WHERE name = 'waits'});
+	$two->query("COMMIT PREPARED 'p'");
+	isnt($one->query(q{SELECT sha256 FROM fsi_models WHERE name = 'waits'}), $before, 'then it goes on');
+	$_->quit for $one, $two;
+}
 # The process ends in the middle of an import.
 {
 	my ($one, $two) = sessions(2);
