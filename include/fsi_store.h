@@ -11,10 +11,10 @@
  * under a name rests on one file, and a statement, whose snapshot sees one row of the catalog,
  * has all its answers from one file too.
  *
- * store_model() maps the file (read-only, shared: the page cache is the one copy) and keeps
- * the mapping for the backend's life.  The shipped file lies in the extension's folder of
- * SHAREDIR; an imported one in PGDATA/fsi_intent, written from the chunks in
- * _fsi_model_chunk wherever it is missing (a standby, a restored backup).  The full check of
+ * store_model() maps the file (read-only, shared: the page cache is the one copy) and keeps the
+ * mapping while a name stands for it, and to the end of the transaction at least.  The shipped file lies in the extension's folder of
+ * SHAREDIR; an imported one in PGDATA/fsi_intent, one for each database, written from the chunks
+ * in _fsi_model_chunk wherever it is missing (a standby, a restored backup).  The full check of
  * a file is done once per server; a stamp beside the imported files says that it was.
  *
  * The catalog is read without looking at rights: whoever may call the functions may use the
@@ -28,7 +28,9 @@
 #include <time.h>
 
 #include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
 #include "utils/jsonb.h"
+#include "utils/relcache.h"
 
 #include "fsi_base.h"
 #include "fsi_compat.h"
@@ -48,6 +50,8 @@ typedef struct StoreModel
 	size_t		size;
 	int			fd;				/* of the mapped file */
 	struct timespec modified;	/* when its contents were last known to be these */
+	uint64		serial;			/* no two mappings of a backend have had the same */
+	int			holds;
 	struct StoreModel *next;	/* the backend's models */
 } StoreModel;
 
@@ -61,13 +65,21 @@ typedef struct StoreRow
 	char	   *source;			/* "shipped", "imported" or "trained" */
 	bool		shipped;
 	bool		dropped;
-	char	   *imported_by;	/* role name, or NULL */
+	Oid			owner;			/* the role that brought it, or InvalidOid */
 	TransactionId xmin;			/* of the row: whose it is */
 	Jsonb	   *card;			/* or NULL */
 } StoreRow;
 
-/* The model of that name, mapped; NULL or "default": the default one.  42704 if there is none. */
+/*
+ * The model of that name, mapped to the end of the transaction at least; NULL or "default": the default one.  42704 if
+ * there is none.
+ */
 extern const StoreModel *store_model(const char *name);
+/* Keep a model mapped across transactions. */
+extern void store_hold(const StoreModel *model);
+extern void store_let_go(const StoreModel *model);
+/* Have forget() called before a model is unmapped; it must not fail. */
+extern void store_on_unmap(void (*forget) (const StoreModel *model));
 /* The catalog's row, dropped ones too; false if there is none.  NULL: the default model's. */
 extern bool store_find(const char *name, StoreRow *row);
 /*
@@ -102,6 +114,8 @@ extern bool store_process_exists(int pid);
 
 /* A table or index of the extension's own, by name, wherever the extension lives. */
 extern Oid	store_relation(const char *name);
+/* A table of its own, open; 55000 if the extension has been dropped, also while a lock was waited for. */
+extern Relation store_open_table(const char *name, LOCKMODE mode);
 
 /* "prompt" or "segments" */
 extern const char *store_layout_name(Gpt2Layout layout);

@@ -9,6 +9,14 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 -- A name means one identity: a dropped name keeps its row, so that no index or generated column can meet other weights
 -- under the name that it was built with; fsi_train's option "replace" looks for those first. pg_dump writes the tables of a schema in the order of
 -- their names: the underscore puts these before the tables whose generated columns ask an imported model.
+-- Who brought a model is its role, whatever that is called by now. A dump has the name alone, for it leaves generated columns
+-- out: restored, the model is of the role that has the name then. The function is called where a row is restored, never else.
+CREATE FUNCTION @extschema@._fsi_role(name pg_catalog.text) RETURNS pg_catalog.oid
+	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+	RETURN (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name);
+COMMENT ON FUNCTION @extschema@._fsi_role(pg_catalog.text) IS 'internal: the role that a restored model is of';
+REVOKE ALL ON FUNCTION @extschema@._fsi_role(pg_catalog.text) FROM PUBLIC;
+
 CREATE TABLE @extschema@._fsi_model_catalog (
 	name pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
 	sha256 pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -20,6 +28,7 @@ CREATE TABLE @extschema@._fsi_model_catalog (
 	imported_at pg_catalog.timestamptz,
 	imported_by pg_catalog.text,
 	dropped_at pg_catalog.timestamptz,
+	owner pg_catalog.oid GENERATED ALWAYS AS (@extschema@._fsi_role(imported_by)) STORED,
 	CONSTRAINT _fsi_model_catalog_pkey PRIMARY KEY (name),
 	CONSTRAINT _fsi_model_catalog_source CHECK (source IN ('shipped', 'imported', 'trained'))
 );
@@ -57,7 +66,8 @@ REVOKE ALL ON FUNCTION @extschema@._fsi_pin_shipped() FROM PUBLIC;
 SELECT @extschema@._fsi_pin_shipped();
 
 CREATE VIEW @extschema@.fsi_models AS
-	SELECT name, layout, source, is_default, size, sha256, imported_at, imported_by
+	SELECT name, layout, source, is_default, size, sha256, imported_at,
+		coalesce((SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) owner), imported_by) AS imported_by
 	FROM @extschema@._fsi_model_catalog
 	WHERE dropped_at IS NULL;
 COMMENT ON VIEW @extschema@.fsi_models IS 'models that can be named in the option "model"';

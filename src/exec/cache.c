@@ -186,6 +186,32 @@ cache_forget(CacheEntry *entry)
 		pfree(entry);
 }
 
+static bool
+is_of(const CacheEntry *entry, const StoreModel *model)
+{
+	if (entry->kind == CACHE_SET)
+		return ((const ExecSet *) entry)->model == model;
+	return memcmp(entry->key, &model->serial, sizeof(model->serial)) == 0;
+}
+
+void
+cache_forget_model(const StoreModel *model)
+{
+	dlist_mutable_iter iter;
+
+	if (context == NULL)
+		return;
+	/* Sets first: they count as references of their texts. */
+	for (CacheKind kind = CACHE_SET; kind >= CACHE_SEGMENT; kind--)
+		dlist_foreach_modify(iter, &lru)
+		{
+			CacheEntry *e = dlist_container(CacheEntry, lru, iter.cur);
+
+			if (e->kind == kind && is_of(e, model))
+				cache_forget(e);
+		}
+}
+
 /* One pass from the entry used longest ago; true if something went. */
 static bool
 trim_pass(size_t bound)

@@ -84,6 +84,8 @@ extern void cache_keep(CacheEntry *entry, CacheKind kind, const CachePart parts[
 					   char *key, size_t bytes, MemoryContext context);
 extern void cache_touch(CacheEntry *entry);
 extern void cache_forget(CacheEntry *entry);
+/* Forget a model's sets and texts; no call is at work with them. */
+extern void cache_forget_model(const StoreModel *model);
 /* Forget the oldest until fsi_intent.cache_size is kept to; call it when a set is complete. */
 extern void cache_trim(void);
 

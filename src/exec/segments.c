@@ -31,10 +31,10 @@ typedef struct Wanted
 } Wanted;
 
 static void
-text_parts(const StoreModel *const *model, HostText t, CachePart parts[CACHE_PARTS])
+text_parts(const StoreModel *model, HostText t, CachePart parts[CACHE_PARTS])
 {
-	parts[0].data = model;
-	parts[0].len = sizeof(*model);
+	parts[0].data = &model->serial;
+	parts[0].len = sizeof(model->serial);
 	parts[1].data = t.s;
 	parts[1].len = t.len;
 	parts[2].data = NULL;
@@ -64,7 +64,7 @@ keep_segment(const StoreModel *model, const Wanted *w, const float *proj, FsiAre
 	char	   *at;
 
 	exec_spell(model, w->text, arena, &spell);
-	text_parts(&model, w->text, parts);
+	text_parts(model, w->text, parts);
 	bytes = MAXALIGN(sizeof(SegmentEntry)) + sizeof(float) * n_embd +
 		(sizeof(uint32_t) + sizeof(float)) * spell.n + sizeof(int32_t) * w->ids.n + cache_key_bytes(parts);
 	entry = MemoryContextAllocHuge(cache_context(), bytes);
@@ -108,7 +108,7 @@ encode_batch(const StoreModel *model, ExecCall *call, int n, Wanted **batch)
 		CachePart	parts[CACHE_PARTS];
 
 		/* The same text may stand twice in a question. */
-		text_parts(&model, batch[i]->text, parts);
+		text_parts(model, batch[i]->text, parts);
 		batch[i]->entry = (SegmentEntry *) cache_find(CACHE_SEGMENT, parts);
 		if (batch[i]->entry == NULL)
 			batch[i]->entry = keep_segment(model, batch[i], proj + (size_t) i * n_embd, &call->arena);
@@ -131,7 +131,7 @@ encode_wanted(const ExecQuestion *q, ExecCall *call, int n, Wanted *wanted)
 		CachePart	parts[CACHE_PARTS];
 
 		CHECK_FOR_INTERRUPTS();
-		text_parts(&q->model, w->text, parts);
+		text_parts(q->model, w->text, parts);
 		w->entry = (SegmentEntry *) cache_find(CACHE_SEGMENT, parts);
 		if (w->entry != NULL)
 		{
@@ -254,7 +254,7 @@ keep_vector(const ExecSet *set, const ExecRow *row, const SegmentVec *vec)
 {
 	int			n_embd = set->model->file.model.cfg.n_embd;
 	size_t		n = vec->spell.n;
-	KeptVector *kept = memo_put(MEMO_VECTOR, (uint64) (uintptr_t) set->model, row->hash, row->message,
+	KeptVector *kept = memo_put(MEMO_VECTOR, set->model->serial, row->hash, row->message,
 								sizeof(KeptVector) + sizeof(float) * n_embd + (sizeof(uint32_t) + sizeof(float)) * n);
 	char	   *at = (char *) (kept + 1);
 
@@ -293,7 +293,7 @@ point(ExecSet *set, ExecCall *call, const SegmentVec *message, ExecAnswer *answe
 bool
 segments_recall(ExecSet *set, ExecCall *call, HostText message, uint64 hash, ExecAnswer *answer, double *scores)
 {
-	KeptVector *kept = memo_find(MEMO_VECTOR, (uint64) (uintptr_t) set->model, hash, message);
+	KeptVector *kept = memo_find(MEMO_VECTOR, set->model->serial, hash, message);
 	SegmentVec	vec;
 
 	if (kept == NULL)

@@ -57,6 +57,7 @@ void
 exec_init(void)
 {
 	counters_init();
+	store_on_unmap(cache_forget_model);
 	DefineCustomIntVariable("fsi_intent.cache_size",
 							"Memory that a backend may use to keep encoded intents, examples and prompts between calls.",
 							"What the running call needs is kept even where it is more.",

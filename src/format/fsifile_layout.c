@@ -29,7 +29,7 @@ _Static_assert(offsetof(FsifileHeader, tokenizer_len) == 64, "version 1");
 _Static_assert(offsetof(FsifileHeader, n_section) == 72, "version 1");
 _Static_assert(offsetof(FsifileHeader, reserved) == 76, "version 1");
 _Static_assert(offsetof(FsifileHeader, config) == 80, "version 1");
-_Static_assert(sizeof(FsifileHeader) == 256, "the section table follows at a multiple of 64");
+_Static_assert(sizeof(FsifileHeader) == FSIFILE_HEAD_BYTES, "the section table follows at a multiple of 64");
 
 /* The configuration: fixed-width fields, no padding for stray bytes to hide in (they are hashed). */
 _Static_assert(offsetof(FsifileConfig, n_layer) == 0, "version 1");

@@ -52,6 +52,35 @@ check_preamble(const FsifileHeader *header, size_t size, FsiError *err)
 	return FSI_OK;
 }
 
+/* The size that follows from the header is the file's. */
+static FsiStatus
+check_size(const FsifileHeader *header, const Gpt2Config *cfg, size_t size, uint32_t *n_section, FsiError *err)
+{
+	uint64_t	file_size;
+
+	FSI_TRY(fsifile_plan(cfg, header->card_len, header->tokenizer_len, n_section, NULL, &file_size, err));
+	if (header->reserved != 0 || header->n_section != *n_section || header->file_size != file_size)
+		return damaged(err, "its header contradicts itself");
+	if (size < file_size)
+		return damaged(err, "it is truncated");
+	if (size > file_size)
+		return damaged(err, "bytes follow its end");
+	return FSI_OK;
+}
+
+FsiStatus
+fsifile_check_head(const void *head, size_t len, size_t size, FsiError *err)
+{
+	FsifileHeader header = {0};
+	Gpt2Model	model;
+	uint32_t	n_section;
+
+	memcpy(&header, head, len < sizeof(header) ? len : sizeof(header));
+	FSI_TRY(check_preamble(&header, len < sizeof(header) ? len : size, err));
+	FSI_TRY(fsifile_config_unpack(&header.config, &model, err));
+	return check_size(&header, &model.cfg, size, &n_section, err);
+}
+
 static FsiStatus
 check_layout(const FsifileHeader *header, const Gpt2Config *cfg, size_t size, FsiArena *arena,
 			 const FsifileSection **sections, FsiError *err)
@@ -62,14 +91,8 @@ check_layout(const FsifileHeader *header, const Gpt2Config *cfg, size_t size, Fs
 	uint64_t	file_size;
 	bool		same;
 
-	FSI_TRY(fsifile_plan(cfg, header->card_len, header->tokenizer_len, &n_section, NULL, &file_size, err));
-	if (header->reserved != 0 || header->n_section != n_section || header->file_size != file_size)
-		return damaged(err, "its header contradicts itself");
-	if (size < file_size)
-		return damaged(err, "it is truncated");
-	if (size > file_size)
-		return damaged(err, "bytes follow its end");
-	/* file_size holds, so the table lies inside */
+	FSI_TRY(check_size(header, cfg, size, &n_section, err));
+	/* The size holds, so the table lies inside. */
 	*sections = (const FsifileSection *) (header + 1);
 	expected = fsi_arena_array(arena, n_section, sizeof(FsifileSection));
 	if (expected == NULL)

@@ -75,13 +75,13 @@ typedef struct TableScan
 static Relation
 open_jobs(LOCKMODE mode)
 {
-	return table_open(store_relation("_fsi_job"), mode);
+	return store_open_table("_fsi_job", mode);
 }
 
 static Relation
 open_chunks(LOCKMODE mode)
 {
-	return table_open(store_relation("_fsi_job_chunk"), mode);
+	return store_open_table("_fsi_job_chunk", mode);
 }
 
 void

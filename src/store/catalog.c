@@ -39,9 +39,10 @@ enum CatalogAttribute
 	CATALOG_CARD,
 	CATALOG_IMPORTED_AT,
 	CATALOG_IMPORTED_BY,
-	CATALOG_DROPPED_AT
+	CATALOG_DROPPED_AT,
+	CATALOG_OWNER
 };
-#define CATALOG_ATTRIBUTES 10
+#define CATALOG_ATTRIBUTES 11
 
 enum ChunkAttribute
 {
@@ -92,6 +93,18 @@ store_relation(const char *name)
 	return relid;
 }
 
+/* Whoever waited for the lock while the extension was dropped is told so, as one that comes later. */
+Relation
+store_open_table(const char *name, LOCKMODE mode)
+{
+	Relation	rel;
+
+	do
+		rel = try_table_open(store_relation(name), mode);
+	while (rel == NULL);
+	return rel;
+}
+
 Oid
 store_catalog_relid(void)
 {
@@ -120,6 +133,7 @@ read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
 {
 	bool		isnull;
 	Datum		card;
+	Datum		owner;
 
 	row->name = text_attribute(tuple, desc, CATALOG_NAME);
 	strlcpy(row->sha256, text_attribute(tuple, desc, CATALOG_SHA256), sizeof(row->sha256));
@@ -128,7 +142,8 @@ read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
 	row->layout = strcmp(text_attribute(tuple, desc, CATALOG_LAYOUT), store_layout_name(GPT2_PROMPT)) == 0 ?
 		GPT2_PROMPT : GPT2_SEGMENTS;
 	row->size = DatumGetInt64(heap_getattr(tuple, CATALOG_SIZE, desc, &isnull));
-	row->imported_by = text_attribute(tuple, desc, CATALOG_IMPORTED_BY);
+	owner = heap_getattr(tuple, CATALOG_OWNER, desc, &isnull);
+	row->owner = isnull ? InvalidOid : DatumGetObjectId(owner);
 	card = heap_getattr(tuple, CATALOG_CARD, desc, &isnull);
 	row->card = isnull ? NULL : DatumGetJsonbPCopy(card);
 	(void) heap_getattr(tuple, CATALOG_DROPPED_AT, desc, &isnull);
@@ -145,7 +160,7 @@ store_find(const char *name, StoreRow *row)
 bool
 store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
 {
-	Relation	rel = table_open(store_catalog_relid(), AccessShareLock);
+	Relation	rel = store_open_table("_fsi_model_catalog", AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -172,7 +187,7 @@ store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
 bool
 store_identity_in_use(const char *sha256)
 {
-	Relation	rel = table_open(store_catalog_relid(), AccessShareLock);
+	Relation	rel = store_open_table("_fsi_model_catalog", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
 	bool		used = false;
@@ -224,10 +239,12 @@ form_row(const char *name, const FsiFile *file, size_t size, const char *source,
 	values[CATALOG_CARD - 1] = card_datum(file, &nulls[CATALOG_CARD - 1]);
 	nulls[CATALOG_IMPORTED_AT - 1] = shipped;
 	nulls[CATALOG_IMPORTED_BY - 1] = shipped;
+	nulls[CATALOG_OWNER - 1] = shipped;
 	if (!shipped)
 	{
 		values[CATALOG_IMPORTED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		values[CATALOG_IMPORTED_BY - 1] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+		values[CATALOG_OWNER - 1] = ObjectIdGetDatum(GetUserId());
 	}
 	nulls[CATALOG_DROPPED_AT - 1] = true;
 }
@@ -235,7 +252,7 @@ form_row(const char *name, const FsiFile *file, size_t size, const char *source,
 void
 store_insert_row(const char *name, const FsiFile *file, size_t size, const char *source)
 {
-	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	Relation	rel = store_open_table("_fsi_model_catalog", RowExclusiveLock);
 	Datum		values[CATALOG_ATTRIBUTES];
 	bool		nulls[CATALOG_ATTRIBUTES];
 
@@ -266,7 +283,7 @@ update_row(Relation rel, const char *name, Datum *values, bool *nulls, bool *rep
 void
 store_replace_row(const char *name, const FsiFile *file, size_t size, const char *source)
 {
-	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	Relation	rel = store_open_table("_fsi_model_catalog", RowExclusiveLock);
 	Datum		values[CATALOG_ATTRIBUTES];
 	bool		nulls[CATALOG_ATTRIBUTES];
 	bool		replaces[CATALOG_ATTRIBUTES];
@@ -281,7 +298,7 @@ store_replace_row(const char *name, const FsiFile *file, size_t size, const char
 void
 store_mark(const char *name, bool dropped)
 {
-	Relation	rel = table_open(store_catalog_relid(), RowExclusiveLock);
+	Relation	rel = store_open_table("_fsi_model_catalog", RowExclusiveLock);
 	Datum		values[CATALOG_ATTRIBUTES] = {0};
 	bool		nulls[CATALOG_ATTRIBUTES] = {false};
 	bool		replaces[CATALOG_ATTRIBUTES] = {false};
@@ -296,7 +313,7 @@ store_mark(const char *name, bool dropped)
 void
 store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 {
-	Relation	rel = table_open(store_relation("_fsi_model_chunk"), RowExclusiveLock);
+	Relation	rel = store_open_table("_fsi_model_chunk", RowExclusiveLock);
 	Datum		values[CHUNK_ATTRIBUTES];
 	bool		nulls[CHUNK_ATTRIBUTES] = {false};
 	bytea	   *chunk = palloc(VARHDRSZ + CHUNK_BYTES);
@@ -324,7 +341,7 @@ store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 void
 store_delete_chunks(const char *sha256)
 {
-	Relation	rel = table_open(store_relation("_fsi_model_chunk"), RowExclusiveLock);
+	Relation	rel = store_open_table("_fsi_model_chunk", RowExclusiveLock);
 	ScanKeyData key;
 	SysScanDesc scan = scan_by_text(rel, "_fsi_model_chunk_pkey", CHUNK_SHA256, sha256, NULL, &key);
 	HeapTuple	tuple;
@@ -340,7 +357,7 @@ store_delete_chunks(const char *sha256)
 static int
 read_chunks(const char *sha256, Snapshot snapshot, int fd, const char *path)
 {
-	Relation	rel = table_open(store_relation("_fsi_model_chunk"), AccessShareLock);
+	Relation	rel = store_open_table("_fsi_model_chunk", AccessShareLock);
 	Relation	index = index_open(store_relation("_fsi_model_chunk_pkey"), AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;

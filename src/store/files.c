@@ -2,6 +2,9 @@
  * files.c
  *	  Paths of model files, the folder of imported ones, and the stamps of checked ones.
  *
+ * An imported model's file is a copy of its chunks, named by its database and identity.  Whoever
+ * misses it writes it again, so it may be removed at any time: who has it mapped keeps it.
+ *
  * A stamp says: this server has read every byte of this very file (device, inode, size,
  * times of change) and it holds these weights.  It is an empty file in PGDATA/fsi_intent
  * whose name is a hash of all of that, so it costs a backend one stat().
@@ -13,9 +16,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/parallel.h"
+#include "access/xlog.h"
 #include "common/file_perm.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "storage/lmgr.h"
+#include "utils/syscache.h"
 
 #include "store.h"
 
@@ -34,6 +41,12 @@ char *
 store_cache_path(const char *file)
 {
 	return psprintf("%s/%s/%s", DataDir, CACHE_DIR, file);
+}
+
+char *
+store_model_path(const char *sha256)
+{
+	return store_cache_path(psprintf("%u_%s.fsi", MyDatabaseId, sha256));
 }
 
 void
@@ -93,8 +106,9 @@ store_process_exists(int pid)
 	return kill(pid, 0) == 0 || errno != ESRCH;
 }
 
-void
-store_touch(const char *file)
+/* Best effort, never an error. */
+static void
+touch(const char *file)
 {
 	int			fd = open(store_cache_path(file), O_CREAT | O_WRONLY | PG_BINARY, pg_file_create_mode);
 
@@ -161,29 +175,77 @@ store_set_checked(const char *path, const struct stat *st, const char *sha256)
 	if (MakePGDirectory(dir) < 0 && errno != EEXIST)
 		return;
 	unlink_others(stamp_prefix(path), name);
-	store_touch(name);
+	touch(name);
 }
 
 void
-store_unlink_cached(const char *sha256)
+store_unlink_model(const char *path)
 {
-	char	   *path = store_cache_path(psprintf("%s.fsi", sha256));
-
-	unlink(path);
+	/* In this order: a crash between the two leaves what a sweep finds. */
 	unlink_others(stamp_prefix(path), "");
+	unlink(path);
 }
 
-/* Files of imports that a crash has left behind. */
-void
-store_unlink_stale(void)
+/* What a crash has left of a file that was being written. */
+static bool
+is_stale(const char *name)
 {
+	int			pid;
+
+	return sscanf(name, STORE_IMPORT_PREFIX "%d", &pid) == 1 && !store_process_exists(pid);
+}
+
+/* A file of no model: of this database's that has been dropped, or of a database's that has been. */
+static bool
+is_orphan(const char *name)
+{
+	Oid			database;
+	char		sha256[STORE_HEX_LEN + 1];
+	char		end[8];
+
+	if (sscanf(name, "%u_%64[0-9a-f]%7s", &database, sha256, end) != 3 || strcmp(end, ".fsi") != 0)
+		return false;
+	if (database == MyDatabaseId)
+		return !store_identity_in_use(sha256);
+	return !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
+}
+
+/* Whether there are any; remove them. */
+static bool
+sweep(bool remove)
+{
+	bool		found = false;
 	ListCell   *cell;
 
 	foreach(cell, store_names_in(store_cache_path("")))
 	{
-		int			pid;
+		const char *name = lfirst(cell);
 
-		if (sscanf(lfirst(cell), STORE_IMPORT_PREFIX "%d", &pid) == 1 && !store_process_exists(pid))
-			unlink(store_cache_path(lfirst(cell)));
+		if (!is_stale(name) && !is_orphan(name))
+			continue;
+		found = true;
+		if (remove)
+			store_unlink_model(store_cache_path(name));
+	}
+	return found;
+}
+
+void
+store_sweep(void)
+{
+	(void) sweep(true);
+}
+
+void
+store_sweep_unless_busy(void)
+{
+	Oid			catalog = store_catalog_relid();
+
+	if (RecoveryInProgress())
+		store_sweep();
+	else if (!IsParallelWorker() && sweep(false) && ConditionalLockRelationOid(catalog, ShareRowExclusiveLock))
+	{
+		store_sweep();
+		UnlockRelationOid(catalog, ShareRowExclusiveLock);
 	}
 }

@@ -4,9 +4,8 @@
  *
  * An import works on a file of its own in PGDATA/fsi_intent, so that nobody can change what
  * was checked; chunks and catalog row are written in the same transaction, then the file
- * gets its final name, its identity.  If the (sub)transaction is rolled back, a file that was
- * not there before goes again; a database that has imported the same weights meanwhile writes
- * it anew from its chunks.
+ * gets its final name, of its database and identity.  If the (sub)transaction is rolled back, a
+ * file that was not there before goes again.
  */
 #include "postgres.h"
 
@@ -63,36 +62,62 @@ store_pin_shipped(void)
 	}
 	store_insert_row(STORE_SHIPPED_NAME, &model.file, model.size, "shipped");
 	store_close(&model);
+	/* An extension that was dropped has left its models' files. */
+	store_sweep();
 }
 
+/* What goes wrong with a packed file is wrong with the file: importing it once more would not help. */
+static void
+report_packed(FsiError *err)
+{
+	if (err->status == FSI_CORRUPT)
+		err->hint[0] = '\0';
+	host_report(err);
+}
+
+/* The next bytes of a file; 0: its end. */
+static size_t
+read_part(int fd, const char *path, char *buffer)
+{
+	ssize_t		n;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		n = read(fd, buffer, COPY_BYTES);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read file \"%s\": %m", path)));
+	return (size_t) n;
+}
+
+/* A file that cannot be a packed model, by its header and size, is not copied. */
 static void
 copy_file(const char *from, const char *to)
 {
+	FsiError	err = {0};
 	int			in = OpenTransientFile(from, O_RDONLY | PG_BINARY);
 	int			out;
+	struct stat st;
 	char	   *buffer = palloc(COPY_BYTES);
-	ssize_t		n;
+	size_t		n;
 
-	if (in < 0)
+	if (in < 0 || fstat(in, &st) < 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not open file \"%s\" for reading: %m", from)));
+	n = read_part(in, from, buffer);
+	if (fsifile_check_head(buffer, n, (size_t) st.st_size, &err) != FSI_OK)
+		report_packed(&err);
 	out = OpenTransientFile(to, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
 	if (out < 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not create file \"%s\": %m", to)));
-	while ((n = read(in, buffer, COPY_BYTES)) != 0)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not read file \"%s\": %m", from)));
+	for (; n > 0; n = read_part(in, from, buffer))
 		store_write_all(out, to, buffer, n);
-	}
 	if (pg_fsync(out) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
@@ -152,15 +177,12 @@ write_packed(const Origin *origin, const char *tmp, MemoryContext cxt)
 static void
 check_may_change(const StoreRow *row, bool replace)
 {
-	Oid			owner;
-
 	if (row->shipped)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 replace ? errmsg("model \"%s\" is part of the extension and cannot be replaced", row->name) :
 				 errmsg("model \"%s\" is part of the extension and cannot be dropped", row->name)));
-	owner = row->imported_by ? get_role_oid(row->imported_by, true) : InvalidOid;
-	if (!superuser() && !(OidIsValid(owner) && has_privs_of_role(GetUserId(), owner)))
+	if (!superuser() && !(OidIsValid(row->owner) && has_privs_of_role(GetUserId(), row->owner)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be superuser or the role that %s model \"%s\" to %s it", row->source, row->name,
@@ -220,8 +242,10 @@ store_check_register(const char *name, bool replace)
 static void
 record_chunks(const char *name, const StoreModel *model, const Origin *origin)
 {
+	if (origin->replace)
+		store_wait_replace(name);
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
-	store_remove_left_files();
+	store_sweep();
 	(void) check_name_free(name, model->sha256, origin->replace, origin->source);
 	if (!store_identity_in_use(model->sha256))
 		store_write_chunks(model->sha256, model->map, model->size);
@@ -253,7 +277,7 @@ record_name(const char *name, const StoreModel *model, const Origin *origin)
 	if (!old.dropped && !store_identity_in_use(old.sha256))
 	{
 		store_delete_chunks(old.sha256);
-		store_file_goes(old.sha256, XACT_EVENT_COMMIT);
+		store_file_goes(store_model_path(old.sha256), XACT_EVENT_COMMIT);
 	}
 }
 
@@ -261,27 +285,23 @@ record_name(const char *name, const StoreModel *model, const Origin *origin)
 static void
 keep_file(const char *tmp, const char *sha256)
 {
-	char	   *path = store_cache_path(psprintf("%s.fsi", sha256));
+	char	   *path = store_model_path(sha256);
 	struct stat st;
 
 	if (stat(path, &st) < 0 && errno == ENOENT)
-		store_file_goes(sha256, XACT_EVENT_ABORT);
+		store_file_goes(path, XACT_EVENT_ABORT);
 	durable_rename(tmp, path, ERROR);
 	if (stat(path, &st) == 0)
 		store_set_checked(path, &st, sha256);
 }
 
-/* What goes wrong with the copy of a packed file is wrong with the file: importing it once more would not help. */
 static void
 open_copy(const char *tmp, MemoryContext cxt, StoreModel *model)
 {
 	FsiError	err = {0};
 
-	if (store_open(tmp, true, cxt, model, &err) == FSI_OK)
-		return;
-	if (err.status == FSI_CORRUPT)
-		err.hint[0] = '\0';
-	host_report(&err);
+	if (store_open(tmp, true, cxt, model, &err) != FSI_OK)
+		report_packed(&err);
 }
 
 /* The identity of the model in hex. */
@@ -291,11 +311,8 @@ install(const char *name, const Origin *origin)
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent import", ALLOCSET_DEFAULT_SIZES);
 	StoreModel	model = {0};
 	StoreModel *volatile mapped = NULL;
-	char	   *tmp;
+	char	   *tmp = store_import_path();
 
-	store_make_cache_dir();
-	store_unlink_stale();
-	tmp = store_import_path();
 	PG_TRY();
 	{
 		write_packed(origin, tmp, cxt);
@@ -310,7 +327,6 @@ install(const char *name, const Origin *origin)
 	{
 		if (mapped != NULL)
 			store_close(mapped);
-		unlink(tmp);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -359,6 +375,7 @@ store_drop(const char *name)
 	StoreRow	row;
 
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
+	store_sweep();
 	if (!store_find(strcmp(name, "default") == 0 ? NULL : name, &row) || row.dropped)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -368,7 +385,6 @@ store_drop(const char *name)
 	if (!store_identity_in_use(row.sha256))
 	{
 		store_delete_chunks(row.sha256);
-		/* A copy: if this is rolled back, or another database has the model, it is written again. */
-		store_unlink_cached(row.sha256);
+		store_file_goes(store_model_path(row.sha256), XACT_EVENT_COMMIT);
 	}
 }

@@ -1,9 +1,10 @@
 /*
  * mapping.c
- *	  From a name to a mapped model: one mapping per model and backend, kept for the backend's life.
+ *	  From a name to a mapped model: one mapping per model and backend, kept while a name stands for it.
  *
  * Names are looked up in the catalog once and again after every invalidation of that table;
- * the mapping of an identity never changes, even when the file's name gets new contents.
+ * the mapping of an identity never changes, even when the file's name gets new contents.  A model
+ * that no name stands for is unmapped at the end of the transaction, when no call is at work with it.
  */
 #include "postgres.h"
 
@@ -38,7 +39,11 @@ typedef struct NameEntry
 static MemoryContext context;
 static StoreModel *models;
 static NameEntry *names;
+static uint64 last_serial;
+static bool has_unnamed;		/* there may be models that no name stands for */
+static void (*forget_model) (const StoreModel *model);
 static uint64 generation = 1;
+static bool catalog_changed = true; /* since names were looked at; or an old snapshot has had a file written */
 static Oid	catalog_relid;
 
 const char *
@@ -52,10 +57,49 @@ relcache_callback(Datum arg, Oid relid)
 {
 	(void) arg;
 	if (!OidIsValid(relid) || !OidIsValid(catalog_relid) || relid == catalog_relid)
+	{
 		generation++;
+		catalog_changed = true;
+	}
 	/* A plan may have calls of constants in it as what they answered. */
 	if (OidIsValid(catalog_relid) && relid == catalog_relid)
 		ResetPlanCache();
+}
+
+static bool
+has_name(const StoreModel *model)
+{
+	for (const NameEntry *entry = names; entry != NULL; entry = entry->next)
+		if (entry->model == model)
+			return true;
+	return false;
+}
+
+/* Portals have ended or been materialised by then; a procedure that goes on after its commit holds what it uses. */
+static void
+at_xact_end(XactEvent event, void *arg)
+{
+	StoreModel **link = &models;
+
+	(void) arg;
+	if (!has_unnamed || !(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE))
+		return;
+	has_unnamed = false;
+	while (*link != NULL)
+	{
+		StoreModel *model = *link;
+
+		if (model->holds > 0 || has_name(model))
+		{
+			link = &model->next;
+			continue;
+		}
+		*link = model->next;
+		if (forget_model != NULL)
+			forget_model(model);
+		store_close(model);
+		MemoryContextDelete((MemoryContext) model->host.ctx);
+	}
 }
 
 static void
@@ -64,6 +108,7 @@ init_once(void)
 	if (context != NULL)
 		return;
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	RegisterXactCallback(at_xact_end, NULL);
 	context = AllocSetContextCreate(TopMemoryContext, "fsi_intent models", ALLOCSET_SMALL_SIZES);
 }
 
@@ -73,6 +118,25 @@ store_generation(void)
 {
 	init_once();
 	return generation;
+}
+
+void
+store_on_unmap(void (*forget) (const StoreModel *model))
+{
+	forget_model = forget;
+}
+
+void
+store_hold(const StoreModel *model)
+{
+	((StoreModel *) model)->holds++;
+}
+
+void
+store_let_go(const StoreModel *model)
+{
+	((StoreModel *) model)->holds--;
+	has_unnamed = true;
 }
 
 FsiStatus
@@ -185,7 +249,11 @@ store_open_checked(const char *path, const char *sha256, MemoryContext cxt, Stor
 char *
 store_import_path(void)
 {
-	return store_cache_path(psprintf(STORE_IMPORT_PREFIX "%d", MyProcPid));
+	char	   *path = store_cache_path(psprintf(STORE_IMPORT_PREFIX "%d", MyProcPid));
+
+	store_make_cache_dir();
+	store_file_goes(path, XACT_EVENT_ABORT);
+	return path;
 }
 
 static void
@@ -215,19 +283,8 @@ unpack(const char *name, const char *sha256, const char *path)
 {
 	char	   *tmp = store_import_path();
 
-	store_make_cache_dir();
-	store_unlink_stale();
-	PG_TRY();
-	{
-		write_chunks(name, sha256, tmp);
-		durable_rename(tmp, path, ERROR);
-	}
-	PG_CATCH();
-	{
-		unlink(tmp);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	write_chunks(name, sha256, tmp);
+	durable_rename(tmp, path, ERROR);
 }
 
 static void
@@ -251,24 +308,31 @@ report_open_failure(const StoreRow *row, const char *path, FsiError *err)
 	host_report(err);
 }
 
+static bool
+is_lost(FsiStatus status, const StoreModel *model, const StoreRow *row)
+{
+	return status == FSI_MISSING || status == FSI_CORRUPT ||
+		(status == FSI_OK && strcmp(model->sha256, row->sha256) != 0);
+}
+
 /* Map the model of a row that this backend has not mapped yet. */
 static StoreModel *
 map_row(const StoreRow *row)
 {
 	FsiError	err = {0};
-	char	   *path = row->shipped ? store_shipped_path() : store_cache_path(psprintf("%s.fsi", row->sha256));
+	char	   *path = row->shipped ? store_shipped_path() : store_model_path(row->sha256);
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent model", ALLOCSET_SMALL_SIZES);
 	StoreModel *model = MemoryContextAllocZero(cxt, sizeof(StoreModel));
 	FsiStatus	status = store_open_checked(path, row->sha256, cxt, model, &err);
 
-	/* An imported model's file is a copy: a missing or damaged one is written again. */
-	if (!row->shipped && (status == FSI_MISSING || status == FSI_CORRUPT ||
-						  (status == FSI_OK && strcmp(model->sha256, row->sha256) != 0)))
+	/* A file that is missing or damaged is written again; one of former weights may go in between. */
+	for (int attempt = 0; attempt < 3 && !row->shipped && is_lost(status, model, row); attempt++)
 	{
 		if (status == FSI_OK)
 			store_close(model);
 		unpack(row->name, row->sha256, path);
 		status = store_open_checked(path, row->sha256, cxt, model, &err);
+		catalog_changed = true;
 	}
 	if (status != FSI_OK)
 		report_open_failure(row, path, &err);
@@ -278,8 +342,10 @@ map_row(const StoreRow *row)
 		report_other_weights(row, model, path);
 	}
 	MemoryContextSetParent(cxt, context);
+	model->serial = ++last_serial;
 	model->next = models;
 	models = model;
+	has_unnamed = true;
 	return model;
 }
 
@@ -312,12 +378,50 @@ find_row(const char *name, StoreRow *row, bool *settled)
 {
 	StoreRow	older;
 
+	if (strcmp(name, DEFAULT_NAME) == 0)
+		name = NULL;
 	if (!store_find(name, row))
 		return false;
 	*settled = !ActiveSnapshotSet() || TransactionIdPrecedes(row->xmin, TransactionXmin);
 	if (!*settled && !is_seen(row->xmin) && store_find_in(name, GetActiveSnapshot(), &older) && !older.dropped)
 		*row = older;
 	return true;
+}
+
+/* Names that do not stand for their model any more. */
+static void
+forget_names(void)
+{
+	NameEntry **link = &names;
+
+	while (*link != NULL)
+	{
+		NameEntry  *entry = *link;
+		StoreRow	row;
+		bool		settled;
+
+		if (find_row(entry->name, &row, &settled) && !row.dropped && strcmp(row.sha256, entry->model->sha256) == 0)
+		{
+			link = &entry->next;
+			continue;
+		}
+		*link = entry->next;
+		pfree(entry);
+		has_unnamed = true;
+	}
+}
+
+/* Let go of what the catalog does not have any more: of this backend's mappings, and of the server's files. */
+static void
+tidy_up(void)
+{
+	bool		due = catalog_changed;
+
+	catalog_changed = false;
+	if (!due)
+		return;
+	forget_names();
+	store_sweep_unless_busy();
 }
 
 static StoreModel *
@@ -327,14 +431,18 @@ look_up(const char *name, bool *settled, bool *replaceable)
 	StoreModel *model;
 
 	catalog_relid = store_catalog_relid();
-	if (!find_row(strcmp(name, DEFAULT_NAME) == 0 ? NULL : name, &row, settled) || row.dropped)
+	tidy_up();
+	if (!find_row(name, &row, settled) || row.dropped)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist", name),
 				 errhint("The view fsi_models lists the models of this database.")));
 	*replaceable = !row.shipped;
 	model = find_mapped(row.sha256);
-	return model ? model : map_row(&row);
+	if (model == NULL)
+		model = map_row(&row);
+	tidy_up();
+	return model;
 }
 
 static const StoreModel *
@@ -343,6 +451,15 @@ used(const NameEntry *entry)
 	if (entry->replaceable)
 		store_note_use(entry->name, entry->model->sha256);
 	return entry->model;
+}
+
+static NameEntry *
+find_entry(const char *name)
+{
+	for (NameEntry *entry = names; entry != NULL; entry = entry->next)
+		if (strcmp(entry->name, name) == 0)
+			return entry;
+	return NULL;
 }
 
 const StoreModel *
@@ -357,9 +474,7 @@ store_model(const char *name)
 	init_once();
 	if (name == NULL)
 		name = DEFAULT_NAME;
-	for (entry = names; entry != NULL; entry = entry->next)
-		if (strcmp(entry->name, name) == 0)
-			break;
+	entry = find_entry(name);
 	if (entry != NULL && entry->generation == generation)
 		return used(entry);
 	if (strlen(name) > STORE_NAME_MAX)
@@ -372,6 +487,8 @@ store_model(const char *name)
 	model = look_up(name, &settled, &replaceable);
 	if (!settled)
 		generation++;
+	/* The look-up may have forgotten it. */
+	entry = find_entry(name);
 	if (entry == NULL)
 	{
 		entry = MemoryContextAllocZero(context, sizeof(NameEntry));
@@ -379,6 +496,7 @@ store_model(const char *name)
 		entry->next = names;
 		names = entry;
 	}
+	has_unnamed |= entry->model != model;
 	entry->model = model;
 	entry->replaceable = replaceable;
 	entry->generation = seen;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "access/xact.h"
+#include "storage/fd.h"
 #include "utils/snapshot.h"
 
 #include "fsi_compat.h"
@@ -42,27 +43,30 @@ extern char *store_find_dependent(const char *name);
 
 /* --- files.c --- */
 
-/* Unfinished files: this and the backend's process id. */
-#define STORE_IMPORT_PREFIX "import-"
+/* Unfinished files: this and the backend's process id.  Base backups leave out what begins so. */
+#define STORE_IMPORT_PREFIX PG_TEMP_FILE_PREFIX "_import_"
 
 extern char *store_shipped_path(void);
+/* Where the file of an imported model of this database belongs. */
+extern char *store_model_path(const char *sha256);
 extern void store_write_all(int fd, const char *path, const void *data, size_t size);
-extern void store_unlink_stale(void);
 /* Whether this very file was found to hold these weights; remember that it was. */
 extern bool store_is_checked(const char *path, const struct stat *st, const char *sha256);
 extern void store_set_checked(const char *path, const struct stat *st, const char *sha256);
-/* Remove an imported model's file and its stamp: a copy, which whoever misses it writes again. */
-extern void store_unlink_cached(const char *sha256);
-
-/* Have an empty file in the cache's folder; best effort, never an error. */
-extern void store_touch(const char *file);
+/* Remove an imported model's file and its stamp. */
+extern void store_unlink_model(const char *path);
+/*
+ * Remove the files that nothing stands for: of models that were dropped, replaced or never committed, of databases that
+ * are gone, of processes that crashed.  Nobody else may be bringing a model (the catalog is locked, or on a standby).
+ */
+extern void store_sweep(void);
+/* The same, unless somebody is bringing or dropping a model: then the next one will. */
+extern void store_sweep_unless_busy(void);
 
 /* --- going.c --- */
 
-/* Remove an imported model's file at the end of this (sub)transaction if that is an abort, or if it is a commit. */
-extern void store_file_goes(const char *sha256, XactEvent when);
-/* Remove those that a crash has kept from it; nobody else may be bringing a model (the catalog is locked). */
-extern void store_remove_left_files(void);
+/* Remove a file at the end of this (sub)transaction if that is an abort, the end of the process too, or if it is a commit. */
+extern void store_file_goes(const char *path, XactEvent when);
 
 /* --- mapping.c --- */
 
@@ -83,5 +87,10 @@ extern char *store_import_path(void);
 extern void store_note_use(const char *name, const char *sha256);
 /* To the transaction's end: nobody who has used the model commits meanwhile. */
 extern void store_lock_replace(const char *name);
+/*
+ * Wait for those who are about to commit their use of it now, a prepared transaction maybe, so that nobody else waits for
+ * them as well once the catalog is locked.
+ */
+extern void store_wait_replace(const char *name);
 
 #endif

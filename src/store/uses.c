@@ -45,6 +45,15 @@ store_lock_replace(const char *name)
 	lock_name(store_catalog_relid(), name, AccessExclusiveLock);
 }
 
+void
+store_wait_replace(const char *name)
+{
+	Oid			catalog = store_catalog_relid();
+
+	lock_name(catalog, name, AccessExclusiveLock);
+	UnlockDatabaseObject(catalog, (Oid) fsi_hash64(name, strlen(name), 0), USE_SUBID, AccessExclusiveLock);
+}
+
 static void
 check_use(const Use *use)
 {

@@ -171,6 +171,7 @@ prepare(TuneRun *run)
 	store_check_name(run->name);
 	run->model_name = tune_options_model(run->options_given);
 	run->model = store_model(run->model_name);
+	store_hold(run->model);
 	if (run->model_name == NULL)
 		run->model_name = pstrdup("default");
 	tune_options_read(run->options_given, run->model->file.model.cfg.layout, &run->options);
@@ -483,6 +484,9 @@ end(void *arg)
 	if (run->events != NULL)
 		(void) train_events_close(run->events, &err);
 	run->events = NULL;
+	if (run->model != NULL)
+		store_let_go(run->model);
+	run->model = NULL;
 	LockErrorCleanup();
 	session_let_go(&run->hold);
 	if (!run->finished)

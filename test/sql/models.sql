@@ -36,7 +36,7 @@ SELECT * FROM pg_temp.import_fails('other', '/dev/null');
 SELECT code, message <> 'no error' AS refused FROM pg_temp.import_fails('other', :'tiny' || '/vocab.txt');
 SELECT code, message <> 'no error' AS refused FROM pg_temp.import_fails('other', :'tiny' || '/model.safetensors');
 SELECT fsi_import_model(NULL, :'tiny'), fsi_import_model('x', NULL);
-SELECT count(*) AS files_left FROM pg_ls_dir(current_setting('data_directory') || '/fsi_intent') f WHERE f LIKE 'import-%';
+SELECT count(*) AS files_left FROM pg_ls_dir(current_setting('data_directory') || '/fsi_intent') f WHERE f LIKE 'pgsql_tmp%';
 
 -- answers come from the candidates only, whatever the weights
 CREATE TEMP TABLE msg (txt text);
@@ -143,7 +143,8 @@ DEALLOCATE known;
 
 -- a packed file can be imported too
 SELECT fsi_import_model('tiny', :'tiny') AS sha256 \gset
-SELECT fsi_import_model('copy', current_setting('data_directory') || '/fsi_intent/' || :'sha256' || '.fsi') = :'sha256' AS same_identity;
+SELECT fsi_import_model('copy', current_setting('data_directory') || '/fsi_intent/' || oid || '_' || :'sha256' || '.fsi') = :'sha256' AS same_identity
+FROM pg_database WHERE datname = current_database();
 SELECT fsi_drop_model('copy'), fsi_drop_model('tiny');
 BEGIN READ ONLY;
 SELECT fsi_import_model('tiny', :'tiny');

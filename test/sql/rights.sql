@@ -22,6 +22,7 @@ SELECT fsi_export_model('default', '/tmp/mine');
 SELECT fsi_drop_model('small-1');
 SELECT _fsi_pin_shipped();
 SELECT _fsi_catalog_changed();
+SELECT _fsi_role('regress_fsi_nobody');
 RESET ROLE;
 -- EXECUTE alone is not the right to read files
 GRANT EXECUTE ON FUNCTION fsi_import_model(text, text), fsi_export_model(text, text), fsi_drop_model(text)
@@ -38,9 +39,18 @@ SELECT fsi_classify('where is it', ARRAY['refund', 'cancel'], '{"model": "mine"}
 SELECT fsi_drop_model('mine');
 SET ROLE regress_fsi_other;
 SELECT fsi_drop_model('mine');
+-- another role of the name that the importing one had
+RESET ROLE;
+ALTER ROLE regress_fsi_reader RENAME TO regress_fsi_renamed;
+CREATE ROLE regress_fsi_reader IN ROLE pg_read_server_files;
+SELECT name, imported_by FROM fsi_models WHERE source = 'imported';
 SET ROLE regress_fsi_reader;
 SELECT fsi_drop_model('mine');
+SET ROLE regress_fsi_renamed;
+SELECT fsi_drop_model('mine');
 RESET ROLE;
+DROP ROLE regress_fsi_reader;
+ALTER ROLE regress_fsi_renamed RENAME TO regress_fsi_reader;
 
 -- neither rights on schema public nor a search path are needed where the functions are reached otherwise
 CREATE TABLE owned (msg text, intent text);

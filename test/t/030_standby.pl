@@ -23,7 +23,8 @@ $standby->start;
 my $sha256 = $primary->safe_psql('postgres', "SELECT fsi_import_model('tiny', '$dir/tiny')");
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 
-my $cached = $standby->data_dir . "/fsi_intent/$sha256.fsi";
+my $file = 'fsi_intent/' . $primary->safe_psql('postgres', 'SELECT oid FROM pg_database WHERE datname = current_database()') . "_$sha256.fsi";
+my $cached = $standby->data_dir . "/$file";
 ok(!-e $cached, 'no file yet on the standby');
 for my $options ('{}', '{"model": "tiny"}')
 {
@@ -33,7 +34,7 @@ for my $options ('{}', '{"model": "tiny"}')
 	is($standby->safe_psql('postgres', $query), $expected, "same bits on the standby with $options");
 }
 ok(-e $cached, 'the standby has written the file');
-is(-s $cached, -s $primary->data_dir . "/fsi_intent/$sha256.fsi", 'of the same size');
+is(-s $cached, -s $primary->data_dir . "/$file", 'of the same size');
 
 my ($rc, $out, $err) = $standby->psql('postgres', "SELECT fsi_import_model('other', '$dir/tiny')");
 like($err, qr/cannot execute fsi_import_model\(\) in a read-only transaction/, 'no imports on a standby');
@@ -43,13 +44,14 @@ append_to_file($cached, 'x');
 is($standby->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund'], '{"model": "tiny"}')}), 'refund', 'a damaged copy: an answer all the same');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM fsi_scores('x', ARRAY['refund', 'cancel'], '{"model": "tiny"}')}), 2,
 	'a damaged copy: scores, too');
-is(-s $cached, -s $primary->data_dir . "/fsi_intent/$sha256.fsi", 'a damaged copy is written again');
+is(-s $cached, -s $primary->data_dir . "/$file", 'a damaged copy is written again');
 
 # Dropped on the primary, gone on the standby.
 $primary->safe_psql('postgres', q{SELECT fsi_drop_model('tiny')});
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 ($rc, $out, $err) = $standby->psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund', 'cancel'], '{"model": "tiny"}')});
 like($err, qr/model "tiny" does not exist/, 'dropped on the primary, gone on the standby');
+ok(!-e $cached, 'and its file with it');
 
 # Promoted, it imports by itself.
 $standby->promote;

@@ -14,7 +14,14 @@ $node->safe_psql('postgres', 'CREATE DATABASE source');
 $node->safe_psql('postgres', 'CREATE DATABASE target');
 my $call = q{fsi_classify(msg, ARRAY['refund', 'track order', 'cancel'], '{"model": "tiny"}')};
 $node->safe_psql('source', qq{
+	CREATE ROLE keeper IN ROLE pg_read_server_files;
+	CREATE ROLE leaver IN ROLE pg_read_server_files;
 	CREATE EXTENSION fsi_intent;
+	SET ROLE keeper;
+	SELECT fsi_import_model('kept', '$dir/tiny');
+	SET ROLE leaver;
+	SELECT fsi_import_model('left', '$dir/tiny');
+	RESET ROLE;
 	SELECT fsi_import_model('tiny', '$dir/tiny');
 	CREATE TABLE a_table (id int, msg text, intent text GENERATED ALWAYS AS ($call) STORED);
 	INSERT INTO a_table SELECT g, md5(g::text) FROM generate_series(1, 20) g;
@@ -26,11 +33,18 @@ my $sha256 = $node->safe_psql('source', q{SELECT sha256 FROM fsi_models WHERE na
 
 command_ok([ 'pg_dump', '-Fc', '-f', "$dir/dump", '-d', $node->connstr('source') ], 'dump');
 # Another server would not have this file.
-unlink $node->data_dir . "/fsi_intent/$sha256.fsi" or die;
+unlink glob($node->data_dir . "/fsi_intent/*_$sha256.fsi") or die;
+$node->safe_psql('postgres', 'DROP ROLE leaver');
 command_ok([ 'pg_restore', '-e', '-d', $node->connstr('target'), "$dir/dump" ], 'restore');
 
 is($node->safe_psql('target', $query), $expected, 'same labels');
-is($node->safe_psql('target', q{SELECT name, source FROM fsi_models ORDER BY name}), "small-1|shipped\ntiny|imported", 'both models');
+is($node->safe_psql('target', q{SELECT name, source FROM fsi_models ORDER BY name}),
+	"kept|imported\nleft|imported\nsmall-1|shipped\ntiny|imported", 'all models');
+# A model is of the role that has the importing one's name when it is restored.
+my ($ret, $stdout, $stderr) = $node->psql('target', q{CREATE ROLE leaver IN ROLE pg_read_server_files; SET ROLE leaver; SELECT fsi_drop_model('left')});
+like($stderr, qr/must be superuser or the role that imported model "left"/, 'restored without its role: a later one of that name is another');
+is($node->safe_psql('target', q{SET ROLE keeper; SELECT fsi_drop_model('kept')}), '', 'restored with its role: that may drop it');
+$node->safe_psql('target', q{SELECT fsi_drop_model('left')});
 is($node->safe_psql('target', "SELECT bool_and($call = intent) FROM a_table"), 't', 'and they answer as before');
 is($node->safe_psql('target', q{SELECT fsi_model_info('tiny')->>'sha256'}), $sha256, 'same identity');
 

@@ -42,7 +42,7 @@ my $sha256 = (split /\n/, $node->safe_psql('postgres', qq{
 	CREATE EXTENSION fsi_intent;
 	CREATE DATABASE without;
 	SELECT fsi_import_model('tiny', '$dir/tiny')}))[-1];
-my $other = $node->data_dir . "/fsi_intent/$sha256.fsi";
+my ($other) = glob $node->data_dir . "/fsi_intent/*_$sha256.fsi";
 
 my $ask = q{SELECT string_agg(intent || float8send(score)::text, ',' ORDER BY msg, intent)
 	FROM unnest(ARRAY['where is my parcel?', '我要退款', '']) msg, fsi_scores(msg, ARRAY['refund', 'track order', '天气'])};

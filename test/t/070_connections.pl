@@ -81,7 +81,7 @@ my $import = start($node, 'BEGIN', "SELECT fsi_import_model('copy', '$packed') I
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), 'imported, not committed');
 my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
 # As if it had been killed a moment earlier, too.
-append_to_file("$cache/import-$pid", 'half a file');
+append_to_file("$cache/pgsql_tmp_import_$pid", 'half a file');
 kill 'KILL', $pid;
 finish($import);
 ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
@@ -90,8 +90,8 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM _fsi_model_chunk'), 0, 'no
 my ($rc, $stdout, $stderr) = $node->psql('postgres', q{SELECT fsi_classify('x', ARRAY['a', 'b'], '{"model": "copy"}')});
 like($stderr, qr/model "copy" does not exist/, 'nor its name');
 $node->safe_psql('postgres', "SELECT fsi_import_model('tiny', '$dir/tiny')");
-ok(!-e "$cache/import-$pid", 'the next import removes what the killed one has left');
-is(scalar(() = glob "$cache/import-*"), 0, 'and leaves nothing itself');
+ok(!-e "$cache/pgsql_tmp_import_$pid", 'the next import removes what the killed one has left');
+is(scalar(() = glob "$cache/pgsql_tmp_import_*"), 0, 'and leaves nothing itself');
 
 # A cancelled import leaves nothing either.
 my $before = join ' ', sort glob "$cache/*";

@@ -39,7 +39,8 @@ sub kind
 {
 	my ($name) = @_;
 	$name =~ s/[0-9a-f]{16,}/*/g;
-	$name =~ s/\bgoes-.*/goes-*/;
+	$name =~ s/\b\d+_\*\.fsi/*.fsi/;
+	$name =~ s/import_\d+/import_*/;
 	$name =~ s/events\..*/events.*/;
 	$name =~ s/-\d+/-*/g;
 	$name =~ s/train_.*/train_*/;

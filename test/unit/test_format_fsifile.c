@@ -181,6 +181,8 @@ try_bytes(const uint8_t *bytes, size_t len)
 	fsi_arena_init(&scratch, &fsi_host_malloc);
 	err.message[0] = '\0';
 	status = fsifile_open(copy, len, &scratch, &file, &err);
+	if (status == FSI_OK && fsifile_check_head(copy, FSIFILE_HEAD_BYTES, len, &err) != FSI_OK)
+		ok(false, "the head of a file that opens is refused");
 	if (status == FSI_OK)
 		status = fsifile_verify(&file, &fsi_host_malloc, &err);
 	fsi_arena_free(&scratch);
@@ -239,6 +241,24 @@ test_changed_bytes(void)
 	ok(refused(try_bytes(bytes, good_len + 1), FSI_CORRUPT, "follow its end"), "a byte after the end");
 	ok(refused(try_bytes(bytes, good_len + 64), FSI_CORRUPT, "follow its end"), "64 bytes after the end");
 	free(bytes);
+}
+
+/* What the first bytes and the size say, without the rest. */
+static void
+test_head(void)
+{
+	int			accepted = 0;
+
+	ok(fine(fsifile_check_head(good, FSIFILE_HEAD_BYTES, good_len, &err)) &&
+	   fine(fsifile_check_head(good, good_len, good_len, &err)), "the head of a good file");
+	for (size_t len = 0; len < FSIFILE_HEAD_BYTES; len++)
+		accepted += fsifile_check_head(good, len, len, &err) == FSI_OK;
+	ok(accepted == 0, "a part of a head");
+	ok(refused(fsifile_check_head(good, FSIFILE_HEAD_BYTES, good_len - 1, &err), FSI_CORRUPT, "truncated") &&
+	   refused(fsifile_check_head(good, FSIFILE_HEAD_BYTES, good_len + 1, &err), FSI_CORRUPT, "follow its end"),
+	   "a head of another size");
+	ok(refused(fsifile_check_head("SQLite format 3", 16, (size_t) 1 << 32, &err), FSI_CORRUPT, "not a packed model"),
+	   "a large file of another kind");
 }
 
 /* A copy of the good file with its header at hand, and with the hash made right again. */
@@ -514,6 +534,7 @@ main(void)
 	test_map();
 	test_round_trip("seg", (TinyModel) {.vocab = 30, .with_readout = true}, SEGMENTS);
 	good = pack("good", (TinyModel) {.vocab = 30, .with_readout = true}, SEGMENTS, &good_len);
+	test_head();
 	test_truncated();
 	test_changed_bytes();
 	test_header();
