@@ -187,5 +187,6 @@ tune_rows_read(const char *source, Gpt2Layout layout, const TuneOptions *options
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("source has no rows to train on"),
-				 errdetail("All of its %d rows are held out or belong to the split \"test\".", rows->n)));
+				 errdetail_plural("Its %d row is held out or belongs to the split \"test\".",
+								  "All of its %d rows are held out or belong to the split \"test\".", rows->n, rows->n)));
 }

@@ -224,6 +224,7 @@ UPDATE bad SET text = '', split = 'holdout' WHERE text IS NULL;
 CALL fsi_train('y', 'bad');
 UPDATE bad SET split = 'test';
 CALL fsi_train('y', 'bad');
+CALL fsi_train('y', 'SELECT * FROM bad LIMIT 1');
 UPDATE bad SET split = NULL;
 CALL fsi_train('y', 'bad', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
 SELECT state, eval_loss IS NOT NULL AS evaluated FROM fsi_training WHERE model = 'y';
