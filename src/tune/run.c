@@ -394,6 +394,7 @@ train(TuneRun *run)
 	{
 		int64		step;
 
+		host_check_postmaster();
 		CHECK_FOR_INTERRUPTS();
 		one_step(run);
 		step = run->progress.step;
