@@ -246,6 +246,7 @@ find_or_begin_job(JobCall *call)
 	JobTotals	totals;
 	const char *differs;
 
+	list_free(jobs_lock_tree(job, AccessShareLock));
 	jobs_table_lock();
 	jobs_purge();
 	if (!jobs_find(job->relid, job->target, job->role, &found))
