@@ -32,6 +32,8 @@ typedef struct SessionHold
 extern bool session_hold(Oid table, Oid id, LOCKMODE mode, SessionHold *hold, int *pid);
 /* Safe in an error's cleanup. */
 extern void session_let_go(SessionHold *hold);
+/* Let it go with the transaction, so that nobody meets what the transaction has not committed. */
+extern void session_keep_until_commit(SessionHold *hold);
 
 /* Run work(arg), and end(arg) after it however it ends: by an error or by the end of the process too. */
 extern void session_guard(void (*work) (void *arg), void (*end) (void *arg), void *arg);

@@ -322,8 +322,10 @@ COMMENT ON PROCEDURE @extschema@.fsi_classify_table(pg_catalog.regclass, pg_cata
 -- Whoever is at work on a job holds a lock on its number, the calling session a stronger one than its workers.
 CREATE VIEW @extschema@.fsi_progress WITH (security_barrier) AS
 	SELECT j.id AS job, j.relid::pg_catalog.regclass AS tbl,
-		(SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = j.relid AND a.attnum = j.source) AS text_column,
-		(SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = j.relid AND a.attnum = j.target) AS target_column,
+		(SELECT a.attname FROM pg_catalog.pg_attribute a
+			WHERE a.attrelid = j.relid AND a.attnum = j.source AND NOT a.attisdropped) AS text_column,
+		(SELECT a.attname FROM pg_catalog.pg_attribute a
+			WHERE a.attrelid = j.relid AND a.attnum = j.target AND NOT a.attisdropped) AS target_column,
 		pg_catalog.pg_get_userbyid(j.role) AS role,
 		CASE WHEN l.pid IS NULL THEN 'interrupted' ELSE 'running' END AS state,
 		l.pid, l.processes, c.rows_done, t.rows_total, r.rows_per_second,

@@ -77,7 +77,7 @@ extern void jobs_load(int32 id, Job *job);
 extern void jobs_insert(Job *job);
 extern void jobs_store(const Job *job);
 extern void jobs_delete(int32 id);
-/* Delete the jobs of tables that are no more. */
+/* Delete the jobs whose table, column or role is no more. */
 extern void jobs_purge(void);
 /*
  * Hold the job until it is let go or the process ends: the caller in a way that keeps other

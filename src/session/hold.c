@@ -56,6 +56,13 @@ session_let_go(SessionHold *hold)
 		LockRelease(&hold->tag, mode, true);
 }
 
+void
+session_keep_until_commit(SessionHold *hold)
+{
+	(void) LockAcquire(&hold->tag, hold->mode, false, false);
+	session_let_go(hold);
+}
+
 /* The work that this process is in. */
 static void (*running_end) (void *arg);
 static void *running_arg;

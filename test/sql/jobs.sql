@@ -85,13 +85,25 @@ SELECT count(*) AS jobs FROM fsi_progress;
 -- one that nothing was done of is no obstacle
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => '1 / 0 = id');
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents);
--- a job of a table that is gone is gone with the next call
+-- a job of a table, a column or a role that is gone is gone with the next call
+CREATE TABLE narrow AS SELECT * FROM tickets;
+CALL fsi_classify_table('narrow', 'msg', 'intent', ARRAY['a', 'b'], condition => '1 / (id - 240) < 2', chunk_rows => 20);
+ALTER TABLE narrow DROP intent;
+SELECT tbl, target_column FROM fsi_progress;
 CREATE TABLE doomed AS SELECT * FROM tickets;
 CALL fsi_classify_table('doomed', 'msg', 'intent', ARRAY['a', 'b'], condition => '1 / (id - 240) < 2', chunk_rows => 20);
-SELECT state FROM fsi_progress;
+CREATE ROLE regress_fsi_gone;
+GRANT SELECT, UPDATE ON tickets TO regress_fsi_gone;
+SET ROLE regress_fsi_gone;
+CALL fsi_classify_table('tickets', 'msg', 'intent', ARRAY['a', 'b'], condition => '1 / (id - 240) < 2', chunk_rows => 20);
+RESET ROLE;
+DROP OWNED BY regress_fsi_gone;
+DROP ROLE regress_fsi_gone;
+SELECT tbl, target_column, role = current_user AS mine, state FROM fsi_progress ORDER BY job;
 DROP TABLE doomed;
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents);
 SELECT count(*) AS jobs FROM _fsi_job;
+DROP TABLE narrow;
 
 -- kinds of tables and columns
 CREATE DOMAIN label AS varchar(20) CHECK (VALUE <> 'weather');
