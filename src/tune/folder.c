@@ -11,6 +11,7 @@
 #include "common/file_perm.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -40,6 +41,13 @@ file_exists(const char *path, const char *file)
 	struct stat st;
 
 	return stat(file_in(path, file), &st) == 0;
+}
+
+/* Before the first one there is nothing to lose. */
+static bool
+has_checkpoint(const char *path)
+{
+	return file_exists(path, "last") || file_exists(path, "best");
 }
 
 /* Gone at once for all who look, by a name of no database; what a crash leaves of it is an orphan. */
@@ -183,6 +191,41 @@ next_line(char **plan, char **key, char **value)
 	return true;
 }
 
+static Oid
+plan_role(const char *plan)
+{
+	const char *line = strstr(plan, "\nrole ");
+
+	return line == NULL ? InvalidOid : (Oid) strtoul(line + strlen("\nrole "), NULL, 10);
+}
+
+/* A role that is no more has lost nothing. */
+static bool
+may_touch(const char *plan)
+{
+	Oid			role = plan_role(plan);
+
+	return !SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)) || has_privs_of_role(GetUserId(), role);
+}
+
+static void
+check_role(const char *name, const char *plan)
+{
+	if (!may_touch(plan))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for the unfinished training of model \"%s\"", name),
+				 errdetail("It is one of role \"%s\".", GetUserNameFromId(plan_role(plan), false))));
+}
+
+static const char *
+role_name(const char *oid)
+{
+	const char *name = GetUserNameFromId((Oid) strtoul(oid, NULL, 10), true);
+
+	return name ? name : oid;
+}
+
 static void
 report_difference(const char *name, const char *key, const char *old, const char *new)
 {
@@ -191,6 +234,11 @@ report_difference(const char *name, const char *key, const char *old, const char
 		strcmp(key, "role") == 0 ? "the role that called" : psprintf("the option \"%s\"", key);
 	bool		hash = strcmp(key, "rows") == 0 || strcmp(key, "model") == 0;
 
+	if (strcmp(key, "role") == 0)
+	{
+		old = role_name(old);
+		new = role_name(new);
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("model \"%s\" has an unfinished training that differs in %s", name, what),
@@ -227,11 +275,12 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 
 	store_make_cache_dir();
 	remove_orphans();
+	old = read_text(path, "plan");
+	if (old != NULL && has_checkpoint(path))
+		check_role(name, old);
 	if (restart)
 		tune_folder_remove(path);
-	old = read_text(path, "plan");
-	/* Before its first checkpoint there is nothing to lose. */
-	if (old != NULL && (file_exists(path, "last") || file_exists(path, "best")))
+	else if (old != NULL && has_checkpoint(path))
 	{
 		compare_plans(name, old, plan);
 		remove_unfinished(path);

@@ -132,8 +132,17 @@ $node->safe_psql('postgres', "INSERT INTO rows VALUES ('one more', 'refund')");
 like($err, qr/differs in the rows of its source/, 'other rows');
 $node->safe_psql('postgres', "DELETE FROM rows WHERE prompt = 'one more'");
 $node->safe_psql('postgres', "CREATE ROLE other; GRANT EXECUTE ON PROCEDURE fsi_train TO other; GRANT SELECT ON rows TO other");
-(undef, undef, $err) = $node->psql('postgres', "SET ROLE other; " . call('changed', $steps));
-like($err, qr/differs in the role that called/, 'another role');
+# Another role's is not gone on with, and not thrown away, but by who has its role.
+for my $more ('', '"restart": true')
+{
+	(undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSET ROLE other; " . call('changed', $steps, $more));
+	like($err, qr/ERROR:  42501: permission denied for the unfinished training of model "changed"\nDETAIL:  It is one of role/, "another role: $more");
+	unlike($err, qr/restart/, 'without a hint that helps nobody');
+}
+my $me = $node->safe_psql('postgres', 'SELECT quote_ident(current_user)');
+(undef, undef, $err) = $node->psql('postgres', "GRANT $me TO other; SET ROLE other; " . call('changed', $steps));
+like($err, qr/differs in the role that called\nDETAIL:  It has \w+, the call has other\..*restart/s, 'a member of the role');
+$node->safe_psql('postgres', "REVOKE $me FROM other");
 # A weight of spelling that the held-out rows choose is another than the same one given.
 sub labelled { sprintf q{CALL fsi_train('weighed', 'SELECT g || '' texts'' AS text, ''kind '' || g %% 2 AS intent FROM generate_series(1, 20) g', '{"max_steps": 20000, "save_steps": 5%s}')}, $_[0] }
 $s = start(labelled(''));
