@@ -360,6 +360,11 @@ COMMENT ON VIEW @extschema@.fsi_progress IS 'unfinished jobs of fsi_classify_tab
 REVOKE ALL ON @extschema@.fsi_progress FROM PUBLIC;
 GRANT SELECT ON @extschema@.fsi_progress TO PUBLIC;
 
+CREATE FUNCTION @extschema@.fsi_discard_job(job pg_catalog.int4) RETURNS pg_catalog.void
+	AS 'MODULE_PATHNAME', 'fsi_discard_job' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.fsi_discard_job(pg_catalog.int4)
+	IS 'give up an unfinished job of fsi_classify_table; what it has written stays';
+
 -- ---------------------------------------------------------------- fine-tuning
 
 CREATE PROCEDURE @extschema@.fsi_train(name pg_catalog.text, source pg_catalog.text,
@@ -387,9 +392,14 @@ CREATE VIEW @extschema@.fsi_training AS
 		loss, learning_rate, eval_loss, eval_accuracy, outside_options, wrong_option, best_step, started_at, ended_at, eta,
 		message
 	FROM @extschema@._fsi_training();
-COMMENT ON VIEW @extschema@.fsi_training IS 'trainings of this database: those at work, and how the last ones ended';
+COMMENT ON VIEW @extschema@.fsi_training IS 'trainings of this database: those at work, how the last ones ended, and those that the same call would go on with';
 REVOKE ALL ON @extschema@.fsi_training FROM PUBLIC;
 GRANT SELECT ON @extschema@.fsi_training TO PUBLIC;
+
+CREATE FUNCTION @extschema@.fsi_discard_training(name pg_catalog.text) RETURNS pg_catalog.void
+	AS 'MODULE_PATHNAME', 'fsi_discard_training' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.fsi_discard_training(pg_catalog.text)
+	IS 'give up an unfinished training of fsi_train: its checkpoints are removed';
 
 -- ---------------------------------------------------------------- examples from a table
 

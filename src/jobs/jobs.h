@@ -73,6 +73,7 @@ typedef struct JobTotals
 
 extern void jobs_table_lock(void);
 extern bool jobs_find(Oid relid, AttrNumber target, Oid role, Job *job);
+extern bool jobs_find_id(int32 id, Job *job);
 extern void jobs_load(int32 id, Job *job);
 extern void jobs_insert(Job *job);
 extern void jobs_store(const Job *job);

@@ -202,19 +202,27 @@ jobs_find(Oid relid, AttrNumber target, Oid role, Job *job)
 	return found;
 }
 
-void
-jobs_load(int32 id, Job *job)
+bool
+jobs_find_id(int32 id, Job *job)
 {
 	TableScan	scan;
 	Datum		values[JOB_COLUMNS];
 	bool		nulls[JOB_COLUMNS];
+	bool		found = begin_job_scan(&scan, id, AccessShareLock, values, nulls) != NULL;
 
-	if (begin_job_scan(&scan, id, AccessShareLock, values, nulls) == NULL)
+	if (found)
+		read_job(values, nulls, job);
+	end_scan(&scan);
+	return found;
+}
+
+void
+jobs_load(int32 id, Job *job)
+{
+	if (!jobs_find_id(id, job))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("job %d of fsi_classify_table() is not there any more", id)));
-	read_job(values, nulls, job);
-	end_scan(&scan);
 }
 
 void

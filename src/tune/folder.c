@@ -64,6 +64,13 @@ tune_folder_remove(const char *path)
 	(void) rmtree(rename(path, going) == 0 ? going : path, true);
 }
 
+void
+tune_folder_remove_useless(const char *path)
+{
+	if (!has_checkpoint(path))
+		tune_folder_remove(path);
+}
+
 /* Whether a process that is still there is removing that folder. */
 static bool
 is_going(const char *folder)
@@ -293,6 +300,44 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 				 errmsg("could not create directory \"%s\": %m", path)));
 	write_text(path, "plan", plan);
 	return false;
+}
+
+bool
+tune_folder_discard(const char *path, const char *name)
+{
+	char	   *plan = read_text(path, "plan");
+
+	if (plan == NULL)
+		return false;
+	check_role(name, plan);
+	tune_folder_remove(path);
+	return true;
+}
+
+List *
+tune_folders_left(void)
+{
+	char	   *prefix = psprintf("%s%u_", FOLDER_PREFIX, MyDatabaseId);
+	List	   *left = NIL;
+	ListCell   *cell;
+
+	foreach(cell, store_names_in(store_cache_path("")))
+	{
+		char	   *path = store_cache_path(lfirst(cell));
+		char	   *plan = strncmp(lfirst(cell), prefix, strlen(prefix)) == 0 && has_checkpoint(path) ?
+			read_text(path, "plan") : NULL;
+		char	   *name = plan ? strstr(plan, "\nname ") : NULL;
+		TuneLeft   *training;
+
+		if (name == NULL)
+			continue;
+		training = palloc(sizeof(TuneLeft));
+		training->role = plan_role(plan);
+		name += strlen("\nname ");
+		training->name = pnstrdup(name, strcspn(name, "\n"));
+		left = lappend(left, training);
+	}
+	return left;
 }
 
 /* ---- Checkpoints. ---- */

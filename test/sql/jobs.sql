@@ -82,6 +82,26 @@ CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => '1 / 
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, restart => true);
 SELECT pg_temp.wrong('tickets', $$ARRAY['refund', 'track order', 'weather']$$);
 SELECT count(*) AS jobs FROM fsi_progress;
+-- one that is given up: what it has written stays
+CALL fsi_classify_table('tickets', 'msg', 'intent', ARRAY['a', 'b'], condition => '1 / (id - 240) < 2', chunk_rows => 20);
+SELECT job, rows_done > 0 AS some FROM fsi_progress \gset
+CREATE ROLE regress_fsi_stranger;
+SET ROLE regress_fsi_stranger;
+\set VERBOSITY sqlstate
+SELECT fsi_discard_job(:job);
+RESET ROLE;
+\set VERBOSITY default
+DROP ROLE regress_fsi_stranger;
+BEGIN;
+SELECT fsi_discard_job(:job);
+SELECT count(*) AS jobs FROM fsi_progress;
+ROLLBACK;
+SELECT fsi_discard_job(job) FROM fsi_progress WHERE state = 'interrupted';
+SELECT :'some'::bool AS some, count(*) FILTER (WHERE intent IN ('a', 'b')) > 0 AS kept, (SELECT count(*) FROM _fsi_job_chunk) AS chunks FROM tickets;
+\set VERBOSITY sqlstate
+SELECT fsi_discard_job(:job);
+\set VERBOSITY default
+SELECT fsi_discard_job(-1);
 -- one that nothing was done of is no obstacle
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => '1 / 0 = id');
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents);
