@@ -73,8 +73,9 @@ fsi_should_stop(const FsiHost *host)
 	return host->should_stop != NULL && host->should_stop(host->ctx);
 }
 
-/* memcpy() of any length, with questions whether to stop (FSI_CANCELLED). */
+/* memcpy() and clearing of any length, with questions whether to stop (FSI_CANCELLED). */
 extern FsiStatus fsi_copy(const FsiHost *host, void *to, const void *from, size_t n, FsiError *err);
+extern FsiStatus fsi_zero(const FsiHost *host, void *to, size_t n, FsiError *err);
 
 /* ---- Arena: bump allocation in blocks, freed all at once or back to a mark. ---- */
 

@@ -20,6 +20,9 @@ typedef FsiText HostText;
 /* Memory from context (which may be reset or deleted to free all of it at once). */
 extern void host_init(FsiHost *host, MemoryContext context);
 
+/* End the process where the postmaster has died, as PostgreSQL does where it waits: for loops that seldom wait. */
+extern void host_check_postmaster(void);
+
 /* Raise err as an ERROR; a cancelled call processes the pending interrupt first. */
 extern void host_report(const FsiError *err) pg_attribute_noreturn();
 

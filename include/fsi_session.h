@@ -30,8 +30,12 @@ typedef struct SessionHold
 
 /* Hold number id of a table's subjects, without waiting.  False: another process does, *pid (0: unknown). */
 extern bool session_hold(Oid table, Oid id, LOCKMODE mode, SessionHold *hold, int *pid);
+/* Whether another process holds it. */
+extern bool session_is_held(Oid table, Oid id);
 /* Safe in an error's cleanup. */
 extern void session_let_go(SessionHold *hold);
+/* Let it go with the transaction, so that nobody meets what the transaction has not committed. */
+extern void session_keep_until_commit(SessionHold *hold);
 
 /* Run work(arg), and end(arg) after it however it ends: by an error or by the end of the process too. */
 extern void session_guard(void (*work) (void *arg), void (*end) (void *arg), void *arg);

@@ -6,9 +6,6 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- ---------------------------------------------------------------- models
 
--- A name means one identity: a dropped name keeps its row, so that no index or generated column can meet other weights
--- under the name that it was built with; fsi_train's option "replace" looks for those first. pg_dump writes the tables of a schema in the order of
--- their names: the underscore puts these before the tables whose generated columns ask an imported model.
 -- Who brought a model is its role, whatever that is called by now. A dump has the name alone, for it leaves generated columns
 -- out: restored, the model is of the role that has the name then. The function is called where a row is restored, never else.
 CREATE FUNCTION @extschema@._fsi_role(name pg_catalog.text) RETURNS pg_catalog.oid
@@ -17,6 +14,9 @@ CREATE FUNCTION @extschema@._fsi_role(name pg_catalog.text) RETURNS pg_catalog.o
 COMMENT ON FUNCTION @extschema@._fsi_role(pg_catalog.text) IS 'internal: the role that a restored model is of';
 REVOKE ALL ON FUNCTION @extschema@._fsi_role(pg_catalog.text) FROM PUBLIC;
 
+-- A name means one identity: a dropped name keeps its row, so that no index or generated column can meet other weights
+-- under the name that it was built with; fsi_train's option "replace" looks for those first. pg_dump writes the tables of a schema in the order of
+-- their names: the underscore puts these before the tables whose generated columns ask an imported model.
 CREATE TABLE @extschema@._fsi_model_catalog (
 	name pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
 	sha256 pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -335,8 +335,10 @@ COMMENT ON PROCEDURE @extschema@.fsi_classify_table(pg_catalog.regclass, pg_cata
 -- Whoever is at work on a job holds a lock on its number, the calling session a stronger one than its workers.
 CREATE VIEW @extschema@.fsi_progress WITH (security_barrier) AS
 	SELECT j.id AS job, j.relid::pg_catalog.regclass AS tbl,
-		(SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = j.relid AND a.attnum = j.source) AS text_column,
-		(SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = j.relid AND a.attnum = j.target) AS target_column,
+		(SELECT a.attname FROM pg_catalog.pg_attribute a
+			WHERE a.attrelid = j.relid AND a.attnum = j.source AND NOT a.attisdropped) AS text_column,
+		(SELECT a.attname FROM pg_catalog.pg_attribute a
+			WHERE a.attrelid = j.relid AND a.attnum = j.target AND NOT a.attisdropped) AS target_column,
 		pg_catalog.pg_get_userbyid(j.role) AS role,
 		CASE WHEN l.pid IS NULL THEN 'interrupted' ELSE 'running' END AS state,
 		l.pid, l.processes, c.rows_done, t.rows_total, r.rows_per_second,
@@ -371,6 +373,11 @@ COMMENT ON VIEW @extschema@.fsi_progress IS 'unfinished jobs of fsi_classify_tab
 REVOKE ALL ON @extschema@.fsi_progress FROM PUBLIC;
 GRANT SELECT ON @extschema@.fsi_progress TO PUBLIC;
 
+CREATE FUNCTION @extschema@.fsi_discard_job(job pg_catalog.int4) RETURNS pg_catalog.void
+	AS 'MODULE_PATHNAME', 'fsi_discard_job' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.fsi_discard_job(pg_catalog.int4)
+	IS 'give up an unfinished job of fsi_classify_table; what it has written stays';
+
 -- ---------------------------------------------------------------- fine-tuning
 
 CREATE PROCEDURE @extschema@.fsi_train(name pg_catalog.text, source pg_catalog.text,
@@ -398,9 +405,14 @@ CREATE VIEW @extschema@.fsi_training AS
 		loss, learning_rate, eval_loss, eval_accuracy, outside_options, wrong_option, best_step, started_at, ended_at, eta,
 		message
 	FROM @extschema@._fsi_training();
-COMMENT ON VIEW @extschema@.fsi_training IS 'trainings of this database: those at work, and how the last ones ended';
+COMMENT ON VIEW @extschema@.fsi_training IS 'trainings of this database: those at work, how the last ones ended, and those that the same call would go on with';
 REVOKE ALL ON @extschema@.fsi_training FROM PUBLIC;
 GRANT SELECT ON @extschema@.fsi_training TO PUBLIC;
+
+CREATE FUNCTION @extschema@.fsi_discard_training(name pg_catalog.text) RETURNS pg_catalog.void
+	AS 'MODULE_PATHNAME', 'fsi_discard_training' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.fsi_discard_training(pg_catalog.text)
+	IS 'give up an unfinished training of fsi_train: its checkpoints are removed';
 
 -- ---------------------------------------------------------------- examples from a table
 

@@ -13,7 +13,7 @@
 #define ARENA_ALIGN ((size_t) 64)		/* a zmm register, a cache line */
 #define ARENA_FIRST ((size_t) 8 * 1024)
 #define ARENA_LARGEST ((size_t) 1024 * 1024)
-#define COPY_BYTES ((size_t) 1024 * 1024)	/* into fresh pages: some milliseconds */
+#define PIECE_BYTES ((size_t) 1024 * 1024)	/* fresh pages that are written: some milliseconds */
 
 struct FsiArenaBlock
 {
@@ -172,11 +172,23 @@ fsi_arena_free(FsiArena *arena)
 FsiStatus
 fsi_copy(const FsiHost *host, void *to, const void *from, size_t n, FsiError *err)
 {
-	for (size_t at = 0; at < n; at += COPY_BYTES)
+	for (size_t at = 0; at < n; at += PIECE_BYTES)
 	{
 		if (at > 0 && fsi_should_stop(host))
 			return fsi_cancelled(err);
-		memcpy((char *) to + at, (const char *) from + at, n - at < COPY_BYTES ? n - at : COPY_BYTES);
+		memcpy((char *) to + at, (const char *) from + at, n - at < PIECE_BYTES ? n - at : PIECE_BYTES);
+	}
+	return FSI_OK;
+}
+
+FsiStatus
+fsi_zero(const FsiHost *host, void *to, size_t n, FsiError *err)
+{
+	for (size_t at = 0; at < n; at += PIECE_BYTES)
+	{
+		if (at > 0 && fsi_should_stop(host))
+			return fsi_cancelled(err);
+		memset((char *) to + at, 0, n - at < PIECE_BYTES ? n - at : PIECE_BYTES);
 	}
 	return FSI_OK;
 }

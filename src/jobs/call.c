@@ -1,6 +1,6 @@
 /*
  * call.c
- *	  The procedure fsi_classify_table(): its arguments, its job, the passes over the table.
+ *	  The procedure fsi_classify_table(): its arguments, its job, the passes over the table; giving a job up.
  *
  * The calling session cuts the table into chunks, starts workers, and works like them.
  * Whatever way it ends, its workers end with it and its hold on the job is let go.
@@ -18,6 +18,7 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
@@ -63,6 +64,7 @@ typedef struct JobCall
 } JobCall;
 
 PG_FUNCTION_INFO_V1(fsi_classify_table);
+PG_FUNCTION_INFO_V1(fsi_discard_job);
 
 /* ---- Arguments. ---- */
 
@@ -246,6 +248,7 @@ find_or_begin_job(JobCall *call)
 	JobTotals	totals;
 	const char *differs;
 
+	list_free(jobs_lock_tree(job, AccessShareLock));
 	jobs_table_lock();
 	jobs_purge();
 	if (!jobs_find(job->relid, job->target, job->role, &found))
@@ -434,5 +437,35 @@ fsi_classify_table(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* Forget an unfinished job; what it has written stays. */
+Datum
+fsi_discard_job(PG_FUNCTION_ARGS)
+{
+	int32		id = PG_GETARG_INT32(0);
+	Job			job;
+	SessionHold hold;
+	int			pid;
+
+	PreventCommandIfReadOnly("fsi_discard_job()");
+	if (!jobs_find_id(id, &job))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("job %d does not exist", id),
+				 errhint("fsi_progress shows the unfinished jobs.")));
+	if (!has_privs_of_role(GetUserId(), job.role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for job %d", id)));
+	if (!jobs_hold(id, JOBS_HOLD_CALLER, &hold, &pid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("job %d is at work", id),
+				 errdetail("It is run by the process with PID %d.", pid),
+				 errhint("Cancel it first.")));
+	session_keep_until_commit(&hold);
+	jobs_delete(id);
 	PG_RETURN_VOID();
 }

@@ -73,11 +73,12 @@ typedef struct JobTotals
 
 extern void jobs_table_lock(void);
 extern bool jobs_find(Oid relid, AttrNumber target, Oid role, Job *job);
+extern bool jobs_find_id(int32 id, Job *job);
 extern void jobs_load(int32 id, Job *job);
 extern void jobs_insert(Job *job);
 extern void jobs_store(const Job *job);
 extern void jobs_delete(int32 id);
-/* Delete the jobs of tables that are no more. */
+/* Delete the jobs whose table, column or role is no more. */
 extern void jobs_purge(void);
 /*
  * Hold the job until it is let go or the process ends: the caller in a way that keeps other
@@ -108,7 +109,9 @@ typedef struct JobLayout
 extern void jobs_check_target(Oid relid, const char *source, const char *target, AttrNumber *source_no,
 							  AttrNumber *target_no);
 extern void jobs_check_condition(Oid relid, const char *condition);
-/* Lock the table and all below it, and look at their files. */
+/* Lock the table and all below it: whoever waits for one of them should hold nothing that others want. */
+extern List *jobs_lock_tree(const Job *job, LOCKMODE mode);
+/* Do so, and look at their files. */
 extern void jobs_layout(const Job *job, LOCKMODE mode, JobLayout *layout);
 /* SQL that reads a range of blocks ($1, $2), and that updates rows (arrays $1 to $4, ctid range $5, $6). */
 extern char *jobs_read_sql(const Job *job);

@@ -66,6 +66,7 @@ jobs_pace(JobShared *shared, void (*check) (void *), void *arg)
 	{
 		long		ms = (long) Min((turn - now) / 1000 + 1, PAUSE_MAX_MS);
 
+		host_check_postmaster();
 		CHECK_FOR_INTERRUPTS();
 		if (check != NULL)
 			check(arg);

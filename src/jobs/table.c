@@ -202,19 +202,27 @@ jobs_find(Oid relid, AttrNumber target, Oid role, Job *job)
 	return found;
 }
 
-void
-jobs_load(int32 id, Job *job)
+bool
+jobs_find_id(int32 id, Job *job)
 {
 	TableScan	scan;
 	Datum		values[JOB_COLUMNS];
 	bool		nulls[JOB_COLUMNS];
+	bool		found = begin_job_scan(&scan, id, AccessShareLock, values, nulls) != NULL;
 
-	if (begin_job_scan(&scan, id, AccessShareLock, values, nulls) == NULL)
+	if (found)
+		read_job(values, nulls, job);
+	end_scan(&scan);
+	return found;
+}
+
+void
+jobs_load(int32 id, Job *job)
+{
+	if (!jobs_find_id(id, job))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("job %d of fsi_classify_table() is not there any more", id)));
-	read_job(values, nulls, job);
-	end_scan(&scan);
 }
 
 void
@@ -285,23 +293,53 @@ jobs_delete(int32 id)
 	CommandCounterIncrement();
 }
 
+static bool
+has_column(const Datum *job, int column)
+{
+	HeapTuple	tuple = SearchSysCacheAttNum(DatumGetObjectId(job[JOB_RELID]), DatumGetInt16(job[column]));
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return HeapTupleIsValid(tuple);
+}
+
+/* Whether the table, a column or the role of a job is no more: no call can go on with it. */
+static bool
+is_stale(const Datum *job)
+{
+	return !SearchSysCacheExists1(AUTHOID, job[JOB_ROLE]) || !has_column(job, JOB_SOURCE) || !has_column(job, JOB_TARGET);
+}
+
+/* One that somebody is at work on finds out by itself. */
+static void
+delete_stale(int32 id)
+{
+	SessionHold hold;
+	int			pid;
+
+	if (!jobs_hold(id, JOBS_HOLD_CALLER, &hold, &pid))
+		return;
+	session_keep_until_commit(&hold);
+	jobs_delete(id);
+}
+
 void
 jobs_purge(void)
 {
 	TableScan	scan;
 	Datum		values[JOB_COLUMNS];
 	bool		nulls[JOB_COLUMNS];
-	List	   *gone = NIL;
+	List	   *stale = NIL;
 	ListCell   *cell;
 
 	begin_scan(&scan, open_jobs(AccessShareLock), AccessShareLock, NULL, 0);
 	while (next_row(&scan, values, nulls) != NULL)
-		if (!SearchSysCacheExists1(RELOID, values[JOB_RELID]))
-			gone = lappend_int(gone, DatumGetInt32(values[JOB_ID]));
+		if (is_stale(values))
+			stale = lappend_int(stale, DatumGetInt32(values[JOB_ID]));
 	end_scan(&scan);
-	foreach(cell, gone)
-		jobs_delete(lfirst_int(cell));
-	list_free(gone);
+	foreach(cell, stale)
+		delete_stale(lfirst_int(cell));
+	list_free(stale);
 }
 
 /* pg_locks shows the lock to fsi_progress. */

@@ -241,21 +241,26 @@ measure(Relation rel, JobLayout *layout)
 		layout->density += rows / pages;
 }
 
-void
-jobs_layout(const Job *job, LOCKMODE mode, JobLayout *layout)
+List *
+jobs_lock_tree(const Job *job, LOCKMODE mode)
 {
-	List	   *relids;
-	ListCell   *cell;
-	Datum	   *files;
-	int			n = 0;
-
-	memset(layout, 0, sizeof(*layout));
 	LockRelationOid(job->relid, mode);
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(job->relid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the table was dropped while it was being classified")));
-	relids = find_all_inheritors(job->relid, mode, NULL);
+	return find_all_inheritors(job->relid, mode, NULL);
+}
+
+void
+jobs_layout(const Job *job, LOCKMODE mode, JobLayout *layout)
+{
+	List	   *relids = jobs_lock_tree(job, mode);
+	ListCell   *cell;
+	Datum	   *files;
+	int			n = 0;
+
+	memset(layout, 0, sizeof(*layout));
 	files = palloc(sizeof(Datum) * 2 * list_length(relids));
 	foreach(cell, relids)
 	{

@@ -46,6 +46,15 @@ session_hold(Oid table, Oid id, LOCKMODE mode, SessionHold *hold, int *pid)
 	return false;
 }
 
+bool
+session_is_held(Oid table, Oid id)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, table, id, 0);
+	return VirtualTransactionIdIsValid(GetLockConflicts(&tag, ExclusiveLock, NULL)[0]);
+}
+
 void
 session_let_go(SessionHold *hold)
 {
@@ -54,6 +63,13 @@ session_let_go(SessionHold *hold)
 	hold->mode = NoLock;
 	if (mode != NoLock)
 		LockRelease(&hold->tag, mode, true);
+}
+
+void
+session_keep_until_commit(SessionHold *hold)
+{
+	(void) LockAcquire(&hold->tag, hold->mode, false, false);
+	session_let_go(hold);
 }
 
 /* The work that this process is in. */

@@ -211,9 +211,12 @@ check_read(const Reader *r, int64 rows)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("source of %s() has no labelled rows", r->pass->function),
 			 r->pass->split != NULL ?
-			 errdetail("%lld rows were read, %lld of them of split \"%s\".",
-					   (long long) r->read, (long long) r->pass->skipped, r->pass->split) :
-			 errdetail("%lld rows were read, none with both a text and an intent.", (long long) r->read)));
+			 errdetail_plural("%lld row was read, %lld of split \"%s\".",
+							  "%lld rows were read, %lld of them of split \"%s\".", (unsigned long) r->read,
+							  (long long) r->read, (long long) r->pass->skipped, r->pass->split) :
+			 errdetail_plural("%lld row was read, which lacks a text or an intent.",
+							  "%lld rows were read, none with both a text and an intent.", (unsigned long) r->read,
+							  (long long) r->read)));
 }
 
 /* Read the source to its end into a store, and take its distinct labels for the intents. */

@@ -9,6 +9,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/pmsignal.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -48,11 +49,29 @@ host_release(void *ctx, void *ptr)
 	pfree(chunk);
 }
 
-/* True when CHECK_FOR_INTERRUPTS() would end the statement or the backend. */
+/* The postmaster is gone, and cannot be started again while this process is there. */
+static bool
+is_orphan(void)
+{
+	return IsUnderPostmaster && !PostmasterIsAlive();
+}
+
+void
+host_check_postmaster(void)
+{
+	if (is_orphan())
+		ereport(FATAL,
+				(errcode(ERRCODE_ADMIN_SHUTDOWN),
+				 errmsg("terminating connection due to unexpected postmaster exit")));
+}
+
+/* True when CHECK_FOR_INTERRUPTS() would end the statement or the backend, or nobody is there to stop it. */
 static bool
 host_should_stop(void *ctx)
 {
 	(void) ctx;
+	if (is_orphan())
+		return true;
 	return InterruptPending && (QueryCancelPending || ProcDiePending) &&
 		InterruptHoldoffCount == 0 && QueryCancelHoldoffCount == 0 && CritSectionCount == 0;
 }
@@ -144,6 +163,7 @@ host_report(const FsiError *err)
 
 	if (err->status == FSI_CANCELLED)
 	{
+		host_check_postmaster();
 		CHECK_FOR_INTERRUPTS();
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),

@@ -151,6 +151,62 @@ fewshot_slot(const Fewshot *f, int version, int label)
 	return fewshot_table_find(&f->slot_of, KEY(version, label));
 }
 
+#define ANY_SOURCE (-1)
+#define NAME_BYTES 60			/* of a name in a message */
+#define SLOTS_BETWEEN_STOPS 4096
+
+static FsiStatus
+unknown_intent(FewshotKind kind, FewshotText source, FewshotText label, FsiError *err)
+{
+	const char *option = kind == FEWSHOT_NAME ? "labels" : "descriptions";
+	int			len = (int) (label.len < NAME_BYTES ? label.len : NAME_BYTES);
+
+	if (source.s == NULL)
+		return fsi_fail(err, FSI_INVALID, "option \"%s\" names \"%.*s\", which is not among the intents of the source", option,
+						len, label.s);
+	return fsi_fail(err, FSI_INVALID, "option \"%s\" names \"%.*s\", which is not among the intents of source \"%.*s\"", option,
+					len, label.s, (int) (source.len < NAME_BYTES ? source.len : NAME_BYTES), source.s);
+}
+
+/* Spellings for a source that has no rows here serve other calls. */
+static FsiStatus
+check_slot(const Fewshot *f, const FewshotTable *used, int slot, FsiError *err)
+{
+	const int  *of_slot = (const int *) f->slot_of.keys[slot].s;	/* version, label */
+	const int  *of_version = (const int *) f->version_of.keys[of_slot[0]].s;	/* kind, set, name */
+	FewshotKind kind = (FewshotKind) of_version[0];
+	FewshotText source = f->set_of[kind].keys[of_version[1]];
+	int			number = source.s == NULL ? ANY_SOURCE : fewshot_table_find(&f->source_of, source);
+
+	if ((source.s != NULL && number < 0) || fewshot_table_find(used, KEY(number, of_slot[1])) >= 0)
+		return FSI_OK;
+	return unknown_intent(kind, source, f->label_of.keys[of_slot[1]], err);
+}
+
+FsiStatus
+fewshot_check_spellings(const Fewshot *f, FsiError *err)
+{
+	FewshotTable used;			/* key: {source, label} */
+	int			number;
+	bool		added;
+
+	fewshot_table_init(&used, f->arena);
+	for (int c = 0; c < f->cell_of.n; c++)
+	{
+		int			source = f->groups[f->cells[c].group].source;
+
+		FSI_TRY(fewshot_table_add(&used, KEY(ANY_SOURCE, f->cells[c].label), &number, &added, err));
+		FSI_TRY(fewshot_table_add(&used, KEY(source, f->cells[c].label), &number, &added, err));
+	}
+	for (int i = 0; i < f->slot_of.n; i++)
+	{
+		FSI_TRY(check_slot(f, &used, i, err));
+		if (i % SLOTS_BETWEEN_STOPS == 0 && fsi_should_stop(f->arena->host))
+			return fsi_cancelled(err);
+	}
+	return FSI_OK;
+}
+
 /* ---------------------------------------------------------------- rows */
 
 static FsiStatus

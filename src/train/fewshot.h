@@ -182,6 +182,9 @@ fewshot_pool(const Fewshot *f, const FewshotCell *c)
 /* Number of a version's slot for a label, or -1. */
 extern int	fewshot_slot(const Fewshot *f, int version, int label);
 
+/* FSI_INVALID: a label or description of an intent that no row of its source has. */
+extern FsiStatus fewshot_check_spellings(const Fewshot *f, FsiError *err);
+
 /* ---- fewshot_pool.c: rows by label, the distinct texts of each first. ---- */
 
 extern FsiStatus fewshot_sort_rows(Fewshot *f, FsiError *err);

@@ -303,6 +303,7 @@ fewshot_ready(Fewshot *f, FsiError *err)
 	if (f->n_row == 0)
 		return fsi_fail(err, FSI_INVALID, "no labelled rows");
 	FSI_TRY(check_intents(f, err));
+	FSI_TRY(fewshot_check_spellings(f, err));
 	FSI_TRY(fewshot_sort_rows(f, err));
 	f->label_looks = fsi_arena_zero(f->arena, (size_t) f->label_of.n, sizeof(FewshotLook));
 	if (f->label_looks == NULL)

@@ -82,22 +82,22 @@ list_tensors(const Gpt2Config *cfg, const TrainOptions *o, FsiArena *arena, Trai
 }
 
 /* Copy one matrix into the trainer's form: [k][n], or [n][k] for embeddings. */
-static void
-copy_matrix(const KernMatrix *from, bool outputs_first, float *to)
+static FsiStatus
+copy_matrix(const FsiHost *host, const KernMatrix *from, bool outputs_first, float *to, FsiError *err)
 {
-	size_t		K = (size_t) from->k,
-				N = (size_t) from->n;
+	size_t		rows = (size_t) (from->transposed ? from->n : from->k),
+				columns = (size_t) (from->transposed ? from->k : from->n);
 
 	if (from->transposed == outputs_first)
-		memcpy(to, from->w, K * N * sizeof(float));
-	else if (outputs_first)
-		for (size_t k = 0; k < K; k++)
-			for (size_t n = 0; n < N; n++)
-				to[n * K + k] = from->w[k * N + n];
-	else
-		for (size_t n = 0; n < N; n++)
-			for (size_t k = 0; k < K; k++)
-				to[k * N + n] = from->w[n * K + k];
+		return fsi_copy(host, to, from->w, rows * columns * sizeof(float), err);
+	for (size_t r = 0; r < rows; r++)
+	{
+		if (fsi_should_stop(host))
+			return fsi_cancelled(err);
+		for (size_t c = 0; c < columns; c++)
+			to[c * rows + r] = from->w[r * columns + c];
+	}
+	return FSI_OK;
 }
 
 /* Point the slot of a view at floats (NULL: frozen). */
@@ -112,17 +112,21 @@ bind(Gpt2Model *view, const SlotAt *at, const float *floats)
 }
 
 static FsiStatus
+take_block(FsiArena *arena, size_t n, float **out, FsiError *err)
+{
+	*out = fsi_arena_array(arena, n, sizeof(float));
+	if (*out == NULL)
+		return fsi_nomem(err, n * sizeof(float));
+	return fsi_zero(arena->host, *out, n * sizeof(float), err);
+}
+
+static FsiStatus
 take_blocks(TrainParams *p, FsiArena *arena, FsiError *err)
 {
-	p->weights = fsi_arena_zero(arena, p->n_weight, sizeof(float));
-	if (p->weights == NULL)
-		return fsi_nomem(err, p->n_weight * sizeof(float));
-	p->grads = fsi_arena_zero(arena, p->n_state, sizeof(float));
-	p->m = fsi_arena_zero(arena, p->n_state, sizeof(float));
-	p->v = fsi_arena_zero(arena, p->n_state, sizeof(float));
-	if (p->grads == NULL || p->m == NULL || p->v == NULL)
-		return fsi_nomem(err, p->n_state * sizeof(float));
-	return FSI_OK;
+	FSI_TRY(take_block(arena, p->n_weight, &p->weights, err));
+	FSI_TRY(take_block(arena, p->n_state, &p->grads, err));
+	FSI_TRY(take_block(arena, p->n_state, &p->m, err));
+	return take_block(arena, p->n_state, &p->v, err);
 }
 
 FsiStatus
@@ -149,8 +153,10 @@ train_params_create(const Gpt2Model *model, const TrainOptions *o, FsiArena *are
 		floats = at.slot->matrix ? slot_matrix(from, &at)->w : *slot_floats(from, &at);
 		if (floats == NULL)
 			return fsi_fail(err, FSI_INVALID, "the model has no tensor \"%s\"", t->name);
+		if (fsi_should_stop(arena->host))
+			return fsi_cancelled(err);
 		if (at.slot->matrix)
-			copy_matrix(slot_matrix(from, &at), at.slot->outputs_first, p->weights + t->at);
+			FSI_TRY(copy_matrix(arena->host, slot_matrix(from, &at), at.slot->outputs_first, p->weights + t->at, err));
 		else
 			memcpy(p->weights + t->at, floats, t->size * sizeof(float));
 		bind(&p->w, &at, p->weights + t->at);
@@ -204,7 +210,7 @@ train_params_copy(const TrainParams *p, FsiArena *arena, Gpt2Model *out, FsiErro
 
 	if (weights == NULL)
 		return fsi_nomem(err, p->n_weight * sizeof(float));
-	memcpy(weights, p->weights, p->n_weight * sizeof(float));
+	FSI_TRY(fsi_copy(arena->host, weights, p->weights, p->n_weight * sizeof(float), err));
 	memset(out, 0, sizeof(*out));
 	out->cfg = p->w.cfg;
 	out->pointing = p->w.pointing;

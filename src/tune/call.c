@@ -1,6 +1,6 @@
 /*
  * call.c
- *	  The procedure fsi_train(): its arguments, here or in a background worker.
+ *	  The procedure fsi_train(): its arguments, here or in a background worker; giving a training up.
  */
 #include "postgres.h"
 
@@ -18,6 +18,7 @@
 #include "tune.h"
 
 PG_FUNCTION_INFO_V1(fsi_train);
+PG_FUNCTION_INFO_V1(fsi_discard_training);
 
 enum CallArgument { ARG_NAME, ARG_SOURCE, ARG_OPTIONS };
 
@@ -86,5 +87,22 @@ fsi_train(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* Throw away what an unfinished training could go on from: files, so that no rollback brings it back. */
+Datum
+fsi_discard_training(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	SessionHold hold;
+
+	PreventCommandIfReadOnly("fsi_discard_training()");
+	tune_hold_name(name, &hold);
+	session_keep_until_commit(&hold);
+	if (!tune_folder_discard(tune_folder_path(name), name))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no unfinished training of model \"%s\"", name)));
 	PG_RETURN_VOID();
 }

@@ -278,20 +278,16 @@ read_intents(const StoreModel *model, const TuneRow *row, FsiArena *arena, TuneQ
 	const text *server = host_text(row->intents.s, row->intents.len);
 	ArrayType  *array;
 	Datum	   *values;
-	bool	   *nulls;
 	int			n;
 	bool		has_response = false;
 
 	array = DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, text_to_cstring(server), TEXTOID, -1));
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &n);
 	question->intents = host_array(arena, n, sizeof(TokIds));
 	for (int i = 0; i < n; i++)
 	{
-		HostText	intent;
+		HostText	intent = host_utf8_text(DatumGetTextPP(values[i]));
 
-		if (nulls[i])
-			continue;
-		intent = host_utf8_text(DatumGetTextPP(values[i]));
 		has_response |= args_compare(intent, row->answer) == 0;
 		question->intents[question->n_intents++] = response_ids(model, row->text, intent, arena);
 	}

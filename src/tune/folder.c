@@ -11,6 +11,7 @@
 #include "common/file_perm.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -42,6 +43,13 @@ file_exists(const char *path, const char *file)
 	return stat(file_in(path, file), &st) == 0;
 }
 
+/* Before the first one there is nothing to lose. */
+static bool
+has_checkpoint(const char *path)
+{
+	return file_exists(path, "last") || file_exists(path, "best");
+}
+
 /* Gone at once for all who look, by a name of no database; what a crash leaves of it is an orphan. */
 void
 tune_folder_remove(const char *path)
@@ -54,6 +62,13 @@ tune_folder_remove(const char *path)
 	if (strcmp(path, going) != 0 && lstat(going, &st) == 0)
 		(void) rmtree(going, true);
 	(void) rmtree(rename(path, going) == 0 ? going : path, true);
+}
+
+void
+tune_folder_remove_useless(const char *path)
+{
+	if (!has_checkpoint(path))
+		tune_folder_remove(path);
 }
 
 /* Whether a process that is still there is removing that folder. */
@@ -183,6 +198,41 @@ next_line(char **plan, char **key, char **value)
 	return true;
 }
 
+static Oid
+plan_role(const char *plan)
+{
+	const char *line = strstr(plan, "\nrole ");
+
+	return line == NULL ? InvalidOid : (Oid) strtoul(line + strlen("\nrole "), NULL, 10);
+}
+
+/* A role that is no more has lost nothing. */
+static bool
+may_touch(const char *plan)
+{
+	Oid			role = plan_role(plan);
+
+	return !SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)) || has_privs_of_role(GetUserId(), role);
+}
+
+static void
+check_role(const char *name, const char *plan)
+{
+	if (!may_touch(plan))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for the unfinished training of model \"%s\"", name),
+				 errdetail("It is one of role \"%s\".", GetUserNameFromId(plan_role(plan), false))));
+}
+
+static const char *
+role_name(const char *oid)
+{
+	const char *name = GetUserNameFromId((Oid) strtoul(oid, NULL, 10), true);
+
+	return name ? name : oid;
+}
+
 static void
 report_difference(const char *name, const char *key, const char *old, const char *new)
 {
@@ -191,6 +241,11 @@ report_difference(const char *name, const char *key, const char *old, const char
 		strcmp(key, "role") == 0 ? "the role that called" : psprintf("the option \"%s\"", key);
 	bool		hash = strcmp(key, "rows") == 0 || strcmp(key, "model") == 0;
 
+	if (strcmp(key, "role") == 0)
+	{
+		old = role_name(old);
+		new = role_name(new);
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("model \"%s\" has an unfinished training that differs in %s", name, what),
@@ -227,11 +282,12 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 
 	store_make_cache_dir();
 	remove_orphans();
+	old = read_text(path, "plan");
+	if (old != NULL && has_checkpoint(path))
+		check_role(name, old);
 	if (restart)
 		tune_folder_remove(path);
-	old = read_text(path, "plan");
-	/* Before its first checkpoint there is nothing to lose. */
-	if (old != NULL && (file_exists(path, "last") || file_exists(path, "best")))
+	else if (old != NULL && has_checkpoint(path))
 	{
 		compare_plans(name, old, plan);
 		remove_unfinished(path);
@@ -244,6 +300,44 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 				 errmsg("could not create directory \"%s\": %m", path)));
 	write_text(path, "plan", plan);
 	return false;
+}
+
+bool
+tune_folder_discard(const char *path, const char *name)
+{
+	char	   *plan = read_text(path, "plan");
+
+	if (plan == NULL)
+		return false;
+	check_role(name, plan);
+	tune_folder_remove(path);
+	return true;
+}
+
+List *
+tune_folders_left(void)
+{
+	char	   *prefix = psprintf("%s%u_", FOLDER_PREFIX, MyDatabaseId);
+	List	   *left = NIL;
+	ListCell   *cell;
+
+	foreach(cell, store_names_in(store_cache_path("")))
+	{
+		char	   *path = store_cache_path(lfirst(cell));
+		char	   *plan = strncmp(lfirst(cell), prefix, strlen(prefix)) == 0 && has_checkpoint(path) ?
+			read_text(path, "plan") : NULL;
+		char	   *name = plan ? strstr(plan, "\nname ") : NULL;
+		TuneLeft   *training;
+
+		if (name == NULL)
+			continue;
+		training = palloc(sizeof(TuneLeft));
+		training->role = plan_role(plan);
+		name += strlen("\nname ");
+		training->name = pnstrdup(name, strcspn(name, "\n"));
+		left = lappend(left, training);
+	}
+	return left;
 }
 
 /* ---- Checkpoints. ---- */

@@ -135,7 +135,7 @@ state_name(TuneState state)
 	static const char *const names[] = {
 		[TUNE_READING] = "reading", [TUNE_TRAINING] = "training", [TUNE_EVALUATING] = "evaluating",
 		[TUNE_SAVING] = "saving", [TUNE_REGISTERING] = "registering", [TUNE_FINISHED] = "finished",
-		[TUNE_FAILED] = "failed", [TUNE_CANCELED] = "canceled"
+		[TUNE_FAILED] = "failed", [TUNE_CANCELED] = "canceled", [TUNE_INTERRUPTED] = "interrupted"
 	};
 
 	return names[state];
@@ -186,7 +186,7 @@ put_progress(ReturnSetInfo *rsinfo, const TuneProgress *p)
 
 	put(&c, Int32GetDatum(p->pid), is_over(p));
 	put(&c, CStringGetTextDatum(p->name), false);
-	put(&c, CStringGetTextDatum(p->base), false);
+	put(&c, CStringGetTextDatum(p->base), p->base[0] == '\0');
 	put(&c, ObjectIdGetDatum(p->role), false);
 	put(&c, CStringGetTextDatum(state_name(p->state)), false);
 	put(&c, Int64GetDatum(p->step), !begun);
@@ -214,15 +214,12 @@ may_see(const TuneProgress *p)
 	return has_privs_of_role(GetUserId(), p->role) || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
 }
 
-/* The trainings of this database that the caller may see. */
-Datum
-fsi_training(PG_FUNCTION_ARGS)
+/* The slots' rows; the names of them. */
+static List *
+put_slots(ReturnSetInfo *rsinfo)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	List	   *names = NIL;
 
-	InitMaterializedSRF(fcinfo, 0);
-	if (attach() == NULL)
-		return (Datum) 0;
 	for (int i = 0; i < N_SLOTS; i++)
 	{
 		TuneProgress progress;
@@ -230,8 +227,56 @@ fsi_training(PG_FUNCTION_ARGS)
 		SpinLockAcquire(&slots->slots[i].mutex);
 		progress = slots->slots[i].progress;
 		SpinLockRelease(&slots->slots[i].mutex);
-		if (progress.state != TUNE_FREE && progress.database == MyDatabaseId && may_see(&progress))
-			put_progress(rsinfo, &progress);
+		if (progress.state == TUNE_FREE || progress.database != MyDatabaseId || !may_see(&progress))
+			continue;
+		put_progress(rsinfo, &progress);
+		names = lappend(names, pstrdup(progress.name));
 	}
+	return names;
+}
+
+static bool
+is_among(const List *names, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return false;
+}
+
+/* What can be gone on with, though no slot tells of it. */
+static void
+put_left(ReturnSetInfo *rsinfo, const List *shown)
+{
+	ListCell   *cell;
+
+	foreach(cell, tune_folders_left())
+	{
+		const TuneLeft *left = lfirst(cell);
+		TuneProgress p;
+
+		memset(&p, 0, sizeof(p));
+		p.state = TUNE_INTERRUPTED;
+		p.role = left->role;
+		strlcpy(p.name, left->name, sizeof(p.name));
+		p.epoch = p.tokens_per_second = p.loss = p.learning_rate = NAN;
+		p.eval = (TuneFigures) {NAN, NAN, NAN, NAN};
+		p.best_step = -1;
+		if (may_see(&p) && !is_among(shown, p.name) &&
+			!session_is_held(store_relation("_fsi_model_catalog"), tune_name_id(p.name)))
+			put_progress(rsinfo, &p);
+	}
+}
+
+/* The trainings of this database that the caller may see. */
+Datum
+fsi_training(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	put_left(rsinfo, attach() != NULL ? put_slots(rsinfo) : NIL);
 	return (Datum) 0;
 }

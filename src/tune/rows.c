@@ -7,7 +7,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 
 #include "../sql/source.h"
@@ -75,6 +79,39 @@ read_segments_row(char *const *values, int no, TuneRow *row)
 				 errmsg("column \"intent\" of the source is empty in row %d", no)));
 }
 
+/* Column "intents": the text of an array, as fsi_classify() takes one. */
+static void
+check_intents(const char *value, int row)
+{
+	ArrayType  *array = DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, unconstify(char *, value), TEXTOID, -1));
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("column \"intents\" of the source is not a one-dimensional array in row %d", row)));
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("column \"intents\" of the source has a null in row %d", row)));
+		if (args_trim(host_utf8_text(DatumGetTextPP(values[i]))).len == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"intents\" of the source has an empty intent in row %d", row)));
+	}
+	if (n > 0)
+	{
+		pfree(values);
+		pfree(nulls);
+	}
+	pfree(array);
+}
+
 static void
 read_prompt_row(char *const *values, int no, TuneRow *row)
 {
@@ -82,7 +119,10 @@ read_prompt_row(char *const *values, int no, TuneRow *row)
 	row->answer = read_text(values[PROMPT_RESPONSE], "response", no);
 	row->split = read_split(values[PROMPT_SPLIT]);
 	if (values[PROMPT_INTENTS] != NULL)
+	{
+		check_intents(values[PROMPT_INTENTS], no);
 		row->intents = host_utf8(values[PROMPT_INTENTS], strlen(values[PROMPT_INTENTS]));
+	}
 }
 
 /* ---- All of them. ---- */
@@ -186,5 +226,6 @@ tune_rows_read(const char *source, Gpt2Layout layout, const TuneOptions *options
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("source has no rows to train on"),
-				 errdetail("All of its %d rows are held out or belong to the split \"test\".", rows->n)));
+				 errdetail_plural("Its %d row is held out or belongs to the split \"test\".",
+								  "All of its %d rows are held out or belong to the split \"test\".", rows->n, rows->n)));
 }

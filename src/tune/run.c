@@ -83,17 +83,22 @@ tune_commit(TuneRun *run)
 
 /* ---- Preparation: in a transaction. ---- */
 
-static void
-hold_name(TuneRun *run)
+Oid
+tune_name_id(const char *name)
+{
+	return (Oid) fsi_hash64(name, strlen(name), 0);
+}
+
+void
+tune_hold_name(const char *name, SessionHold *hold)
 {
 	int			pid;
-	Oid			id = (Oid) fsi_hash64(run->name, strlen(run->name), 0);
 
-	if (session_hold(store_relation("_fsi_model_catalog"), id, ExclusiveLock, &run->hold, &pid))
+	if (session_hold(store_relation("_fsi_model_catalog"), tune_name_id(name), ExclusiveLock, hold, &pid))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
-			 errmsg("model \"%s\" is being trained by another call", run->name),
+			 errmsg("model \"%s\" is being trained by another call", name),
 			 errdetail("It is run by the process with PID %d.", pid),
 			 errhint("fsi_training shows how far it is.")));
 }
@@ -146,7 +151,8 @@ make_plan(const TuneRun *run)
 
 	fsi_hex(run->rows.hash, FSI_SHA256_BYTES, hex);
 	initStringInfo(&plan);
-	appendStringInfo(&plan, "version 1\nrole %u\nmodel %s\nrows %s\n", GetUserId(), run->model->sha256, hex);
+	appendStringInfo(&plan, "version 1\nrole %u\nname %s\nmodel %s\nrows %s\n", GetUserId(), run->name,
+					 run->model->sha256, hex);
 	tune_options_plan(&run->options, &plan);
 	return plan.data;
 }
@@ -176,7 +182,7 @@ prepare(TuneRun *run)
 		run->model_name = pstrdup("default");
 	tune_options_read(run->options_given, run->model->file.model.cfg.layout, &run->options);
 	check_logging_dir(run);
-	hold_name(run);
+	tune_hold_name(run->name, &run->hold);
 	run->folder = tune_folder_path(run->name);
 	if (tune_folder_has_result(run->folder, run->name))
 		tune_folder_remove(run->folder);
@@ -395,6 +401,7 @@ train(TuneRun *run)
 	{
 		int64		step;
 
+		host_check_postmaster();
 		CHECK_FOR_INTERRUPTS();
 		one_step(run);
 		step = run->progress.step;
@@ -488,6 +495,8 @@ end(void *arg)
 		store_let_go(run->model);
 	run->model = NULL;
 	LockErrorCleanup();
+	if (!run->finished && run->hold.mode != NoLock && run->folder != NULL)
+		tune_folder_remove_useless(run->folder);
 	session_let_go(&run->hold);
 	if (!run->finished)
 	{

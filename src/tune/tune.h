@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -135,6 +136,19 @@ extern void tune_folder_load_best(const char *path, Train *train);
 extern void tune_folder_note_result(const char *path, const char *sha256);
 extern bool tune_folder_has_result(const char *path, const char *name);
 extern void tune_folder_remove(const char *path);
+/* Remove it if it has no checkpoint. */
+extern void tune_folder_remove_useless(const char *path);
+/* Remove an unfinished training's folder, if the caller may (else 42501); false: there is none. */
+extern bool tune_folder_discard(const char *path, const char *name);
+
+typedef struct TuneLeft
+{
+	char	   *name;
+	Oid			role;
+} TuneLeft;
+
+/* The trainings of this database that have a folder with a checkpoint: TuneLeft. */
+extern List *tune_folders_left(void);
 
 /* --- progress.c --- */
 
@@ -148,7 +162,8 @@ typedef enum TuneState
 	TUNE_REGISTERING,
 	TUNE_FINISHED,
 	TUNE_FAILED,
-	TUNE_CANCELED
+	TUNE_CANCELED,
+	TUNE_INTERRUPTED			/* before the server's last start, or so long ago that its slot is another's */
 } TuneState;
 
 #define TUNE_MESSAGE_BYTES 256
@@ -249,6 +264,9 @@ typedef struct TuneRun
 
 /* Read, train, register; raises whatever goes wrong.  Its own cleanup is in it. */
 extern void tune_run(TuneRun *run);
+/* The number that stands for a model's name in a session's hold; hold it, 55006 if another process does. */
+extern Oid	tune_name_id(const char *name);
+extern void tune_hold_name(const char *name, SessionHold *hold);
 /* Let others see how far the run is, and that it is in this state. */
 extern void tune_show(TuneRun *run, TuneState state);
 /* Judge the weights as they are now on the held-out rows: progress.eval. */

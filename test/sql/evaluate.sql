@@ -210,6 +210,7 @@ SELECT call, f.* FROM unnest(ARRAY[
 	$$fsi_evaluate(NULL)$$, $$fsi_evaluate('SELECT text, intent FROM rows WHERE false')$$,
 	$$fsi_evaluate('known', split => 'valid')$$, $$fsi_evaluate('SELECT NULL AS text, intent FROM rows LIMIT 3')$$,
 	$$fsi_evaluate('SELECT text, NULL AS intent FROM rows LIMIT 3')$$,
+	$$fsi_evaluate('SELECT text, NULL AS intent FROM rows LIMIT 1')$$, $$fsi_evaluate('SELECT *, ''train'' AS split FROM rows LIMIT 1', split => 'valid')$$,
 	$$fsi_evaluate('SELECT text, ''refund'' AS intent FROM rows')$$, $$fsi_evaluate('rows', ARRAY['refund'])$$,
 	$$fsi_evaluate('rows', ARRAY['refund', 'delivery'])$$, $$fsi_evaluate('rows', ARRAY['refund', 'delivery', 'complaint'], '{"other": "none"}')$$,
 	$$fsi_evaluate('SELECT text, '' '' AS intent FROM rows')$$, $$fsi_evaluate('rows', '{}')$$, $$fsi_evaluate('rows', ARRAY['refund', NULL])$$,

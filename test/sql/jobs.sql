@@ -82,16 +82,48 @@ CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => '1 / 
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, restart => true);
 SELECT pg_temp.wrong('tickets', $$ARRAY['refund', 'track order', 'weather']$$);
 SELECT count(*) AS jobs FROM fsi_progress;
+-- one that is given up: what it has written stays
+CALL fsi_classify_table('tickets', 'msg', 'intent', ARRAY['a', 'b'], condition => '1 / (id - 240) < 2', chunk_rows => 20);
+SELECT job, rows_done > 0 AS some FROM fsi_progress \gset
+CREATE ROLE regress_fsi_stranger;
+SET ROLE regress_fsi_stranger;
+\set VERBOSITY sqlstate
+SELECT fsi_discard_job(:job);
+RESET ROLE;
+\set VERBOSITY default
+DROP ROLE regress_fsi_stranger;
+BEGIN;
+SELECT fsi_discard_job(:job);
+SELECT count(*) AS jobs FROM fsi_progress;
+ROLLBACK;
+SELECT fsi_discard_job(job) FROM fsi_progress WHERE state = 'interrupted';
+SELECT :'some'::bool AS some, count(*) FILTER (WHERE intent IN ('a', 'b')) > 0 AS kept, (SELECT count(*) FROM _fsi_job_chunk) AS chunks FROM tickets;
+\set VERBOSITY sqlstate
+SELECT fsi_discard_job(:job);
+\set VERBOSITY default
+SELECT fsi_discard_job(-1);
 -- one that nothing was done of is no obstacle
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents, condition => '1 / 0 = id');
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents);
--- a job of a table that is gone is gone with the next call
+-- a job of a table, a column or a role that is gone is gone with the next call
+CREATE TABLE narrow AS SELECT * FROM tickets;
+CALL fsi_classify_table('narrow', 'msg', 'intent', ARRAY['a', 'b'], condition => '1 / (id - 240) < 2', chunk_rows => 20);
+ALTER TABLE narrow DROP intent;
+SELECT tbl, target_column FROM fsi_progress;
 CREATE TABLE doomed AS SELECT * FROM tickets;
 CALL fsi_classify_table('doomed', 'msg', 'intent', ARRAY['a', 'b'], condition => '1 / (id - 240) < 2', chunk_rows => 20);
-SELECT state FROM fsi_progress;
+CREATE ROLE regress_fsi_gone;
+GRANT SELECT, UPDATE ON tickets TO regress_fsi_gone;
+SET ROLE regress_fsi_gone;
+CALL fsi_classify_table('tickets', 'msg', 'intent', ARRAY['a', 'b'], condition => '1 / (id - 240) < 2', chunk_rows => 20);
+RESET ROLE;
+DROP OWNED BY regress_fsi_gone;
+DROP ROLE regress_fsi_gone;
+SELECT tbl, target_column, role = current_user AS mine, state FROM fsi_progress ORDER BY job;
 DROP TABLE doomed;
 CALL fsi_classify_table('tickets', 'msg', 'intent', :intents);
 SELECT count(*) AS jobs FROM _fsi_job;
+DROP TABLE narrow;
 
 -- kinds of tables and columns
 CREATE DOMAIN label AS varchar(20) CHECK (VALUE <> 'weather');

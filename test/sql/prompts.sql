@@ -233,6 +233,7 @@ FROM unnest(ARRAY['[]', '"x"', '{"sed": 1}', '{"seed": "1"}', '{"seed": 1.5}', '
 	'{"model": "tiny-prompts", "max_tokens": 257}', '{"max_tokens": 100, "faithful": ["length"]}', '{"model": "no such model"}', '{"model": 1}', '{"faithful": 1}', '{"faithful": ["x"]}',
 	'{"faithful": [1]}', '{"labels": 1}', '{"labels": {"v": {"refund": 1}}}', '{"labels": {"v": {"refund": []}}}', '{"labels": {"v": {"refund": [""]}}}',
 	'{"labels": {"v": {"refund": "x"}, "w": "x"}}', '{"labels": {"s": {"v": {"refund": {"x": 1}}}}}', '{"descriptions": []}',
+	'{"labels": {"refunds": ["x"]}}', '{"labels": {"shop": {"v": {"refunds": "x"}}}}', '{"descriptions": {"refunds": "x"}}', '{"labels": {"no such source": {"v": {"refunds": "x"}}}}',
 	'{"seed": null, "labels": null, "descriptions": null, "model": null, "faithful": null, "samples": null, "max_tokens": null}']::jsonb[]) o,
 	pg_temp.fails(format('SELECT fsi_prompts(''prompts_data'', body, %L) FROM prompts_templates LIMIT 1', o)) f;
 \x on

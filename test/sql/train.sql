@@ -224,6 +224,7 @@ UPDATE bad SET text = '', split = 'holdout' WHERE text IS NULL;
 CALL fsi_train('y', 'bad');
 UPDATE bad SET split = 'test';
 CALL fsi_train('y', 'bad');
+CALL fsi_train('y', 'SELECT * FROM bad LIMIT 1');
 UPDATE bad SET split = NULL;
 CALL fsi_train('y', 'bad', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
 SELECT state, eval_loss IS NOT NULL AS evaluated FROM fsi_training WHERE model = 'y';
@@ -235,6 +236,9 @@ CALL fsi_train('z', 'SELECT 1/0 AS text, 2 AS intent');
 CALL fsi_train('z', $$VALUES ('a', 'b')$$);
 CALL fsi_train('z', $$SELECT 'prompt' AS prompt, 'alpha' AS response, 'not an array' AS intents, 'valid' AS split UNION ALL SELECT 'p', 'r', '{}', 'train'$$,
 	'{"model": "tiny prompt", "max_steps": 1}');
+CALL fsi_train('z', $$SELECT prompt, response, intents FROM prompts, (VALUES ('{{alpha,beta},{gamma,delta}}'::text[])) v(intents)$$, '{"model": "tiny prompt", "max_steps": 1}');
+CALL fsi_train('z', $$SELECT prompt, response, ARRAY['alpha', NULL] AS intents FROM prompts$$, '{"model": "tiny prompt", "max_steps": 1}');
+CALL fsi_train('z', $$SELECT prompt, response, ARRAY['alpha', ' '] AS intents FROM prompts$$, '{"model": "tiny prompt", "max_steps": 1}');
 CALL fsi_train('z', $$SELECT 'only one' AS prompt, 'alpha' AS response$$, '{"model": "tiny prompt", "max_steps": 1}');
 -- intents that are one to the model
 CALL fsi_train('z2', $$SELECT 'a' AS text, 'alpha' AS intent UNION ALL SELECT 'b', 'ALPHA'$$);

@@ -86,6 +86,8 @@ is($node->safe_psql('postgres', q{SELECT tbl, state, processes, pid = (SELECT pi
 	rows_per_second > 0, eta > now(), rows_total BETWEEN 1500 AND 3000 FROM fsi_progress}), 'tickets|running|3|t|t|t|t', 'fsi_progress shows the job');
 my ($rc, $out, $err) = $node->psql('postgres', call());
 like($err, qr/table "tickets" is being classified by another call.*PID \d+/s, 'one call at a time');
+($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT fsi_discard_job(job) FROM fsi_progress");
+like($err, qr/ERROR:  55006: job \d+ is at work\nDETAIL:  It is run by the process with PID \d+/, 'a job at work is not given up');
 open_gate();
 like(finish($job), qr/^NOTICE:  classified $rows rows of table "tickets" in [0-9.]+ s$/, 'the end is told');
 all_right('three processes');

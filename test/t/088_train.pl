@@ -67,8 +67,10 @@ $node->safe_psql('postgres', "CREATE DATABASE neighbour; DROP DATABASE neighbour
 pass('a database is dropped meanwhile');
 
 # kill -9: the server restarts, the call goes on from the last checkpoint.
+my $offset = -s $node->logfile;
 kill 'KILL', $pid;
 finish($s);
+$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
 $node->poll_query_until('postgres', 'SELECT true');
 is(folders(), 1, 'kill -9: the folder is there');
 like(finish(start($node, call('killed', $steps))), qr/going on with the training of model "killed" at step \d*[05]0 of $steps/, 'kill -9: gone on with');
@@ -115,8 +117,44 @@ $node->safe_psql('postgres', "INSERT INTO rows VALUES ('one more', 'refund')");
 like($err, qr/differs in the rows of its source/, 'other rows');
 $node->safe_psql('postgres', "DELETE FROM rows WHERE prompt = 'one more'");
 $node->safe_psql('postgres', "CREATE ROLE other; GRANT EXECUTE ON PROCEDURE fsi_train TO other; GRANT SELECT ON rows TO other");
-(undef, undef, $err) = $node->psql('postgres', "SET ROLE other; " . call('changed', $steps));
-like($err, qr/differs in the role that called/, 'another role');
+# Another role's is not gone on with, and not thrown away, but by who has its role.
+for my $more ('', '"restart": true')
+{
+	(undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSET ROLE other; " . call('changed', $steps, $more));
+	like($err, qr/ERROR:  42501: permission denied for the unfinished training of model "changed"\nDETAIL:  It is one of role/, "another role: $more");
+	unlike($err, qr/restart/, 'without a hint that helps nobody');
+}
+my $me = $node->safe_psql('postgres', 'SELECT quote_ident(current_user)');
+(undef, undef, $err) = $node->psql('postgres', "GRANT $me TO other; SET ROLE other; " . call('changed', $steps));
+like($err, qr/differs in the role that called\nDETAIL:  It has \w+, the call has other\..*restart/s, 'a member of the role');
+$node->safe_psql('postgres', "REVOKE $me FROM other");
+# It is seen after a restart, by who may, and given up by them.
+$node->restart;
+is($node->safe_psql('postgres', q{SELECT model, role = current_user, pid, state, base FROM fsi_training}), 'changed|t||interrupted|', 'what can be gone on with is shown');
+is($node->safe_psql('postgres', 'SET ROLE other; SELECT count(*) FROM fsi_training'), 0, "not another role's");
+sub refused
+{
+	my ($sql, $pattern, $what) = @_;
+	my (undef, undef, $said) = $node->psql('postgres', "\\set VERBOSITY verbose\n$sql");
+	like($said, $pattern, $what);
+}
+refused("SET ROLE other; SELECT fsi_discard_training('changed')", qr/ERROR:  42501: permission denied for the unfinished training of model "changed"/, "another role's stays");
+$s = start(call('changed', $steps));
+$pid = pid_past('changed', 0);
+refused("SELECT fsi_discard_training('changed')", qr/ERROR:  55006: model "changed" is being trained.*PID $pid/s, 'so does one at work');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+finish($s);
+is(folders(), 1, 'its folder is there');
+$node->safe_psql('postgres', "SELECT fsi_discard_training('changed')");
+is(folders(), 0, 'and gone when it is given up');
+refused("SELECT fsi_discard_training('changed')", qr/ERROR:  42704: there is no unfinished training of model "changed"/, 'once');
+# One that has no checkpoint yet leaves nothing.
+$s = start(call('early', $steps, '"save_steps": 0, "eval_steps": 0') =~ s/"eval_steps": 500, "save_steps": 50, //r);
+$pid = pid_past('early', 5);
+is(folders(), 1, 'a training without a checkpoint');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+finish($s);
+is(folders(), 0, 'leaves no folder when it is canceled');
 # A weight of spelling that the held-out rows choose is another than the same one given.
 sub labelled { sprintf q{CALL fsi_train('weighed', 'SELECT g || '' texts'' AS text, ''kind '' || g %% 2 AS intent FROM generate_series(1, 20) g', '{"max_steps": 20000, "save_steps": 5%s}')}, $_[0] }
 $s = start($node, labelled(''));
@@ -142,6 +180,10 @@ for my $case ([ 'readout', 2000, '"save_steps": 50, "eval_steps": 100' ], [ 'who
 }
 
 # A damaged checkpoint is an error, not a model.
+$s = start(call('changed', $steps));
+$pid = pid_past('changed', 100);
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+finish($s);
 my ($last) = glob("$folder/pgsql_tmp_train_*/last");
 open my $f, '+<:raw', $last or die $!;
 seek $f, 1000, 0;

@@ -151,6 +151,44 @@ test_cancelled_load(void)
 	unlink(path);
 }
 
+/* Building a trainer and copying its weights ask whether to stop within each megabyte and between tensors. */
+static void
+test_cancelled_create(void)
+{
+	TestShape	wide = {1, 2, 64, 128, 16, 20000, KERN_ACT_GELU_NEW, true, true, false};
+	TrainData	data = {.n_row = 10, .rows = train_test_rows(60, 10, 16)};
+	TrainOptions o = train_test_options();
+	const Gpt2Model *m = train_test_model(wide, false);
+	size_t		mb = (size_t) wide.n_vocab * (size_t) wide.n_embd * sizeof(float) >> 20;
+	FsiHost		host = fsi_host_malloc;
+	FsiArena	copy;
+	Gpt2Model	out;
+	int			places = 0;
+	FsiStatus	status;
+	Train	   *t;
+
+	host.should_stop = stop_soon;
+	for (;; places++)
+	{
+		polls_left = places;
+		status = train_create(&host, kern_ops(KERN_AUTO), m, &o, &data, &t, &err);
+		if (status != FSI_CANCELLED)
+			break;
+	}
+	ok(status == FSI_OK && places > (int) (5 * mb + 12), "the making of a trainer is cancelled in %d places", places);
+	fsi_arena_init(&copy, &host);
+	for (places = 0;; places++)
+	{
+		polls_left = places;
+		status = train_export(t, &copy, &out, &err);
+		fsi_arena_free(&copy);
+		if (status != FSI_CANCELLED)
+			break;
+	}
+	ok(status == FSI_OK && places >= (int) mb, "so is the copying of its weights, in %d", places);
+	train_destroy(t);
+}
+
 /* A whole checkpoint with a true hash that counts below zero, which no trainer writes. */
 static void
 test_forged_step(void)
@@ -557,6 +595,7 @@ main(void)
 	test_overfit();
 	test_checkpoint();
 	test_cancelled_load();
+	test_cancelled_create();
 	test_forged_step();
 	test_not_a_number();
 	test_segments_gradients(2048);
