@@ -587,7 +587,7 @@ BEGIN
 			AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'fsi_intent')
 			AND a.grantee NOT IN (0, p.proowner)
 			AND p.proname IN ('fsi_import_model', 'fsi_export_model', 'fsi_drop_model', 'fsi_train', 'fsi_stats_reset',
-				'_fsi_catalog_changed', '_fsi_pin_shipped', '_fsi_hint_preload')
+				'_fsi_catalog_changed', '_fsi_pin_shipped', '_fsi_hint_preload', '_fsi_role')
 			AND pg_catalog.pg_get_userbyid(a.grantee) NOT IN ('pg_read_server_files', 'pg_write_server_files')
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %I', object.name, pg_catalog.pg_get_userbyid(object.grantee));
