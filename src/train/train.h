@@ -242,7 +242,7 @@ typedef struct TrainEpisode
 	int		   *gold;			/* [n_query] candidate, or n_candidate: "other" */
 	int		   *segment;		/* [n_segment] texts, by number in the trainer's list */
 	int		   *query;			/* [n_query] */
-	bool		offers_other;	/* evaluation: "other" is an answer in loss_at, too */
+	bool		offers_other;	/* "other" is an answer: in training always; without it it is no message's gold */
 	/* evaluation: added to the similarities, the weight times the cosine of spellings */
 	double		spelling_weight;
 	const SpellIndex *spelling; /* of the segments; NULL: none */

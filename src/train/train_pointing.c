@@ -231,9 +231,11 @@ message_forward(Pointing *p, int m, const float *sims, bool *right)
 			best = i;
 	}
 	p->bias[n] = (double) p->r->learned[SCALAR_OTHER];
-	p->logit[n] = p->bias[n] + p->r->scalars->other_share * softmax(n, p->logit, p->among);
-	total = softmax(n + 1, p->logit, p->prob);
-	*right = gold == (p->logit[n] > p->logit[best] ? n : best);
+	total = softmax(n, p->logit, p->among);
+	p->logit[n] = p->bias[n] + p->r->scalars->other_share * total;
+	if (p->e->offers_other)
+		total = softmax(n + 1, p->logit, p->prob);
+	*right = gold == (p->e->offers_other && p->logit[n] > p->logit[best] ? n : best);
 	return total - p->logit[gold];
 }
 
@@ -244,8 +246,6 @@ message_scales(const Pointing *p, int m, double *loss_at)
 	int			gold = p->e->gold[m],
 				n = p->e->n_candidate;
 
-	if (gold == n && !p->e->offers_other)
-		return;
 	for (int i = 0; i < TRAIN_SCALES; i++)
 	{
 		double		factor = train_scale_factor(i),
@@ -261,7 +261,7 @@ message_scales(const Pointing *p, int m, double *loss_at)
 	}
 }
 
-/* sims (S) of one message become factor * their gradient, after message_forward(). */
+/* sims (S) of one message become factor * their gradient, after message_forward() of an episode that offers "other". */
 static void
 message_back(Pointing *p, int m, float *sims, double factor)
 {
