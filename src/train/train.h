@@ -258,9 +258,12 @@ typedef struct TrainReadout
 	const float *learned;		/* [N_SCALAR] */
 } TrainReadout;
 
-/* zm (n_query, E), zs (n_segment, E): unit vectors -> mean cross-entropy and answers that were right; loss_at as TrainScores' (may be NULL). */
+/*
+ * zm (n_query, E), zs (n_segment, E): unit vectors -> mean cross-entropy and answers that were right; added to loss_at and
+ * right_at of scores (may be NULL).
+ */
 extern FsiStatus train_pointing(TrainCtx *c, const TrainReadout *r, const TrainEpisode *e, const float *zm,
-								const float *zs, FsiArena *arena, double *loss, int *right, double *loss_at);
+								const float *zs, FsiArena *arena, double *loss, int *right, TrainScores *scores);
 /* The same, and dzm, dzs = factor * gradient (may be NULL); g_q, g_k, g_scalar += (may be NULL). */
 extern FsiStatus train_pointing_back(TrainCtx *c, const TrainReadout *r, const TrainEpisode *e, const float *zm,
 									 const float *zs, double factor, FsiArena *arena, double *loss, int *right,

@@ -112,6 +112,11 @@ CREATE FUNCTION pg_temp.as_evaluated(name text, source text, options jsonb) RETU
 	FROM fsi_training t, fsi_evaluate(source, NULL, options || jsonb_build_object('model', name), 'validation') e WHERE t.model = name
 $$;
 SELECT * FROM pg_temp.as_evaluated('tr asked', 'in_scope', '{}') UNION ALL SELECT * FROM pg_temp.as_evaluated('tr asked other', 'parcels', '{"other": "none"}');
+-- and with the scale of its scores
+CALL fsi_train('tr scaled', 'in_scope', '{"model": "small-1"}');
+CALL fsi_train('tr scaled other', 'parcels', '{"model": "small-1", "other": "none"}');
+SELECT * FROM pg_temp.as_evaluated('tr scaled', 'in_scope', '{}') UNION ALL SELECT * FROM pg_temp.as_evaluated('tr scaled other', 'parcels', '{"other": "none"}');
+SELECT a.eval_loss < b.eval_loss AS likelier, a.best_step > 0 AS trained FROM fsi_training a, fsi_training b WHERE a.model = 'tr scaled other' AND b.model = 'tr asked other';
 -- a split of the user's own; rows of the split "test" are left out
 CREATE VIEW split AS SELECT text, intent, CASE WHEN id % 4 = 0 THEN 'validation' WHEN id % 4 = 1 THEN 'test' ELSE 'train' END AS split FROM labelled;
 CALL fsi_train('tr split', 'split', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
