@@ -86,7 +86,7 @@ typedef struct TuneQuestion
 {
 	TokIds		prompt;
 	TokIds		response;		/* without the end token */
-	int			n_intents;		/* 0: the responses of all rows */
+	int			n_intents;		/* its options; where the source does not name them, the responses of all rows */
 	TokIds	   *intents;
 } TuneQuestion;
 
@@ -101,7 +101,7 @@ typedef struct TuneData
 	int			n_question;
 	TuneQuestion *questions;
 	int			n_response;		/* distinct ones */
-	TokIds	   *responses;
+	TokIds	   *responses[2];	/* as they follow white space, as they follow a word; NULL: no question wants them */
 	int			max_response;	/* tokens */
 } TuneData;
 

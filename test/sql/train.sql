@@ -4,9 +4,10 @@ SET client_min_messages = warning;
 \getenv abs_builddir PG_ABS_BUILDDIR
 \setenv tiny :abs_builddir/tiny_train
 \setenv make_tiny :abs_srcdir/test/data/tiny_gpt2.pl
-\! rm -rf "$tiny" "$tiny"s && perl "$make_tiny" "$tiny" 5 64 && perl "$make_tiny" "$tiny"s 6 64 segments
+\! rm -rf "$tiny" "$tiny"s "$tiny"b && perl "$make_tiny" "$tiny" 5 64 && perl "$make_tiny" "$tiny"s 6 64 segments && perl "$make_tiny" "$tiny"b 7 64 bytes
 \set tiny :abs_builddir /tiny_train
-SELECT fsi_import_model('tiny prompt', :'tiny') IS NOT NULL AND fsi_import_model('tiny segments', :'tiny' || 's') IS NOT NULL AS imported;
+SELECT fsi_import_model('tiny prompt', :'tiny') IS NOT NULL AND fsi_import_model('tiny segments', :'tiny' || 's') IS NOT NULL
+	AND fsi_import_model('tiny bytes', :'tiny' || 'b') IS NOT NULL AS imported;
 
 CREATE TABLE labelled (id int, text text, intent text, extra int);
 INSERT INTO labelled SELECT g, (ARRAY['zork the blip', 'a blip for the zork', 'frob my wug please', 'the wug is frobbed', 'how is the sky'])[g % 5 + 1] || ' ' || g,
@@ -155,6 +156,11 @@ SELECT eval_accuracy > 0.8 AS right_ones, eval_accuracy + outside_options + wron
 CALL fsi_train('tuned all', 'prompts', '{"model": "tiny prompt", "max_steps": 5, "loss": "all", "eval_answers": 0}');
 CALL fsi_train('tuned weighted', 'SELECT *, ARRAY[''alpha'', ''beta''] AS intents FROM prompts', '{"model": "tiny prompt", "max_steps": 5, "loss": "weighted", "prompt_loss_weight": 0.5}');
 SELECT model, eval_loss > 0 AS eval_loss, outside_options IS NULL AS no_answers FROM fsi_training WHERE model LIKE 'tuned _%' ORDER BY model COLLATE "C";
+-- prompts that end in a word and prompts that end in white space have other tokens for one answer: each its own options
+CREATE VIEW ends AS SELECT text || CASE WHEN id % 2 = 0 THEN E'\nintent:' ELSE E'\nintent:\n' END AS prompt,
+	CASE WHEN (intent = 'alpha') = (id <= 40) THEN 'alpha' ELSE 'beta' END AS response, CASE WHEN id <= 40 THEN 'train' ELSE 'validation' END AS split FROM labelled;
+CALL fsi_train('tuned ends', 'ends', '{"model": "tiny bytes", "max_steps": 300, "learning_rate": 0.01, "load_best_model_at_end": false, "early_stopping_patience": 0}');
+SELECT outside_options, wrong_option > 0.8 AS wrong_option FROM fsi_training WHERE model = 'tuned ends';
 -- a held-out row longer than what a pass is to have, and than any row that is trained on
 CALL fsi_train('tuned wide', $$SELECT prompt, response, 'train' AS split FROM prompts UNION ALL SELECT repeat('a b ', 20) || 'intent:', 'alpha', 'eval'$$,
 	'{"model": "tiny prompt", "max_steps": 1, "pass_tokens": 16, "eval_answers": 0}');
