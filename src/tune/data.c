@@ -180,7 +180,9 @@ tune_segments_data(TuneRows *rows, const StoreModel *model, const TuneOptions *o
 		CHECK_FOR_INTERRUPTS();
 		if (row->split == TUNE_SPLIT_TEST)
 			continue;
-		text.ids = segment_ids(model, row->text, arena, row->split == TUNE_SPLIT_TRAIN ? NULL : &text.spell);
+		text.ids = row->ids;
+		if (row->split != TUNE_SPLIT_TRAIN)
+			exec_spell(model, exec_clip(row->text, &shortened, arena), arena, &text.spell);
 		text.intent = find_intent(row->answer, n, intents);
 		(void) segment_length(cfg, &text.ids, &shortened);
 		rows->n_shortened += shortened;
@@ -248,7 +250,7 @@ make_row(const StoreModel *model, const TuneOptions *options, const TuneRow *row
 	const Gpt2Config *cfg = &model->file.model.cfg;
 	TokIds		whole;
 
-	question->prompt = prompt_ids(model, row->text, arena);
+	question->prompt = row->ids;
 	question->response = response_ids(model, row->text, row->answer, arena);
 	whole.ids = host_array(arena, question->prompt.n + question->response.n + 1, sizeof(int32_t));
 	whole.n = 0;
@@ -389,4 +391,29 @@ tune_prompt_data(TuneRows *rows, const StoreModel *model, const TuneOptions *opt
 	data->train.rows = train;
 	data->eval.rows = eval;
 	choose_questions(rows, model, options, data->eval.n_row, asked, questions, arena, data);
+}
+
+/* ---- Both. ---- */
+
+static TokIds
+text_ids(const StoreModel *model, HostText t, FsiArena *arena)
+{
+	return model->file.model.cfg.layout == GPT2_SEGMENTS ? segment_ids(model, t, arena, NULL) : prompt_ids(model, t, arena);
+}
+
+void
+tune_rows_encode(TuneRows *rows, const StoreModel *model, FsiArena *arena)
+{
+	for (int i = 0; i < rows->n; i++)
+	{
+		TuneRow    *row = &rows->rows[i];
+		HostText	trimmed = args_trim(row->text);
+
+		CHECK_FOR_INTERRUPTS();
+		if (row->split == TUNE_SPLIT_TEST)
+			continue;
+		row->key = row->ids = text_ids(model, row->text, arena);
+		if (trimmed.len < row->text.len)
+			row->key = text_ids(model, trimmed, arena);
+	}
 }

@@ -107,7 +107,7 @@ read_rows(TuneRun *run)
 
 	SPI_connect();
 	old = MemoryContextSwitchTo(context);
-	tune_rows_read(run->source, run->model->file.model.cfg.layout, &run->options, &run->rows);
+	tune_rows_read(run->source, run->model, &run->options, &run->arena, &run->rows);
 	(segments ? tune_segments_data : tune_prompt_data) (&run->rows, run->model, &run->options, &run->arena, &run->data);
 	MemoryContextSwitchTo(old);
 	SPI_finish();
