@@ -105,7 +105,8 @@ $s = start($node, call('changed', $steps));
 $pid = pid_past('changed', 100);
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 finish($s);
-for my $case ([ '"seed": 43', qr/the option "seed"\nDETAIL:  It has 42, the call has 43/ ], [ '"weight_decay": 0.1', qr/the option "weight_decay"/ ])
+for my $case ([ '"seed": 43', qr/the option "seed"\nDETAIL:  It has 42, the call has 43/ ], [ '"weight_decay": 0.1', qr/the option "weight_decay"/ ],
+	[ '"warmup_ratio": 0.2', qr/the option "warmup_ratio"\nDETAIL:  It has 0\.1, the call has 0\.2/ ])
 {
 	(undef, undef, $err) = $node->psql('postgres', call('changed', $steps, $case->[0]));
 	like($err, qr/model "changed" has an unfinished training that differs in $case->[1].*restart/s, "other options: $case->[0]");
