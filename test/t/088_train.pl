@@ -250,6 +250,14 @@ SKIP:
 	is($node->safe_psql('postgres', q{SELECT source FROM fsi_models WHERE name = 'full'}), 'trained', 'a full disk: trained in the end');
 }
 
+# The figures of a few held-out rows are told with a word about their number.
+(undef, undef, $err) = $node->psql('postgres', call('few', 1));
+like($err, qr/trained model "few".*\nDETAIL:  Only 4 rows are held out: these figures say little\./, 'few held-out rows');
+(undef, undef, $err) = $node->psql('postgres', call('not so few', 1, '"eval_split": 0.5'));
+like($err, qr/trained model "not so few"[^\n]*\z/, 'twenty of them');
+(undef, undef, $err) = $node->psql('postgres', call('none', 1, '"eval_split": 0'));
+like($err, qr/no rows are held out.*trained model "none"[^\n]*\z/s, 'none');
+
 # TensorBoard's files where the caller wants them stay there.
 mkdir "$dir/logs";
 $node->safe_psql('postgres', call('logged', 20, "\"logging_dir\": \"$dir/logs\""));
