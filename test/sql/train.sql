@@ -165,6 +165,12 @@ CREATE VIEW ends AS SELECT text || CASE WHEN id % 2 = 0 THEN E'\nintent:' ELSE E
 	CASE WHEN (intent = 'alpha') = (id <= 40) THEN 'alpha' ELSE 'beta' END AS response, CASE WHEN id <= 40 THEN 'train' ELSE 'validation' END AS split FROM labelled;
 CALL fsi_train('tuned ends', 'ends', '{"model": "tiny bytes", "max_steps": 300, "learning_rate": 0.01, "load_best_model_at_end": false, "early_stopping_patience": 0}');
 SELECT outside_options, wrong_option > 0.8 AS wrong_option FROM fsi_training WHERE model = 'tuned ends';
+-- the figures of a training that stopped early are those of its best step
+CALL fsi_train('tuned early', 'ends', '{"model": "tiny prompt", "max_steps": 100, "learning_rate": 0.01, "lr_scheduler_type": "constant", "eval_steps": 2, "early_stopping_patience": 3}');
+SELECT best_step > 0 AND best_step < step AND step < max_steps AS early, best_step, eval_loss AS best_loss, eval_accuracy AS best_accuracy FROM fsi_training WHERE model = 'tuned early' \gset
+CALL fsi_train('tuned until', 'ends', jsonb_build_object('model', 'tiny prompt', 'max_steps', :best_step, 'learning_rate', 0.01, 'lr_scheduler_type', 'constant', 'load_best_model_at_end', false));
+SELECT :'early'::bool AS early, eval_loss = :best_loss AS loss, eval_accuracy = :best_accuracy AS accuracy FROM fsi_training WHERE model = 'tuned until';
+SELECT fsi_generate(prompt, 'tuned until', 16) IS NOT DISTINCT FROM fsi_generate(prompt, 'tuned early', 16) AS same_answers, count(*) FROM ends GROUP BY 1;
 -- a held-out row longer than what a pass is to have, and than any row that is trained on
 CALL fsi_train('tuned wide', $$SELECT prompt, response, 'train' AS split FROM prompts UNION ALL SELECT repeat('a b ', 20) || 'intent:', 'alpha', 'eval'$$,
 	'{"model": "tiny prompt", "max_steps": 1, "pass_tokens": 16, "eval_answers": 0}');
