@@ -154,10 +154,11 @@ typedef struct TrainScores
 								 * which is greedy decoding's own answer; segments: as accuracy */
 	int64_t		count;			/* tokens or messages that were judged */
 	/*
-	 * segments: summed loss with all logits times train_scale_factor(i).  "Other" is an answer where it is one for any
-	 * of these or the trained messages.
+	 * segments: summed loss and right answers with all logits times train_scale_factor(i).  "Other" is an answer where
+	 * it is one for any of these or the trained messages.
 	 */
 	double		loss_at[TRAIN_SCALES];
+	int64_t		right_at[TRAIN_SCALES];
 } TrainScores;
 
 /*
@@ -184,9 +185,10 @@ extern FsiStatus train_evaluate(Train *train, const TrainData *data, TrainScores
 extern double train_scale_factor(int i);
 /*
  * Segments: multiply the logits of the result (train_model(), train_export()) by the factor that makes the scores of these
- * messages likeliest, drawn towards 1 by TRAIN_SCALE_PRIOR: temperature scaling (Guo et al. 2017).  Not part of a checkpoint.
+ * messages likeliest, drawn towards 1 by TRAIN_SCALE_PRIOR: temperature scaling (Guo et al. 2017).  Loss and accuracy become
+ * those with the factor.  Not part of a checkpoint.
  */
-extern void train_calibrate(Train *train, const TrainScores *scores);
+extern void train_calibrate(Train *train, TrainScores *scores);
 #define TRAIN_SCALE_PRIOR 2.0	/* times the squared log of the factor, beside the summed loss */
 /*
  * Segments: let all, half or none of the spelling weight that options allow count in the result and in evaluations from

@@ -329,9 +329,9 @@ train_scale_factor(int i)
 	return exp(4.0 * i / (TRAIN_SCALES - 1) - 2);
 }
 
-/* The least loss over all factors, and the factor that has it. */
+/* The least loss over all factors, and the number of the factor that has it. */
 static double
-likeliest(const TrainScores *scores, double *factor)
+likeliest(const TrainScores *scores, int *factor)
 {
 	double		least = INFINITY;
 
@@ -343,16 +343,21 @@ likeliest(const TrainScores *scores, double *factor)
 		if (loss < least)
 		{
 			least = loss;
-			*factor = train_scale_factor(i);
+			*factor = i;
 		}
 	}
 	return least;
 }
 
 void
-train_calibrate(Train *t, const TrainScores *scores)
+train_calibrate(Train *t, TrainScores *scores)
 {
-	likeliest(scores, &t->scale);
+	int			factor = TRAIN_SCALES / 2;
+
+	likeliest(scores, &factor);
+	t->scale = train_scale_factor(factor);
+	scores->loss = scores->loss_at[factor] / (double) scores->count;
+	scores->accuracy = scores->exact = (double) scores->right_at[factor] / (double) scores->count;
 }
 
 /* ---------------------------------------------------------------- the result's spelling */
@@ -376,8 +381,8 @@ train_weigh_spelling(Train *t, const TrainData *data, TrainScores *scores, FsiEr
 	FSI_TRY(status);
 	for (int i = 0; i < N_SHARE; i++)
 	{
-		double		factor,
-					loss = likeliest(&with[i], &factor);
+		int			factor;
+		double		loss = likeliest(&with[i], &factor);
 
 		if (i == 0 || loss < least)
 		{

@@ -242,7 +242,7 @@ typedef struct TrainEpisode
 	int		   *gold;			/* [n_query] candidate, or n_candidate: "other" */
 	int		   *segment;		/* [n_segment] texts, by number in the trainer's list */
 	int		   *query;			/* [n_query] */
-	bool		offers_other;	/* evaluation: "other" is an answer in loss_at, too */
+	bool		offers_other;	/* "other" is an answer: in training always; without it it is no message's gold */
 	/* evaluation: added to the similarities, the weight times the cosine of spellings */
 	double		spelling_weight;
 	const SpellIndex *spelling; /* of the segments; NULL: none */
@@ -258,9 +258,12 @@ typedef struct TrainReadout
 	const float *learned;		/* [N_SCALAR] */
 } TrainReadout;
 
-/* zm (n_query, E), zs (n_segment, E): unit vectors -> mean cross-entropy and answers that were right; loss_at as TrainScores' (may be NULL). */
+/*
+ * zm (n_query, E), zs (n_segment, E): unit vectors -> mean cross-entropy and answers that were right; added to loss_at and
+ * right_at of scores (may be NULL).
+ */
 extern FsiStatus train_pointing(TrainCtx *c, const TrainReadout *r, const TrainEpisode *e, const float *zm,
-								const float *zs, FsiArena *arena, double *loss, int *right, double *loss_at);
+								const float *zs, FsiArena *arena, double *loss, int *right, TrainScores *scores);
 /* The same, and dzm, dzs = factor * gradient (may be NULL); g_q, g_k, g_scalar += (may be NULL). */
 extern FsiStatus train_pointing_back(TrainCtx *c, const TrainReadout *r, const TrainEpisode *e, const float *zm,
 									 const float *zs, double factor, FsiArena *arena, double *loss, int *right,

@@ -234,6 +234,7 @@ train_episode_draw(const TrainData *data, const TrainTexts *texts, const TrainOp
 	memset(e, 0, sizeof(*e));
 	FSI_TRY(draw_kind(&d, err));
 	e->n_candidate = d.ways;
+	e->offers_other = true;
 	draw_labels(&d);
 	for (int i = 0; i < d.ways; i++)
 		draw_label(&d, i);

@@ -231,37 +231,43 @@ message_forward(Pointing *p, int m, const float *sims, bool *right)
 			best = i;
 	}
 	p->bias[n] = (double) p->r->learned[SCALAR_OTHER];
-	p->logit[n] = p->bias[n] + p->r->scalars->other_share * softmax(n, p->logit, p->among);
-	total = softmax(n + 1, p->logit, p->prob);
-	*right = gold == (p->logit[n] > p->logit[best] ? n : best);
+	total = softmax(n, p->logit, p->among);
+	p->logit[n] = p->bias[n] + p->r->scalars->other_share * total;
+	if (p->e->offers_other)
+		total = softmax(n + 1, p->logit, p->prob);
+	*right = gold == (p->e->offers_other && p->logit[n] > p->logit[best] ? n : best);
 	return total - p->logit[gold];
 }
 
-/* Add the message's loss at each temperature, after message_forward(). */
+/* Add the message's loss and whether it is right at each temperature, after message_forward(). */
 static void
-message_scales(const Pointing *p, int m, double *loss_at)
+message_scales(const Pointing *p, int m, TrainScores *scores)
 {
 	int			gold = p->e->gold[m],
 				n = p->e->n_candidate;
 
-	if (gold == n && !p->e->offers_other)
-		return;
 	for (int i = 0; i < TRAIN_SCALES; i++)
 	{
 		double		factor = train_scale_factor(i),
 					total;
+		int			best = 0;
 
 		for (int j = 0; j < n; j++)
+		{
 			p->among[j] = factor * p->logit[j];
+			if (p->among[j] > p->among[best])
+				best = j;
+		}
 		total = softmax(n, p->among, p->prob);
 		p->among[n] = factor * p->bias[n] + p->r->scalars->other_share * total;
 		if (p->e->offers_other)
 			total = softmax(n + 1, p->among, p->prob);
-		loss_at[i] += total - p->among[gold];
+		scores->loss_at[i] += total - p->among[gold];
+		scores->right_at[i] += gold == (p->e->offers_other && p->among[n] > p->among[best] ? n : best);
 	}
 }
 
-/* sims (S) of one message become factor * their gradient, after message_forward(). */
+/* sims (S) of one message become factor * their gradient, after message_forward() of an episode that offers "other". */
 static void
 message_back(Pointing *p, int m, float *sims, double factor)
 {
@@ -400,7 +406,8 @@ add_spelling(Pointing *p, int m, float *sims)
 }
 
 static FsiStatus
-forward(Pointing *p, const float *zm, const float *zs, bool back, double factor, double *loss, int *right, double *loss_at)
+forward(Pointing *p, const float *zm, const float *zs, bool back, double factor, double *loss, int *right,
+		TrainScores *scores)
 {
 	size_t		S = (size_t) p->e->n_segment;
 
@@ -418,8 +425,8 @@ forward(Pointing *p, const float *zm, const float *zs, bool back, double factor,
 		FSI_TRY(add_spelling(p, m, p->sims + (size_t) m * S));
 		*loss += message_forward(p, m, p->sims + (size_t) m * S, &hit) / p->e->n_query;
 		*right += hit;
-		if (loss_at != NULL)
-			message_scales(p, m, loss_at);
+		if (scores != NULL)
+			message_scales(p, m, scores);
 		if (back)
 			message_back(p, m, p->sims + (size_t) m * S, factor / p->e->n_query);
 	}
@@ -428,12 +435,12 @@ forward(Pointing *p, const float *zm, const float *zs, bool back, double factor,
 
 FsiStatus
 train_pointing(TrainCtx *c, const TrainReadout *r, const TrainEpisode *e, const float *zm, const float *zs,
-			   FsiArena *arena, double *loss, int *right, double *loss_at)
+			   FsiArena *arena, double *loss, int *right, TrainScores *scores)
 {
 	FsiArenaMark mark = fsi_arena_mark(arena);
 	Pointing	p = {.c = c, .r = r, .e = e, .arena = arena};
 
-	FSI_TRY(forward(&p, zm, zs, false, 0, loss, right, loss_at));
+	FSI_TRY(forward(&p, zm, zs, false, 0, loss, right, scores));
 	fsi_arena_release(arena, mark);
 	return FSI_OK;
 }

@@ -372,7 +372,7 @@ add_scores(Train *t, Candidates *c, const List *messages, double weight, TrainSc
 	int			hits;
 
 	c->e.spelling_weight = weight;
-	FSI_TRY(train_pointing(&t->ctx, &r, &c->e, messages->z, c->l.z, &t->work, &mean, &hits, scores->loss_at));
+	FSI_TRY(train_pointing(&t->ctx, &r, &c->e, messages->z, c->l.z, &t->work, &mean, &hits, scores));
 	scores->loss += mean * c->e.n_query;
 	scores->accuracy += hits;
 	fsi_arena_release(&t->work, mark);

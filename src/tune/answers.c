@@ -48,7 +48,6 @@ tune_answer(Train *train, const TuneData *data, TuneRates *rates)
 	for (int i = 0; i < data->n_question; i++)
 	{
 		const TuneQuestion *q = &data->questions[i];
-		bool		own = q->n_intents > 0;
 		TokIds		answer = {NULL, 0};
 
 		CHECK_FOR_INTERRUPTS();
@@ -57,7 +56,7 @@ tune_answer(Train *train, const TuneData *data, TuneRates *rates)
 			HOST_TRY(gpt2_generate(model, exec_work(), q->prompt.ids, (int) q->prompt.n, &greedy, &arena, &answer, &err));
 		if (is_same(&answer, &q->response))
 			right++;
-		else if (!is_among(&answer, own ? q->n_intents : data->n_response, own ? q->intents : data->responses))
+		else if (!is_among(&answer, q->n_intents, q->intents))
 			outside++;
 		fsi_arena_free(&arena);
 	}

@@ -180,7 +180,9 @@ tune_segments_data(TuneRows *rows, const StoreModel *model, const TuneOptions *o
 		CHECK_FOR_INTERRUPTS();
 		if (row->split == TUNE_SPLIT_TEST)
 			continue;
-		text.ids = segment_ids(model, row->text, arena, row->split == TUNE_SPLIT_TRAIN ? NULL : &text.spell);
+		text.ids = row->ids;
+		if (row->split != TUNE_SPLIT_TRAIN)
+			exec_spell(model, exec_clip(row->text, &shortened, arena), arena, &text.spell);
 		text.intent = find_intent(row->answer, n, intents);
 		(void) segment_length(cfg, &text.ids, &shortened);
 		rows->n_shortened += shortened;
@@ -248,7 +250,7 @@ make_row(const StoreModel *model, const TuneOptions *options, const TuneRow *row
 	const Gpt2Config *cfg = &model->file.model.cfg;
 	TokIds		whole;
 
-	question->prompt = prompt_ids(model, row->text, arena);
+	question->prompt = row->ids;
 	question->response = response_ids(model, row->text, row->answer, arena);
 	whole.ids = host_array(arena, question->prompt.n + question->response.n + 1, sizeof(int32_t));
 	whole.n = 0;
@@ -295,23 +297,39 @@ read_intents(const StoreModel *model, const TuneRow *row, FsiArena *arena, TuneQ
 		question->n_intents = 0;
 }
 
-/* Distinct responses, of which a prompt's options are taken where the source does not name them. */
-static void
-list_responses(const TuneRows *rows, const StoreModel *model, FsiArena *arena, TuneData *data)
+/* Distinct responses as they follow a prompt. */
+static TokIds *
+list_responses(const TuneRows *rows, const StoreModel *model, HostText prompt, FsiArena *arena, int *n)
 {
-	data->responses = host_array(arena, rows->n, sizeof(TokIds));
+	TokIds	   *out = host_array(arena, rows->n, sizeof(TokIds));
+
+	*n = 0;
 	for (int i = 0; i < rows->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (i == 0 || args_compare(rows->rows[i].answer, rows->rows[i - 1].answer) != 0)
-			data->responses[data->n_response++] = response_ids(model, rows->rows[i].text, rows->rows[i].answer, arena);
+			out[(*n)++] = response_ids(model, prompt, rows->rows[i].answer, arena);
 	}
+	return out;
+}
+
+/* The options of a prompt where the source does not name them; its end decides which of two lists it is. */
+static void
+take_responses(const TuneRows *rows, const StoreModel *model, const TuneRow *row, FsiArena *arena, TuneData *data,
+			   TuneQuestion *question)
+{
+	bool		spaced = exec_label_text(&model->file.tok, row->answer, row->text, arena).len > row->answer.len;
+
+	if (data->responses[spaced] == NULL)
+		data->responses[spaced] = list_responses(rows, model, row->text, arena, &data->n_response);
+	question->n_intents = data->n_response;
+	question->intents = data->responses[spaced];
 }
 
 /* Every k-th of the held-out rows: they are sorted by response. */
 static void
-choose_questions(const StoreModel *model, const TuneOptions *options, int n, const TuneRow *const *rows,
-				 TuneQuestion *all, FsiArena *arena, TuneData *data)
+choose_questions(const TuneRows *rows, const StoreModel *model, const TuneOptions *options, int n,
+				 const TuneRow *const *asked, TuneQuestion *all, FsiArena *arena, TuneData *data)
 {
 	data->n_question = Min(n, options->eval_answers);
 	data->questions = host_array(arena, data->n_question, sizeof(TuneQuestion));
@@ -320,8 +338,10 @@ choose_questions(const StoreModel *model, const TuneOptions *options, int n, con
 		int			chosen = (int) ((int64) i * n / data->n_question);
 
 		data->questions[i] = all[chosen];
-		if (rows[chosen]->intents.s != NULL)
-			read_intents(model, rows[chosen], arena, &data->questions[i]);
+		if (asked[chosen]->intents.s != NULL)
+			read_intents(model, asked[chosen], arena, &data->questions[i]);
+		if (data->questions[i].n_intents == 0)
+			take_responses(rows, model, asked[chosen], arena, data, &data->questions[i]);
 	}
 }
 
@@ -366,7 +386,30 @@ tune_prompt_data(TuneRows *rows, const StoreModel *model, const TuneOptions *opt
 				 errdetail("All of them are longer than the model reads.")));
 	data->train.rows = train;
 	data->eval.rows = eval;
-	choose_questions(model, options, data->eval.n_row, asked, questions, arena, data);
-	if (data->n_question > 0)
-		list_responses(rows, model, arena, data);
+	choose_questions(rows, model, options, data->eval.n_row, asked, questions, arena, data);
+}
+
+/* ---- Both. ---- */
+
+static TokIds
+text_ids(const StoreModel *model, HostText t, FsiArena *arena)
+{
+	return model->file.model.cfg.layout == GPT2_SEGMENTS ? segment_ids(model, t, arena, NULL) : prompt_ids(model, t, arena);
+}
+
+void
+tune_rows_encode(TuneRows *rows, const StoreModel *model, FsiArena *arena)
+{
+	for (int i = 0; i < rows->n; i++)
+	{
+		TuneRow    *row = &rows->rows[i];
+		HostText	trimmed = args_trim(row->text);
+
+		CHECK_FOR_INTERRUPTS();
+		if (row->split == TUNE_SPLIT_TEST)
+			continue;
+		row->key = row->ids = text_ids(model, row->text, arena);
+		if (trimmed.len < row->text.len)
+			row->key = text_ids(model, trimmed, arena);
+	}
 }

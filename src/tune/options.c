@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "common/shortest_dec.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
@@ -353,6 +354,7 @@ tune_options_plan(const TuneOptions *options, StringInfo out)
 		const Option *option = &all_options[i];
 		const void *at = (const char *) options + option->at;
 		Jsonb	   *object;
+		char		number[DOUBLE_SHORTEST_DECIMAL_LEN];
 
 		if (!option->steers)
 			continue;
@@ -368,7 +370,8 @@ tune_options_plan(const TuneOptions *options, StringInfo out)
 				appendStringInfo(out, INT64_FORMAT, *(const int64 *) at);
 				break;
 			case OPTION_REAL:
-				appendStringInfo(out, "%.17g", *(const double *) at);
+				double_to_shortest_decimal_buf(*(const double *) at, number);
+				appendStringInfoString(out, number);
 				break;
 			case OPTION_FLAG:
 				appendStringInfoString(out, *(const bool *) at ? "true" : "false");

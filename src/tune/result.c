@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "access/xact.h"
+#include "common/shortest_dec.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -19,9 +20,11 @@ make_card(const TuneRun *run, HfModel *model, FsiArena *arena)
 	const StoreModel *base = run->model;
 	HostText	name = host_utf8(run->name, strlen(run->name));
 	HostText	base_name = host_utf8(run->model_name, strlen(run->model_name));
+	char		learning_rate[DOUBLE_SHORTEST_DECIMAL_LEN];
 	FsiBytes	b;
 	bool		ok;
 
+	double_to_shortest_decimal_buf(run->options.train.learning_rate, learning_rate);
 	fsi_bytes_init(&b, arena);
 	ok = fsi_json_text(&b, "{\"name\": ") && fsi_json_string(&b, name.s, name.len) &&
 		fsi_json_printf(&b, ", \"model_type\": \"gpt2\", \"layout\": \"%s\", \"quirks\": [], \"card\": {\"trained_from\": ",
@@ -29,8 +32,8 @@ make_card(const TuneRun *run, HfModel *model, FsiArena *arena)
 		fsi_json_string(&b, base_name.s, base_name.len) &&
 		fsi_json_printf(&b, ", \"trained_from_sha256\": \"%s\", \"steps\": " INT64_FORMAT ", \"rows\": %d",
 						base->sha256, run->result_step, run->rows.n_train) &&
-		fsi_json_printf(&b, ", \"learning_rate\": %.17g, \"seed\": " UINT64_FORMAT ", \"base\": ",
-						run->options.train.learning_rate, (uint64) run->options.train.seed) &&
+		fsi_json_printf(&b, ", \"learning_rate\": %s, \"seed\": " UINT64_FORMAT ", \"base\": ",
+						learning_rate, (uint64) run->options.train.seed) &&
 		(base->file.card_len > 0 ? fsi_bytes_append(&b, base->file.card, base->file.card_len) :
 		 fsi_json_text(&b, "null")) &&
 		fsi_bytes_append(&b, "}}", 3);

@@ -210,12 +210,15 @@ hash_rows(TuneRows *rows)
 }
 
 void
-tune_rows_read(const char *source, Gpt2Layout layout, const TuneOptions *options, TuneRows *rows)
+tune_rows_read(const char *source, const StoreModel *model, const TuneOptions *options, FsiArena *arena, TuneRows *rows)
 {
+	Gpt2Layout	layout = model->file.model.cfg.layout;
+
 	memset(rows, 0, sizeof(*rows));
 	read_all(source, layout, rows);
 	qsort_interruptible(rows->rows, rows->n, sizeof(TuneRow), compare_rows, NULL);
 	hash_rows(rows);
+	tune_rows_encode(rows, model, arena);
 	tune_split(rows, layout == GPT2_SEGMENTS, options->eval_split, options->train.seed);
 	for (int i = 0; i < rows->n; i++)
 	{

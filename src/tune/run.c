@@ -22,6 +22,8 @@
 
 /* Evaluations and checkpoints that a training has unless it is told otherwise. */
 #define EVALUATIONS 10
+/* Fewer held-out rows say little: of 20, the 95 % interval of an accuracy is up to 40 points wide. */
+#define FEW_ROWS 20
 
 /* ---- What others see. ---- */
 
@@ -112,7 +114,7 @@ read_rows(TuneRun *run)
 
 	SPI_connect();
 	old = MemoryContextSwitchTo(context);
-	tune_rows_read(run->source, run->model->file.model.cfg.layout, &run->options, &run->rows);
+	tune_rows_read(run->source, run->model, &run->options, &run->arena, &run->rows);
 	(segments ? tune_segments_data : tune_prompt_data) (&run->rows, run->model, &run->options, &run->arena, &run->data);
 	MemoryContextSwitchTo(old);
 	SPI_finish();
@@ -440,6 +442,7 @@ static void
 report_end(TuneRun *run)
 {
 	const TuneProgress *p = &run->progress;
+	int			held_out = run->data.eval.n_text + run->data.eval.n_row;
 	StringInfoData s;
 
 	initStringInfo(&s);
@@ -456,7 +459,11 @@ report_end(TuneRun *run)
 	}
 	note_message(run, s.data);
 	/* A worker has nobody to tell but the server's log. */
-	ereport(IsBackgroundWorker ? LOG : NOTICE, (errmsg_internal("%s", s.data)));
+	ereport(IsBackgroundWorker ? LOG : NOTICE,
+			(errmsg_internal("%s", s.data),
+			 !isnan(p->eval.loss) && held_out < FEW_ROWS ?
+			 errdetail_plural("Only %d row is held out: these figures say little.",
+							  "Only %d rows are held out: these figures say little.", held_out, held_out) : 0));
 }
 
 /* ---- The whole. ---- */

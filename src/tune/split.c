@@ -2,9 +2,10 @@
  * split.c
  *	  Which rows are held out, where the source does not say.
  *
- * Equal texts are on one side, or the other would be no examination.  A text's place is drawn
- * by a hash of the seed and its bytes: adding a row moves no other one.  Intents are drawn
- * from one by one, so that each gives its share; the last text of an intent is never taken.
+ * Texts that are one to the model (their tokens are equal, white space around them apart: some tokenizers fold case) are
+ * on one side, or the other would be no examination.  A text's place is drawn by a hash of the seed and its bytes, and such
+ * texts have the lowest of theirs: adding a row moves none that reads otherwise.  Intents are drawn from one by one, so
+ * that each gives its share; the last text of an intent is never taken.
  */
 #include "postgres.h"
 
@@ -15,7 +16,7 @@
 #include "fsi_sql.h"
 #include "tune.h"
 
-/* Rows of one text (and answer, when drawn answer by answer). */
+/* Rows whose text is one to the model (and of one answer, when drawn answer by answer). */
 typedef struct Group
 {
 	int			first;			/* of order[] */
@@ -23,7 +24,7 @@ typedef struct Group
 	uint64		place;
 } Group;
 
-/* The rows that have no split, by number, in the order of answer and text, or of text. */
+/* The rows that have no split, by number, in the order of answer and tokens, or of tokens. */
 typedef struct Draw
 {
 	TuneRow    *rows;
@@ -36,12 +37,29 @@ typedef struct Draw
 } Draw;
 
 static int
-compare_texts(const void *a, const void *b, void *arg)
+compare_ids(const TokIds *a, const TokIds *b)
 {
-	const TuneRow *rows = arg;
+	if (a->n != b->n)
+		return a->n < b->n ? -1 : 1;
+	return a->n == 0 ? 0 : memcmp(a->ids, b->ids, sizeof(int32_t) * a->n);
+}
+
+/* 0: of one group. */
+static int
+compare_groups(const Draw *draw, const TuneRow *a, const TuneRow *b)
+{
+	int			order = draw->by_answer ? args_compare(a->answer, b->answer) : 0;
+
+	return order != 0 ? order : compare_ids(&a->key, &b->key);
+}
+
+static int
+compare_rows(const void *a, const void *b, void *arg)
+{
+	const Draw *draw = arg;
 	int			x = *(const int *) a;
 	int			y = *(const int *) b;
-	int			order = args_compare(rows[x].text, rows[y].text);
+	int			order = compare_groups(draw, &draw->rows[x], &draw->rows[y]);
 
 	return order != 0 ? order : x - y;
 }
@@ -58,15 +76,6 @@ compare_places(const void *a, const void *b, void *arg)
 	return x->first - y->first;
 }
 
-static bool
-is_same_group(const Draw *draw, int a, int b)
-{
-	const TuneRow *x = &draw->rows[draw->order[a]];
-	const TuneRow *y = &draw->rows[draw->order[b]];
-
-	return args_compare(x->text, y->text) == 0 && (!draw->by_answer || args_compare(x->answer, y->answer) == 0);
-}
-
 static void
 find_groups(Draw *draw)
 {
@@ -74,18 +83,21 @@ find_groups(Draw *draw)
 	for (int i = 0; i < draw->n; i++)
 	{
 		const TuneRow *row = &draw->rows[draw->order[i]];
+		uint64		place = fsi_hash64(row->text.s, row->text.len, draw->seed);
 		Group	   *g;
 
 		CHECK_FOR_INTERRUPTS();
-		if (i > 0 && is_same_group(draw, i - 1, i))
+		if (i > 0 && compare_groups(draw, &draw->rows[draw->order[i - 1]], row) == 0)
 		{
-			draw->groups[draw->n_groups - 1].n++;
+			g = &draw->groups[draw->n_groups - 1];
+			g->n++;
+			g->place = Min(g->place, place);
 			continue;
 		}
 		g = &draw->groups[draw->n_groups++];
 		g->first = i;
 		g->n = 1;
-		g->place = fsi_hash64(row->text.s, row->text.len, draw->seed);
+		g->place = place;
 	}
 }
 
@@ -151,8 +163,7 @@ tune_split(TuneRows *rows, bool by_answer, double share, uint64 seed)
 	for (int i = 0; i < rows->n; i++)
 		if (rows->rows[i].split == TUNE_SPLIT_NONE)
 			draw.order[draw.n++] = i;
-	if (!by_answer)
-		qsort_interruptible(draw.order, draw.n, sizeof(int), compare_texts, rows->rows);
+	qsort_interruptible(draw.order, draw.n, sizeof(int), compare_rows, &draw);
 	find_groups(&draw);
 	draw_all(&draw, share);
 	pfree(draw.order);

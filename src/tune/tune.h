@@ -68,6 +68,8 @@ typedef struct TuneRow
 	HostText	text;			/* or prompt */
 	HostText	answer;			/* intent, or response */
 	HostText	intents;		/* prompt: the options of its prompt as the text of a text[]; s NULL: not given */
+	TokIds		ids;			/* of text, as the model reads it; none in the split "test", and so below */
+	TokIds		key;			/* without white space around it: rows that have the same are not parted */
 	TuneSplit	split;
 } TuneRow;
 
@@ -87,7 +89,7 @@ typedef struct TuneQuestion
 {
 	TokIds		prompt;
 	TokIds		response;		/* without the end token */
-	int			n_intents;		/* 0: the responses of all rows */
+	int			n_intents;		/* its options; where the source does not name them, the responses of all rows */
 	TokIds	   *intents;
 } TuneQuestion;
 
@@ -102,18 +104,21 @@ typedef struct TuneData
 	int			n_question;
 	TuneQuestion *questions;
 	int			n_response;		/* distinct ones */
-	TokIds	   *responses;
+	TokIds	   *responses[2];	/* as they follow white space, as they follow a word; NULL: no question wants them */
 	int			max_response;	/* tokens */
 } TuneData;
 
-/* Read the source (SPI is connected), put it in order, and decide which rows are held out. */
-extern void tune_rows_read(const char *source, Gpt2Layout layout, const TuneOptions *options, TuneRows *rows);
-/* Tokens of the rows by the model; everything lives in the arena. */
+/* Read the source (SPI is connected), put it in order, and decide which rows are held out; tokens live in the arena. */
+extern void tune_rows_read(const char *source, const StoreModel *model, const TuneOptions *options, FsiArena *arena,
+						   TuneRows *rows);
+/* ids and key of each row. */
+extern void tune_rows_encode(TuneRows *rows, const StoreModel *model, FsiArena *arena);
+/* What the model reads of the rows; everything lives in the arena. */
 extern void tune_segments_data(TuneRows *rows, const StoreModel *model, const TuneOptions *options, FsiArena *arena,
 							   TuneData *data);
 extern void tune_prompt_data(TuneRows *rows, const StoreModel *model, const TuneOptions *options, FsiArena *arena,
 							 TuneData *data);
-/* Give each row without a split one. */
+/* Give each row without a split one; the rows are encoded. */
 extern void tune_split(TuneRows *rows, bool by_answer, double share, uint64 seed);
 
 /* --- folder.c --- */

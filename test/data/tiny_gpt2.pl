@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# Write a tiny GPT-2 with random weights as a Hugging Face directory, of the prompt layout or with a pointing readout.
+# Write a tiny GPT-2 with random weights as a Hugging Face directory, of the prompt layout or with a pointing readout (LAYOUT
+# "segments"), or of the prompt layout with GPT-2's bytes for a vocabulary and no merges ("bytes").
 #
 #   tiny_gpt2.pl DIR [SEED [POSITIONS [LAYOUT]]]
 #
@@ -34,10 +35,22 @@ sub put
 	close $out or die "$dir/$file: $!";
 }
 
-put('vocab.txt', join('', map { "$_\n" } @vocab));
-put('tokenizer_config.json', '{"do_lower_case": false, "unk_token": "[UNK]", "sep_token": "[SEP]", '
+if ($layout eq 'bytes')
+{
+	# A byte that prints stands for itself, the others for the characters from 256 on.
+	my $next = 256;
+	@vocab = map { chr($_ >= 33 && $_ <= 126 || $_ >= 161 && $_ != 173 ? $_ : $next++) } 0 .. 255;
+	push @vocab, '<|endoftext|>';
+	my $json = join(',', map { '"' . ($vocab[$_] =~ s/(["\\])/\\$1/r) . "\":$_" } 0 .. $#vocab);
+	utf8::encode($json);
+	put('vocab.json', "{$json}");
+	put('merges.txt', "#version: 0.2\n");
+}
+put('vocab.txt', join('', map { "$_\n" } @vocab)) if $layout ne 'bytes';
+put('tokenizer_config.json', $layout eq 'bytes' ? '{"tokenizer_class": "GPT2Tokenizer"}' : '{"do_lower_case": false, "unk_token": "[UNK]", "sep_token": "[SEP]", '
 	  . '"pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}');
 my $special = '"bos_token_id": 50256, "eos_token_id": 50256';
+$special = '"bos_token_id": 256, "eos_token_id": 256' if $layout eq 'bytes';
 $special = '"bos_token_id": 2, "eos_token_id": 3, "fsi": {"layout": "segments", "readout": {"spelling_weight": 1, '
   . '"description_weight": 1, "example_sharpness": 0, "name_share": 0.5, "name_scale": 10, "name_bias": 0, "both_scale": 10, '
   . '"both_bias": 0, "example_scale": 10, "example_bias": 0, "other_logit": 0}, "spelling": {"buckets": 65536, "grams": 3, '

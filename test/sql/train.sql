@@ -4,9 +4,10 @@ SET client_min_messages = warning;
 \getenv abs_builddir PG_ABS_BUILDDIR
 \setenv tiny :abs_builddir/tiny_train
 \setenv make_tiny :abs_srcdir/test/data/tiny_gpt2.pl
-\! rm -rf "$tiny" "$tiny"s && perl "$make_tiny" "$tiny" 5 64 && perl "$make_tiny" "$tiny"s 6 64 segments
+\! rm -rf "$tiny" "$tiny"s "$tiny"b && perl "$make_tiny" "$tiny" 5 64 && perl "$make_tiny" "$tiny"s 6 64 segments && perl "$make_tiny" "$tiny"b 7 64 bytes
 \set tiny :abs_builddir /tiny_train
-SELECT fsi_import_model('tiny prompt', :'tiny') IS NOT NULL AND fsi_import_model('tiny segments', :'tiny' || 's') IS NOT NULL AS imported;
+SELECT fsi_import_model('tiny prompt', :'tiny') IS NOT NULL AND fsi_import_model('tiny segments', :'tiny' || 's') IS NOT NULL
+	AND fsi_import_model('tiny bytes', :'tiny' || 'b') IS NOT NULL AS imported;
 
 CREATE TABLE labelled (id int, text text, intent text, extra int);
 INSERT INTO labelled SELECT g, (ARRAY['zork the blip', 'a blip for the zork', 'frob my wug please', 'the wug is frobbed', 'how is the sky'])[g % 5 + 1] || ' ' || g,
@@ -81,7 +82,7 @@ CALL fsi_train('tr unspelled', 'spelled', '{"max_steps": 1, "learning_rate": 1e-
 SELECT jsonb_build_object('max_steps', 1, 'learning_rate', 1e-9, 'load_best_model_at_end', false, 'spelling_weight', 100,
 	'descriptions', jsonb_object_agg(left(md5(intent), 6), intent)) AS described FROM spelled \gset
 CALL fsi_train('tr described spelled', 'SELECT text, left(md5(intent), 6) AS intent, split FROM spelled', :'described');
-SELECT model, eval_accuracy > 0.45 AS by_spelling FROM fsi_training WHERE model LIKE 'tr %spelled' ORDER BY model;
+SELECT model, eval_accuracy > 0.9 AS by_spelling FROM fsi_training WHERE model LIKE 'tr %spelled' ORDER BY model;
 -- (of the eight one may differ: the result is int8)
 SELECT abs(eval_accuracy - (SELECT avg((fsi_classify(text, ARRAY(SELECT DISTINCT intent FROM spelled), '{"model": "tr spelled"}') = intent)::int)
 	FROM spelled WHERE split = 'validation')) < 0.13 AS as_answered FROM fsi_training WHERE model = 'tr spelled';
@@ -96,6 +97,31 @@ CALL fsi_train('tr spelled fully', 'spelled', '{"max_steps": 1, "learning_rate":
 SELECT pg_temp.digest('tr spelled') = pg_temp.digest('tr spelled fully') AS all_spelling;
 SELECT a.eval_loss = b.eval_loss AS as_chosen, a.eval_loss < c.eval_loss AS better FROM fsi_training a, fsi_training b, fsi_training c
 WHERE a.model = 'tr misled' AND b.model = 'tr by meaning' AND c.model = 'tr by spelling';
+-- with "other" among the answers where the call has it, and no sooner: as fsi_evaluate finds the result
+CREATE TABLE parcels (text text, intent text, split text);
+INSERT INTO parcels VALUES ('where is my parcel', 'track order', 'train'), ('my money back please', 'refund', 'train'),
+	('please stop it', 'cancel order', 'train'), ('it did not arrive', 'track order', 'validation'),
+	('you charged me twice', 'refund', 'validation'), ('I do not want it any more', 'cancel order', 'validation'),
+	('the courier never came', 'track order', 'validation'), ('still nothing on my card', 'refund', 'validation'),
+	('I changed my mind', 'cancel order', 'validation'), ('what is the weather like', 'none', 'train'),
+	('tell me a joke', 'none', 'validation'), ('who won the match', 'none', 'validation');
+CREATE VIEW in_scope AS SELECT * FROM parcels WHERE intent <> 'none';
+CALL fsi_train('tr asked', 'in_scope', '{"model": "small-1", "calibrate": false}');
+CALL fsi_train('tr asked other', 'parcels', '{"model": "small-1", "calibrate": false, "other": "none"}');
+CREATE FUNCTION pg_temp.as_evaluated(name text, source text, options jsonb) RETURNS TABLE (model text, accuracy bool, loss bool) LANGUAGE sql AS $$
+	SELECT name, e.accuracy = t.eval_accuracy, abs(e.log_loss - t.eval_loss) < 1e-3
+	FROM fsi_training t, fsi_evaluate(source, NULL, options || jsonb_build_object('model', name), 'validation') e WHERE t.model = name
+$$;
+SELECT * FROM pg_temp.as_evaluated('tr asked', 'in_scope', '{}') UNION ALL SELECT * FROM pg_temp.as_evaluated('tr asked other', 'parcels', '{"other": "none"}');
+-- and with the scale of its scores
+CALL fsi_train('tr scaled', 'in_scope', '{"model": "small-1"}');
+CALL fsi_train('tr scaled other', 'parcels', '{"model": "small-1", "other": "none"}');
+SELECT * FROM pg_temp.as_evaluated('tr scaled', 'in_scope', '{}') UNION ALL SELECT * FROM pg_temp.as_evaluated('tr scaled other', 'parcels', '{"other": "none"}');
+SELECT a.eval_loss < b.eval_loss AS likelier, a.best_step > 0 AS trained FROM fsi_training a, fsi_training b WHERE a.model = 'tr scaled other' AND b.model = 'tr asked other';
+-- texts that differ in nothing that the model reads, or in white space around them, are not parted: here nothing is left to hold out
+CALL fsi_train('tr folded', 'SELECT * FROM (VALUES (''Where is it?'', ''track order''), (''WHERE IS IT?'', ''track order''), (''stop it'', ''cancel order''), ('' Stop it '', ''cancel order'')) v (text, intent)',
+	'{"model": "small-1", "max_steps": 1, "eval_split": 0.5}');
+SELECT eval_loss IS NULL AS none_held_out FROM fsi_training WHERE model = 'tr folded';
 -- a split of the user's own; rows of the split "test" are left out
 CREATE VIEW split AS SELECT text, intent, CASE WHEN id % 4 = 0 THEN 'validation' WHEN id % 4 = 1 THEN 'test' ELSE 'train' END AS split FROM labelled;
 CALL fsi_train('tr split', 'split', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
@@ -134,6 +160,17 @@ SELECT eval_accuracy > 0.8 AS right_ones, eval_accuracy + outside_options + wron
 CALL fsi_train('tuned all', 'prompts', '{"model": "tiny prompt", "max_steps": 5, "loss": "all", "eval_answers": 0}');
 CALL fsi_train('tuned weighted', 'SELECT *, ARRAY[''alpha'', ''beta''] AS intents FROM prompts', '{"model": "tiny prompt", "max_steps": 5, "loss": "weighted", "prompt_loss_weight": 0.5}');
 SELECT model, eval_loss > 0 AS eval_loss, outside_options IS NULL AS no_answers FROM fsi_training WHERE model LIKE 'tuned _%' ORDER BY model COLLATE "C";
+-- prompts that end in a word and prompts that end in white space have other tokens for one answer: each its own options
+CREATE VIEW ends AS SELECT text || CASE WHEN id % 2 = 0 THEN E'\nintent:' ELSE E'\nintent:\n' END AS prompt,
+	CASE WHEN (intent = 'alpha') = (id <= 40) THEN 'alpha' ELSE 'beta' END AS response, CASE WHEN id <= 40 THEN 'train' ELSE 'validation' END AS split FROM labelled;
+CALL fsi_train('tuned ends', 'ends', '{"model": "tiny bytes", "max_steps": 300, "learning_rate": 0.01, "load_best_model_at_end": false, "early_stopping_patience": 0}');
+SELECT outside_options, wrong_option > 0.8 AS wrong_option FROM fsi_training WHERE model = 'tuned ends';
+-- the figures of a training that stopped early are those of its best step
+CALL fsi_train('tuned early', 'ends', '{"model": "tiny prompt", "max_steps": 100, "learning_rate": 0.01, "lr_scheduler_type": "constant", "eval_steps": 2, "early_stopping_patience": 3}');
+SELECT best_step > 0 AND best_step < step AND step < max_steps AS early, best_step, eval_loss AS best_loss, eval_accuracy AS best_accuracy FROM fsi_training WHERE model = 'tuned early' \gset
+CALL fsi_train('tuned until', 'ends', jsonb_build_object('model', 'tiny prompt', 'max_steps', :best_step, 'learning_rate', 0.01, 'lr_scheduler_type', 'constant', 'load_best_model_at_end', false));
+SELECT :'early'::bool AS early, eval_loss = :best_loss AS loss, eval_accuracy = :best_accuracy AS accuracy FROM fsi_training WHERE model = 'tuned until';
+SELECT fsi_generate(prompt, 'tuned until', 16) IS NOT DISTINCT FROM fsi_generate(prompt, 'tuned early', 16) AS same_answers, count(*) FROM ends GROUP BY 1;
 -- a held-out row longer than what a pass is to have, and than any row that is trained on
 CALL fsi_train('tuned wide', $$SELECT prompt, response, 'train' AS split FROM prompts UNION ALL SELECT repeat('a b ', 20) || 'intent:', 'alpha', 'eval'$$,
 	'{"model": "tiny prompt", "max_steps": 1, "pass_tokens": 16, "eval_answers": 0}');
@@ -276,7 +313,7 @@ SELECT count(*) FROM fsi_training;
 RESET ROLE;
 SELECT fsi_drop_model(name) FROM fsi_models WHERE source <> 'shipped';
 REVOKE ALL ON labelled FROM regress_fsi_trainer;
-DROP TABLE labelled, bad CASCADE;
+DROP TABLE labelled, bad, parcels CASCADE;
 DROP ROLE regress_fsi_stranger;
 REVOKE ALL ON PROCEDURE fsi_train(text, text, jsonb) FROM regress_fsi_trainer;
 DROP ROLE regress_fsi_trainer;

@@ -107,7 +107,8 @@ $s = start($node, call('changed', $steps));
 $pid = pid_past('changed', 100);
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 finish($s);
-for my $case ([ '"seed": 43', qr/the option "seed"\nDETAIL:  It has 42, the call has 43/ ], [ '"weight_decay": 0.1', qr/the option "weight_decay"/ ])
+for my $case ([ '"seed": 43', qr/the option "seed"\nDETAIL:  It has 42, the call has 43/ ], [ '"weight_decay": 0.1', qr/the option "weight_decay"/ ],
+	[ '"warmup_ratio": 0.2', qr/the option "warmup_ratio"\nDETAIL:  It has 0\.1, the call has 0\.2/ ])
 {
 	(undef, undef, $err) = $node->psql('postgres', call('changed', $steps, $case->[0]));
 	like($err, qr/model "changed" has an unfinished training that differs in $case->[1].*restart/s, "other options: $case->[0]");
@@ -290,6 +291,14 @@ SKIP:
 	like(finish(start($node, sprintf $big, 0)), qr/going on with the training of model "full" at step \d+ of 20/, 'a full disk: gone on with');
 	is($node->safe_psql('postgres', q{SELECT source FROM fsi_models WHERE name = 'full'}), 'trained', 'a full disk: trained in the end');
 }
+
+# The figures of a few held-out rows are told with a word about their number.
+(undef, undef, $err) = $node->psql('postgres', call('few', 1));
+like($err, qr/trained model "few".*\nDETAIL:  Only 4 rows are held out: these figures say little\./, 'few held-out rows');
+(undef, undef, $err) = $node->psql('postgres', call('not so few', 1, '"eval_split": 0.5'));
+like($err, qr/trained model "not so few"[^\n]*\z/, 'twenty of them');
+(undef, undef, $err) = $node->psql('postgres', call('none', 1, '"eval_split": 0'));
+like($err, qr/no rows are held out.*trained model "none"[^\n]*\z/s, 'none');
 
 # TensorBoard's files where the caller wants them stay there.
 mkdir "$dir/logs";

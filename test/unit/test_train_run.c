@@ -442,6 +442,7 @@ test_calibration(bool others)
 	TrainData	data = segments_data(4, 4);
 	TrainOptions o = train_test_options();
 	TrainScores scores,
+				first,
 				again;
 	Train	   *t;
 	int			best = 0;
@@ -463,8 +464,9 @@ test_calibration(bool others)
 		prior[i] = scores.loss_at[i] + TRAIN_SCALE_PRIOR * pow(log(train_scale_factor(i)), 2);
 		best = prior[i] < prior[best] ? i : best;
 	}
-	ok((fabs(scores.loss_at[TRAIN_SCALES / 2] / (scores.loss * (double) scores.count) - 1) < 1e-6) == others,
-	   "\"other\" is an answer where it is one of a message's");
+	ok(fabs(scores.loss_at[TRAIN_SCALES / 2] / (scores.loss * (double) scores.count) - 1) < 1e-6,
+	   "the loss is that of the factor 1");
+	first = scores;
 	train_calibrate(t, &scores);
 	must(train_export(t, &arena, &out, &err));
 	ok(train_scale_factor(TRAIN_SCALES / 2) == 1 && best != TRAIN_SCALES / 2 && best > 0 && best < TRAIN_SCALES - 1,
@@ -478,9 +480,9 @@ test_calibration(bool others)
 
 	t = train_test_create(&out, &o, &data);
 	must(train_evaluate(t, &data, &again, &err));
-	ok(fabs(again.loss_at[TRAIN_SCALES / 2] / scores.loss_at[best] - 1) < 1e-5,
-	   "a model that has it has the loss that was foretold (%.4f, %.4f; at first %.4f)",
-	   again.loss_at[TRAIN_SCALES / 2], scores.loss_at[best], scores.loss_at[TRAIN_SCALES / 2]);
+	ok(fabs(again.loss / scores.loss - 1) < 1e-5 && again.exact == scores.exact,
+	   "a model that has it has the loss and the accuracy that were foretold (%.4f, %.4f and %.2f, %.2f; at first %.4f and %.2f)",
+	   again.loss, scores.loss, again.exact, scores.exact, first.loss, first.exact);
 	train_destroy(t);
 }
 
