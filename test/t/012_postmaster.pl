@@ -2,15 +2,12 @@
 # server can be started again.
 use strict;
 use warnings;
+use Fsi;
 use IPC::Run;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('postmaster');
-$node->init(extra => [ '-E', 'UTF8', '--locale', 'C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "jit = off\nmax_parallel_workers_per_gather = 0\nautovacuum = off\nfsync = off");
-$node->start;
+my $node = fsi_node('postmaster', "jit = off\nmax_parallel_workers_per_gather = 0\nautovacuum = off\nfsync = off");
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION fsi_intent;
 	CREATE TABLE labelled AS SELECT 'text ' || g AS text, 'kind ' || g % 2 AS intent FROM generate_series(1, 40) g;

@@ -140,7 +140,7 @@ sub refused
 	like($said, $pattern, $what);
 }
 refused("SET ROLE other; SELECT fsi_discard_training('changed')", qr/ERROR:  42501: permission denied for the unfinished training of model "changed"/, "another role's stays");
-$s = start(call('changed', $steps));
+$s = start($node, call('changed', $steps));
 $pid = pid_past('changed', 0);
 refused("SELECT fsi_discard_training('changed')", qr/ERROR:  55006: model "changed" is being trained.*PID $pid/s, 'so does one at work');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
@@ -150,7 +150,7 @@ $node->safe_psql('postgres', "SELECT fsi_discard_training('changed')");
 is(folders(), 0, 'and gone when it is given up');
 refused("SELECT fsi_discard_training('changed')", qr/ERROR:  42704: there is no unfinished training of model "changed"/, 'once');
 # One that has no checkpoint yet leaves nothing.
-$s = start(call('early', $steps, '"save_steps": 0, "eval_steps": 0') =~ s/"eval_steps": 500, "save_steps": 50, //r);
+$s = start($node, call('early', $steps, '"save_steps": 0, "eval_steps": 0') =~ s/"eval_steps": 500, "save_steps": 50, //r);
 $pid = pid_past('early', 5);
 is(folders(), 1, 'a training without a checkpoint');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
@@ -181,7 +181,7 @@ for my $case ([ 'readout', 2000, '"save_steps": 50, "eval_steps": 100' ], [ 'who
 }
 
 # A damaged checkpoint is an error, not a model.
-$s = start(call('changed', $steps));
+$s = start($node, call('changed', $steps));
 $pid = pid_past('changed', 100);
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 finish($s);
