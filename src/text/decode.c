@@ -11,12 +11,14 @@
 #include "tokblob.h"
 #include "unicode.h"
 
+/* Special tokens; the unknown one stays, unless it has another role too.  An ordinary token's role does not count. */
 static bool
 is_skipped(const Tokenizer *tok, int32_t id)
 {
-	if (id == tok->bos || id == tok->eos || id == tok->pad || id == tok->cls || id == tok->sep || id == tok->mask)
-		return true;
-	return id != tok->unk && (tok_flags(tok, id) & TOK_SPECIAL);
+	if (!(tok_flags(tok, id) & TOK_SPECIAL))
+		return false;
+	return id != tok->unk || id == tok->bos || id == tok->eos || id == tok->pad || id == tok->cls || id == tok->sep ||
+		id == tok->mask;
 }
 
 /* Append the bytes that a byte-level token's characters stand for, or the token as it is if one stands for none. */

@@ -138,7 +138,10 @@ default_roles(TokBuild *b, bool from_tokenizer_json)
 	return FSI_OK;
 }
 
-/* bos_token_id and the like of config.json, for roles still open.  The published family says 50256 for 21128 tokens. */
+/*
+ * bos_token_id and the like of config.json, for roles still open.  They make no token special.  The published family says
+ * 50256 for 21128 tokens.
+ */
 static void
 read_role_ids(TokBuild *b, const json_t *model)
 {
