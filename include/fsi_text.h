@@ -69,7 +69,7 @@ extern FsiStatus tok_encode(const Tokenizer *tok, const char *text, size_t len,
 /* As tok_encode, but a literal special token in the text stays plain text (a user's message is not trusted). */
 extern FsiStatus tok_encode_plain(const Tokenizer *tok, const char *text, size_t len,
 								  FsiArena *arena, TokIds *out, FsiError *err);
-/* Text of ids.  skip_special drops special tokens but the unknown one.  Valid UTF-8 (broken pieces become U+FFFD). */
+/* Text of ids.  skip_special drops special tokens but the unknown one.  Valid UTF-8 without byte 0 (both become U+FFFD). */
 extern FsiStatus tok_decode(const Tokenizer *tok, const int32_t *ids, size_t n, bool skip_special,
 							FsiArena *arena, char **text, size_t *len, FsiError *err);
 /* The token's own string (vocabulary spelling) or NULL. */
