@@ -297,6 +297,15 @@ check_config(const json_t *config, FsiError *err)
 	return FSI_OK;
 }
 
+/* Is the class the one that takes the normaliser as it is?  Version 5 of transformers has another name for it. */
+static bool
+is_plain_fast(const json_t *config)
+{
+	const char *class = json_string_value(json_object_get(config, "tokenizer_class"));
+
+	return class != NULL && (strcmp(class, "PreTrainedTokenizerFast") == 0 || strcmp(class, "TokenizersBackend") == 0);
+}
+
 static FsiStatus
 read_from_tokenizer_json(TokBuild *b, const Docs *docs)
 {
@@ -305,7 +314,8 @@ read_from_tokenizer_json(TokBuild *b, const Docs *docs)
 	FSI_TRY(toksrc_read_tokenizer_json(b, docs->tokenizer));
 	if (b->kind == TOK_BPE && json_is_boolean(space))
 		b->flags = json_is_true(space) ? b->flags | TOK_PREFIX_SPACE : b->flags & ~(uint32_t) TOK_PREFIX_SPACE;
-	if (b->kind == TOK_WORDPIECE && b->n_steps == 1 && (b->steps[0] & TOK_STEP_KIND) == TOK_STEP_BERT)
+	if (b->kind == TOK_WORDPIECE && b->n_steps == 1 && (b->steps[0] & TOK_STEP_KIND) == TOK_STEP_BERT &&
+		!is_plain_fast(docs->config))
 		b->steps[0] = (uint16_t) bert_step(docs->config, b->steps[0]);
 	return FSI_OK;
 }

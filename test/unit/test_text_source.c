@@ -174,6 +174,12 @@ test_disagreement(void)
 	check_tokens(&tok, "AB  <CAFE\xCC\x81>b ab", "a|##b|<Café>|b|a|##b",
 				 "a normalised added token is found in normalised text and takes the spaces before it");
 	ok(tok_token(&tok, 4, &(size_t) {0}) == NULL, "an id that was left out has no token");
+	put_json(dir, "tokenizer_config.json", "{'tokenizer_class': 'BertTokenizer', 'do_lower_case': false}");
+	ok(build_open(dir, 0, &tok) == FSI_OK, "tokenizer_config.json of a BertTokenizer");
+	check_tokens(&tok, "ab AB", "a|##b|[UNK]", "its do_lower_case stands");
+	put_json(dir, "tokenizer_config.json", "{'tokenizer_class': 'PreTrainedTokenizerFast', 'do_lower_case': false}");
+	ok(build_open(dir, 0, &tok) == FSI_OK, "tokenizer_config.json of a PreTrainedTokenizerFast");
+	check_tokens(&tok, "ab AB", "a|##b|a|##b", "its do_lower_case does not");
 	drop_dir(dir);
 }
 
