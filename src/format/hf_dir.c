@@ -44,7 +44,7 @@ choose_wordpiece(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt
 	return FSI_OK;
 }
 
-/* Byte-level BPE: nothing before a prompt or after it, the answer ends at config.json's eos, else at the tokenizer's. */
+/* Byte-level BPE: nothing before a prompt or after it, an answer ends at config.json's eos, else at the tokenizer's. */
 static FsiStatus
 choose_bpe(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Config *cfg, FsiError *err)
 {

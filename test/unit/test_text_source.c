@@ -148,6 +148,33 @@ test_other_files(void)
 	drop_dir(dir);
 }
 
+/* Special tokens that are named and have no id: the next ones, in transformers' order, where the model has rows. */
+static void
+test_named(void)
+{
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+
+	put_json(dir, "vocab.json", "{'a': 0, 'b': 1, '<|endoftext|>': 2}");
+	put_text(dir, "merges.txt", "");
+	put_json(dir, "special_tokens_map.json", "{'pad_token': '<pad>', 'eos_token': {'content': '<end>', 'rstrip': true}, "
+			 "'bos_token': '<|endoftext|>', 'mask_token': '', 'additional_special_tokens': ['<more>', '<pad>']}");
+	ok(build_open(dir, 8, &tok) == FSI_OK && tok.n_vocab == 6 && tok.bos == 2 && tok.eos == 3 && tok.pad == 4 &&
+	   tok.mask == TOK_NONE && tok_lookup(&tok, "<more>", 6) == 5, "named tokens without ids get the next ones");
+	check_tokens(&tok, "a<end> b<pad>a<more>", "a|<end>|b|<pad>|a|<more>", "they are found in texts");
+	ok(build_open(dir, 4, &tok) == FSI_OK && tok.n_vocab == 4 && tok.eos == 3 && tok.pad == TOK_NONE,
+	   "those that the model has no row for have none");
+	ok(build_open(dir, 3, &tok) == FSI_OK && tok.n_vocab == 3 && tok.eos == 2, "then the usual token ends a text");
+	drop_dir(dir);
+
+	dir = temp_dir();
+	put_text(dir, "vocab.txt", "[UNK]\na\nb\n");
+	put_json(dir, "tokenizer_config.json", "{'sep_token': '<s>', 'cls_token': '<c>'}");
+	ok(build_open(dir, 6, &tok) == FSI_OK && tok.n_vocab == 5 && tok.sep == 3 && tok.cls == 4, "of a vocab.txt too");
+	check_tokens(&tok, "a<s>b<c>", "a|<s>|b|<c>", "they are found in texts");
+	drop_dir(dir);
+}
+
 /* tokenizer.json and tokenizer_config.json that disagree; added tokens that are normalised. */
 static void
 test_disagreement(void)
@@ -190,6 +217,7 @@ main(void)
 	test_settings();
 	test_tokenizer_json();
 	test_other_files();
+	test_named();
 	test_disagreement();
 	fsi_arena_free(&arena);
 	return tap_done();
