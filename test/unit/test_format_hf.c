@@ -140,8 +140,13 @@ test_quirks(void)
 	   same_values(model.model.head.w, "lm_head.weight", 240), "an untied head");
 	ok(fine(read_tiny((TinyModel) {.with_head = true, .head_is_wte = true}, ", \"tie_word_embeddings\": false", true)) &&
 	   model.model.cfg.tied, "a head equal to wte is tied");
-	ok(fine(read_tiny((TinyModel) {.with_head = true}, "", true)) && model.model.cfg.tied && card_says("lm_head.weight differs"),
-	   "a differing head though tied: as transformers, wte");
+	ok(fine(read_tiny((TinyModel) {.with_head = true}, "", true)) && !model.model.cfg.tied &&
+	   same_values(model.model.head.w, "lm_head.weight", 240) && card_says("lm_head.weight differs"),
+	   "a differing head though tied: what was trained");
+	ok(fine(read_tiny((TinyModel) {.with_head = true, .reshape = "lm_head.weight"}, "", true)) && model.model.cfg.tied &&
+	   card_says("lm_head.weight has another shape"), "a head of another shape though tied: wte");
+	ok(refused(read_tiny((TinyModel) {.with_head = true, .reshape = "lm_head.weight"},
+						 ", \"tie_word_embeddings\": false", true), FSI_CORRUPT, "\"lm_head.weight\" has shape [8, 30]"), "... or not tied");
 	ok(fine(read_tiny((TinyModel) {0}, ", \"tie_word_embeddings\": false", true)) && model.model.cfg.tied &&
 	   card_says("lm_head.weight is missing"), "a missing head");
 	ok(refused(read_tiny((TinyModel) {.skip = "h.1.attn.c_attn.bias"}, "", true), FSI_CORRUPT,
