@@ -175,6 +175,28 @@ test_named(void)
 	drop_dir(dir);
 }
 
+/* Added tokens that begin with spaces, after one that strips the spaces after it; what tokenizers gives. */
+static void
+test_overlap(void)
+{
+	static const char *const cases[][2] = {
+		{"a b  x", "a|Ġ|b|  |x"}, {"ab   xa", "a|b|  | x|a"}, {"b    a", "b|  |  |a"}, {"b     x", "b|  |  | x"},
+		{"b   q  a", "b|  | q|  |a"}, {"a q  q  q x", "a| q|  |q|  |q| x"},
+	};
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+
+	put_json(dir, "tokenizer.json", "{'added_tokens': [{'id': 4, 'content': 'b', 'rstrip': true, 'normalized': false},"
+			 "{'id': 5, 'content': ' x', 'normalized': false}, {'id': 6, 'content': '  ', 'normalized': false},"
+			 "{'id': 7, 'content': ' q', 'lstrip': true, 'rstrip': true, 'normalized': false}],"
+			 "'pre_tokenizer': " BYTE_LEVEL ", 'model': {'type': 'BPE', 'vocab': {'a': 0, 'q': 1, 'x': 2, "
+			 "'\u0120': 3}, 'merges': []}}");
+	ok(build_open(dir, 0, &tok) == FSI_OK, "added tokens of spaces: %s", err.message);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		check_tokens(&tok, cases[i][0], cases[i][1], cases[i][0]);
+	drop_dir(dir);
+}
+
 /* tokenizer.json and tokenizer_config.json that disagree; added tokens that are normalised. */
 static void
 test_disagreement(void)
@@ -218,6 +240,7 @@ main(void)
 	test_tokenizer_json();
 	test_other_files();
 	test_named();
+	test_overlap();
 	test_disagreement();
 	fsi_arena_free(&arena);
 	return tap_done();
