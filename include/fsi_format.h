@@ -57,7 +57,8 @@ typedef struct HfModel
 /*
  * Read and check a whole directory.  model.safetensors (or its .index.json shards), else
  * pytorch_model.bin.  Quirks handled and reported in card: eos outside the vocabulary
- * (then [SEP], else <|endoftext|>), missing lm_head (tied to wte), names with and without
+ * (then [SEP], else the tokenizer's), eos other than the tokenizer's (stands), missing lm_head (tied
+ * to wte), one that differs from wte though tied (it is used), names with and without
  * "transformer.", attn.bias masks.  need_tokenizer false: a directory without one is fine.
  */
 extern FsiStatus hf_read_dir(const char *dir, bool need_tokenizer, FsiArena *arena,

@@ -49,7 +49,8 @@ typedef struct TokIds
  * Build the blob from a directory: tokenizer.json if there, else vocab.txt (+ tokenizer_config.json,
  * whose do_lower_case defaults to TRUE when the file or key is missing, as BertTokenizer does),
  * else vocab.json + merges.txt.  special_tokens_map.json / tokenizer_config.json / config.json
- * name the special tokens.  n_vocab_model: rows of the model's embedding; ids past it are an error.
+ * name the special tokens; one that they name without an id is the vocabulary's next, as in transformers.
+ * n_vocab_model: rows of the model's embedding; ids past it are an error.
  */
 extern FsiStatus tok_build_dir(const char *dir, int32_t n_vocab_model, FsiArena *arena,
 							   uint8_t **blob, size_t *blob_len, FsiError *err);
@@ -69,7 +70,7 @@ extern FsiStatus tok_encode(const Tokenizer *tok, const char *text, size_t len,
 /* As tok_encode, but a literal special token in the text stays plain text (a user's message is not trusted). */
 extern FsiStatus tok_encode_plain(const Tokenizer *tok, const char *text, size_t len,
 								  FsiArena *arena, TokIds *out, FsiError *err);
-/* Text of ids.  skip_special drops bos/eos/pad/cls/sep/mask.  Valid UTF-8 (broken pieces become U+FFFD). */
+/* Text of ids.  skip_special drops special tokens but the unknown one.  Broken UTF-8 and byte 0 become U+FFFD. */
 extern FsiStatus tok_decode(const Tokenizer *tok, const int32_t *ids, size_t n, bool skip_special,
 							FsiArena *arena, char **text, size_t *len, FsiError *err);
 /* The token's own string (vocabulary spelling) or NULL. */

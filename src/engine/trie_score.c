@@ -326,9 +326,9 @@ score_children(Search *s, Visit *visit, const float *hidden, FsiError *err)
 		max = bounded_logit(s->logits[i]) > max ? bounded_logit(s->logits[i]) : max;
 	for (int i = 0; i < n; i++)
 		sum += fsi_exp(bounded_logit(s->logits[i]) - max);
-	log_sum = max + fsi_log(sum);
+	log_sum = fsi_log(sum);		/* not added to max, which may be so large that it would be lost */
 	for (int i = 0; i < n; i++)
-		FSI_TRY(reach_child(s, visit, &children[i], visit->logp + (bounded_logit(s->logits[i]) - log_sum), err));
+		FSI_TRY(reach_child(s, visit, &children[i], visit->logp + ((bounded_logit(s->logits[i]) - max) - log_sum), err));
 	return FSI_OK;
 }
 

@@ -136,7 +136,7 @@ exec_generate(const StoreModel *model, const char *name, HostText prompt, const 
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("prompt has %zu tokens, but model \"%s\" reads at most %d",
 						whole.n, name, cfg->n_positions),
-				 errhint("Shorten the prompt; fsi_tokens(text, model) shows its tokens.")));
+				 errhint("Shorten the prompt; fsi_tokens(text, model) counts tokens, special ones as text.")));
 	HOST_TRY(gpt2_generate(&model->file.model, exec_work(), whole.ids, (int) whole.n, options,
 						   &call.arena, &out, &err));
 	HOST_TRY(tok_decode(&model->file.tok, out.ids, out.n, true, &call.arena, &s, &len, &err));

@@ -44,14 +44,17 @@ choose_wordpiece(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt
 	return FSI_OK;
 }
 
-/* Byte-level BPE: nothing before a prompt or after it, the answer ends at eos. */
+/* Byte-level BPE: nothing before a prompt or after it, an answer ends at config.json's eos, else at the tokenizer's. */
 static FsiStatus
 choose_bpe(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Config *cfg, FsiError *err)
 {
-	cfg->end = in_vocab(cfg, tok->eos) ? tok->eos :
-		in_vocab(cfg, config->eos) ? (int32_t) config->eos : look_up(tok, "<|endoftext|>");
+	cfg->end = in_vocab(cfg, config->eos) ? (int32_t) config->eos :
+		in_vocab(cfg, tok->eos) ? tok->eos : look_up(tok, "<|endoftext|>");
 	if (!in_vocab(cfg, cfg->end))
 		return no_token("ends an answer", err);
+	if (cfg->end == config->eos && tok->eos != TOK_NONE && tok->eos != cfg->end)
+		hf_card_quirk(card, "eos_token_id %lld is not the tokenizer's eos_token %d: answers end at eos_token_id",
+					  (long long) config->eos, (int) tok->eos);
 	if (config->eos != TOK_NONE && !in_vocab(cfg, config->eos))
 		hf_card_quirk(card, "eos_token_id %lld is outside the vocabulary: answers end at %d",
 					  (long long) config->eos, (int) cfg->end);

@@ -225,13 +225,17 @@ bind_slot(const HfConfig *config, const TensorSet *set, const SlotAt *at, FsiAre
 	return FSI_OK;
 }
 
-/* Does the model have an output matrix of its own?  As transformers: tie_word_embeddings wins. */
+/*
+ * Has the model no output matrix of its own?  One in the checkpoint that differs is what was trained, whatever
+ * tie_word_embeddings says, whose default is true: as in version 5 of transformers; version 4 took wte.
+ */
 static bool
 is_tied(const HfConfig *config, const TensorSet *set, HfCard *card)
 {
 	const NamedTensor *head = tensors_find(set, "lm_head.weight");
 	const NamedTensor *wte = tensors_find(set, "wte.weight");
-	bool		same;
+	bool		alike,			/* in shape */
+				same;
 
 	if (head == NULL)
 	{
@@ -239,11 +243,13 @@ is_tied(const HfConfig *config, const TensorSet *set, HfCard *card)
 			hf_card_quirk(card, "lm_head.weight is missing though tie_word_embeddings is false: wte.weight is used");
 		return true;
 	}
-	same = wte != NULL && head->n_dim == 2 && wte->n_dim == 2 && memcmp(head->dim, wte->dim, sizeof(head->dim)) == 0 &&
-		memcmp(head->data, wte->data, (size_t) (head->dim[0] * head->dim[1]) * sizeof(float)) == 0;
+	alike = wte != NULL && head->n_dim == 2 && wte->n_dim == 2 && memcmp(head->dim, wte->dim, sizeof(head->dim)) == 0;
+	same = alike && memcmp(head->data, wte->data, (size_t) (head->dim[0] * head->dim[1]) * sizeof(float)) == 0;
 	if (config->tie && !same)
-		hf_card_quirk(card, "lm_head.weight differs from wte.weight but tie_word_embeddings is true: wte.weight is used");
-	return config->tie || same;
+		hf_card_quirk(card, alike ?
+					  "lm_head.weight differs from wte.weight though tie_word_embeddings is true: lm_head.weight is used" :
+					  "lm_head.weight has another shape than wte.weight: wte.weight is used, as tie_word_embeddings is true");
+	return same || (config->tie && !alike);
 }
 
 /* Count what the model has no place for, and name the first. */

@@ -11,12 +11,14 @@
 #include "tokblob.h"
 #include "unicode.h"
 
+/* Special tokens; the unknown one stays, unless it has another role too.  An ordinary token's role does not count. */
 static bool
 is_skipped(const Tokenizer *tok, int32_t id)
 {
-	if (id == tok->bos || id == tok->eos || id == tok->pad || id == tok->cls || id == tok->sep || id == tok->mask)
-		return true;
-	return id != tok->unk && (tok_flags(tok, id) & TOK_SPECIAL);
+	if (!(tok_flags(tok, id) & TOK_SPECIAL))
+		return false;
+	return id != tok->unk || id == tok->bos || id == tok->eos || id == tok->pad || id == tok->cls || id == tok->sep ||
+		id == tok->mask;
 }
 
 /* Append the bytes that a byte-level token's characters stand for, or the token as it is if one stands for none. */
@@ -113,16 +115,23 @@ broken_length(const char *s, size_t len)
 	return 1;
 }
 
-/* Valid UTF-8 of any bytes, as String::from_utf8_lossy: a broken sequence becomes one U+FFFD. */
+/*
+ * Valid UTF-8 of any bytes, as String::from_utf8_lossy: a broken sequence becomes one U+FFFD.  So does byte 0, which no
+ * text of PostgreSQL holds.
+ */
 static bool
 make_valid(const FsiBytes *raw, FsiBytes *out)
 {
 	const char *s = (const char *) raw->data;
+	size_t		valid = 0;		/* up to here the bytes are known to be valid */
 
 	for (size_t i = 0; i < raw->len;)
 	{
-		size_t		good = text_utf8_valid(s + i, raw->len - i);
+		size_t		good;
 
+		if (i >= valid)
+			valid = i + text_utf8_valid(s + i, raw->len - i);
+		good = strnlen(s + i, valid - i);
 		if (!fsi_bytes_append(out, s + i, good))
 			return false;
 		i += good;

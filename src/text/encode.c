@@ -31,7 +31,8 @@ typedef struct AddedSearch
 	const char *text;
 	size_t		len;
 	size_t		at;				/* search goes on here */
-	size_t		floor;			/* end of the last token taken */
+	size_t		floor;			/* end of the last token taken, with the spaces after it */
+	size_t		spaces;			/* end of the spaces that a token has stripped: none needs to be read again */
 	size_t		asked;			/* whether to stop */
 } AddedSearch;
 
@@ -91,7 +92,7 @@ longest_at(const AddedSearch *s, size_t at)
 
 /* Widen [*start, *end) by the spaces that the token takes with it. */
 static FsiStatus
-strip_spaces(const AddedSearch *s, const TokAdded *found, const FsiHost *host, size_t *start, size_t *end, FsiError *err)
+strip_spaces(AddedSearch *s, const TokAdded *found, const FsiHost *host, size_t *start, size_t *end, FsiError *err)
 {
 	size_t		from = *start,
 				asked = 0;
@@ -107,21 +108,29 @@ strip_spaces(const AddedSearch *s, const TokAdded *found, const FsiHost *host, s
 				break;
 			*start = before;
 		}
+	if (!(found->flags & TOK_RSTRIP))
+		return FSI_OK;
+	if (*end < s->spaces)
+		*end = s->spaces;
 	asked = *end;
-	if (found->flags & TOK_RSTRIP)
-		while (*end < s->len)
-		{
-			int			n;
+	while (*end < s->len)
+	{
+		int			n;
 
-			FSI_TRY(text_go_on(host, *end, &asked, err));
-			if (!uni_is_space(utf8_next(s->text + *end, &n)))
-				break;
-			*end += (size_t) n;
-		}
+		FSI_TRY(text_go_on(host, *end, &asked, err));
+		if (!uni_is_space(utf8_next(s->text + *end, &n)))
+			break;
+		*end += (size_t) n;
+	}
+	s->spaces = *end;
 	return FSI_OK;
 }
 
-/* Find the next added token, *taken NULL if there is none; [*start, *end) includes the spaces it strips. */
+/*
+ * Find the next added token, *taken NULL if there is none; [*start, *end) includes the spaces it strips.  The search
+ * goes on among those after it, as in AddedVocabulary: a token that begins with one of them is found, and *start may
+ * then lie before the end of the last.
+ */
 static FsiStatus
 next_added(AddedSearch *s, const FsiHost *host, const TokAdded **taken, size_t *start, size_t *end, FsiError *err)
 {
@@ -145,8 +154,6 @@ next_added(AddedSearch *s, const FsiHost *host, const TokAdded **taken, size_t *
 		if (s->plain && (found->flags & TOK_SPECIAL))
 			continue;			/* used up, but text */
 		FSI_TRY(strip_spaces(s, found, host, start, end, err));
-		if (s->at < *end)
-			s->at = *end;
 		s->floor = *end;
 		*taken = found;
 		return FSI_OK;

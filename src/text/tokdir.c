@@ -53,31 +53,47 @@ add_special(TokBuild *b, int32_t id, const json_t *value)
 	return build_added(b, id, t->s, t->len, TOK_SPECIAL | strip_flags(value), toksrc_bool(value, "normalized", false));
 }
 
-/* The token that a file's value names, a string or an object with its content; TOK_NONE if there is none. */
-static int32_t
-named_token(const TokBuild *b, const json_t *value)
+/*
+ * Make the token special that a file's value names, a string or an object with its content.  One that has no id yet is
+ * the vocabulary's next; TOK_NONE where the model has no row for it, and it stays text.
+ */
+static FsiStatus
+add_named(TokBuild *b, const json_t *value, int32_t *id)
 {
 	const json_t *content = json_is_object(value) ? json_object_get(value, "content") : value;
+	const char *s = json_string_value(content);
+	size_t		len = json_string_length(content);
 
-	return json_is_string(content) ? build_find(b, json_string_value(content), json_string_length(content)) : TOK_NONE;
+	*id = TOK_NONE;
+	if (len == 0)
+		return FSI_OK;
+	*id = build_find(b, s, len);
+	if (*id != TOK_NONE)
+		return add_special(b, *id, value);
+	if (b->n_vocab >= b->limit)
+		return FSI_OK;
+	*id = b->n_vocab;
+	return build_added(b, *id, s, len, TOK_SPECIAL | strip_flags(value), toksrc_bool(value, "normalized", false));
 }
 
-/* Roles that the files name. */
+/* Roles that the files name, in the order in which transformers gives new tokens their ids. */
 static FsiStatus
 read_named_roles(TokBuild *b, const Docs *docs)
 {
-	for (int role = 0; role < TOK_ROLES; role++)
+	static const TokRole order[TOK_ROLES] = {
+		TOK_ROLE_BOS, TOK_ROLE_EOS, TOK_ROLE_UNK, TOK_ROLE_SEP, TOK_ROLE_PAD, TOK_ROLE_CLS, TOK_ROLE_MASK
+	};
+
+	for (int i = 0; i < TOK_ROLES; i++)
 	{
-		const json_t *value = toksrc_get(docs->config, role_key[role]);
+		const json_t *value = toksrc_get(docs->config, role_key[order[i]]);
 		int32_t		id;
 
 		if (value == NULL)
-			value = toksrc_get(docs->map, role_key[role]);
-		id = named_token(b, value);
-		if (id == TOK_NONE)
-			continue;
-		b->role[role] = id;
-		FSI_TRY(add_special(b, id, value));
+			value = toksrc_get(docs->map, role_key[order[i]]);
+		FSI_TRY(add_named(b, value, &id));
+		if (id != TOK_NONE)
+			b->role[order[i]] = id;
 	}
 	return FSI_OK;
 }
@@ -90,10 +106,9 @@ read_additional(TokBuild *b, const json_t *doc)
 
 	json_array_foreach(toksrc_get(doc, "additional_special_tokens"), i, item)
 	{
-		int32_t		id = named_token(b, item);
+		int32_t		id;
 
-		if (id != TOK_NONE)
-			FSI_TRY(add_special(b, id, item));
+		FSI_TRY(add_named(b, item, &id));
 	}
 	return FSI_OK;
 }
@@ -138,7 +153,10 @@ default_roles(TokBuild *b, bool from_tokenizer_json)
 	return FSI_OK;
 }
 
-/* bos_token_id and the like of config.json, for roles still open.  The published family says 50256 for 21128 tokens. */
+/*
+ * bos_token_id and the like of config.json, for roles still open.  They make no token special.  The published family
+ * says 50256 for 21128 tokens.
+ */
 static void
 read_role_ids(TokBuild *b, const json_t *model)
 {
@@ -294,6 +312,15 @@ check_config(const json_t *config, FsiError *err)
 	return FSI_OK;
 }
 
+/* Is the class the one that takes the normaliser as it is?  Version 5 of transformers has another name for it. */
+static bool
+is_plain_fast(const json_t *config)
+{
+	const char *class = json_string_value(json_object_get(config, "tokenizer_class"));
+
+	return class != NULL && (strcmp(class, "PreTrainedTokenizerFast") == 0 || strcmp(class, "TokenizersBackend") == 0);
+}
+
 static FsiStatus
 read_from_tokenizer_json(TokBuild *b, const Docs *docs)
 {
@@ -302,7 +329,8 @@ read_from_tokenizer_json(TokBuild *b, const Docs *docs)
 	FSI_TRY(toksrc_read_tokenizer_json(b, docs->tokenizer));
 	if (b->kind == TOK_BPE && json_is_boolean(space))
 		b->flags = json_is_true(space) ? b->flags | TOK_PREFIX_SPACE : b->flags & ~(uint32_t) TOK_PREFIX_SPACE;
-	if (b->kind == TOK_WORDPIECE && b->n_steps == 1 && (b->steps[0] & TOK_STEP_KIND) == TOK_STEP_BERT)
+	if (b->kind == TOK_WORDPIECE && b->n_steps == 1 && (b->steps[0] & TOK_STEP_KIND) == TOK_STEP_BERT &&
+		!is_plain_fast(docs->config))
 		b->steps[0] = (uint16_t) bert_step(docs->config, b->steps[0]);
 	return FSI_OK;
 }

@@ -418,10 +418,11 @@ put_model(Writer *w)
 
 /* ---- tokenizer_config.json ---- */
 
+/* A name makes its token an added one: an ordinary token, which config.json's id gave the role, stays without. */
 static void
 put_role(Writer *w, const char *key, int32_t id)
 {
-	if (id == TOK_NONE)
+	if (id == TOK_NONE || !(tok_flags(w->tok, id) & TOK_ADDED))
 		return;
 	put(w, ",\n \"");
 	put(w, key);

@@ -575,6 +575,15 @@ test_ties(void)
 		smallest &= best == 0;
 	}
 	ok(smallest, "equal scores: the smallest label number in every mode");
+
+	/* three tokens of one vector, and logits beside which log(3) is nothing */
+	for (int i = 20; i <= 30; i += 10)
+		memcpy((float *) flat.f32.head.w + i * shape.n_embd, flat.f32.head.w + 10 * shape.n_embd,
+			   shape.n_embd * sizeof(float));
+	for (int i = 0; i < shape.n_embd; i++)
+		m.hidden[i] *= 1e18f;
+	must(trie_score(&flat.f32, work, trie, 2, m.context, m.hidden, TRIE_ALL, &arena, &best, score, &err));
+	ok(fabs(score[0] + score[1] + score[2] - 1) < 1e-12, "huge logits: the scores sum to 1");
 }
 
 int

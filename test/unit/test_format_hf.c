@@ -140,8 +140,13 @@ test_quirks(void)
 	   same_values(model.model.head.w, "lm_head.weight", 240), "an untied head");
 	ok(fine(read_tiny((TinyModel) {.with_head = true, .head_is_wte = true}, ", \"tie_word_embeddings\": false", true)) &&
 	   model.model.cfg.tied, "a head equal to wte is tied");
-	ok(fine(read_tiny((TinyModel) {.with_head = true}, "", true)) && model.model.cfg.tied && card_says("lm_head.weight differs"),
-	   "a differing head though tied: as transformers, wte");
+	ok(fine(read_tiny((TinyModel) {.with_head = true}, "", true)) && !model.model.cfg.tied &&
+	   same_values(model.model.head.w, "lm_head.weight", 240) && card_says("lm_head.weight differs"),
+	   "a differing head though tied: what was trained");
+	ok(fine(read_tiny((TinyModel) {.with_head = true, .reshape = "lm_head.weight"}, "", true)) && model.model.cfg.tied &&
+	   card_says("lm_head.weight has another shape"), "a head of another shape though tied: wte");
+	ok(refused(read_tiny((TinyModel) {.with_head = true, .reshape = "lm_head.weight"},
+						 ", \"tie_word_embeddings\": false", true), FSI_CORRUPT, "\"lm_head.weight\" has shape [8, 30]"), "... or not tied");
 	ok(fine(read_tiny((TinyModel) {0}, ", \"tie_word_embeddings\": false", true)) && model.model.cfg.tied &&
 	   card_says("lm_head.weight is missing"), "a missing head");
 	ok(refused(read_tiny((TinyModel) {.skip = "h.1.attn.c_attn.bias"}, "", true), FSI_CORRUPT,
@@ -158,6 +163,45 @@ test_quirks(void)
 	ok(refused(read_tiny((TinyModel) {.poison = "ln_f.bias"}, "", true), FSI_CORRUPT, "\"ln_f.bias\""), "also in a vector");
 	ok(fine(read_tiny((TinyModel) {.with_readout = true}, "", true)) &&
 	   card_says("ignored, the first is fsi.readout.k"), "tensors without a place are reported");
+}
+
+/* A byte-level BPE with two tokens that may end an answer: which one does. */
+static void
+test_end(void)
+{
+	static const struct
+	{
+		const char *more;
+		bool		named;		/* tokenizer_config.json names <|endoftext|> */
+		int32_t		end;
+		const char *quirk;
+	}			cases[] = {
+		{"", false, 0, "\"quirks\": []"},
+		{"", true, 0, "\"quirks\": []"},
+		{", \"eos_token_id\": 0", true, 0, "\"quirks\": []"},
+		{", \"eos_token_id\": 1", false, 1, "eos_token_id 1 is not the tokenizer's eos_token 0"},
+		{", \"eos_token_id\": [1, 0]", true, 1, "eos_token_id 1 is not the tokenizer's eos_token 0"},
+		{", \"eos_token_id\": 50256", true, 0, "eos_token_id 50256 is outside the vocabulary"},
+	};
+	const TinyModel m = {.vocab = 30, .prefix = "transformer."};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		char		name[32],
+					path[1100];
+		const char *dir;
+
+		snprintf(name, sizeof(name), "end%zu", i);
+		dir = tiny_dir(name, &m, cases[i].more, false);
+		snprintf(path, sizeof(path), "%s/tokenizer.json", dir);
+		write_text(path, "{\"added_tokens\": [{\"id\": 0, \"content\": \"<|endoftext|>\", \"special\": true}, "
+				   "{\"id\": 1, \"content\": \"<|im_end|>\", \"special\": true}], \"pre_tokenizer\": {\"type\": \"ByteLevel\"}, "
+				   "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 2, \"b\": 3}, \"merges\": []}}");
+		snprintf(path, sizeof(path), "%s/tokenizer_config.json", dir);
+		write_text(path, cases[i].named ? "{\"eos_token\": \"<|endoftext|>\"}" : "{}");
+		ok(fine(read_dir(dir, true)) && model.model.cfg.end == cases[i].end && card_says(cases[i].quirk),
+		   "BPE%s%s: answers end at %d", cases[i].more, cases[i].named ? ", eos_token named" : "", (int) cases[i].end);
+	}
 }
 
 #define READOUT \
@@ -281,6 +325,7 @@ main(void)
 	test_plain();
 	test_config();
 	test_quirks();
+	test_end();
 	test_segments();
 	test_directory();
 	test_reference();

@@ -136,10 +136,15 @@ test_decode(void)
 		0, BPE_FIRST_BYTE + 0xE9, BPE_FIRST_BYTE + 0x80, BPE_FIRST_BYTE + 'a', BPE_FIRST_BYTE + 0xFF,
 		BPE_FIRST_BYTE + 0xC0, 1, -7
 	};
+	static const int32_t zero[] = {
+		BPE_FIRST_BYTE, BPE_FIRST_BYTE + 'a', BPE_FIRST_BYTE, BPE_FIRST_BYTE + 'b', BPE_FIRST_BYTE
+	};
 
 	build_bpe("null", BYTE_LEVEL, "", &tok);
 	ok(tok_decode(&tok, broken, 8, true, &arena, &text, &len, &err) == FSI_OK &&
 	   strcmp(text, "\xEF\xBF\xBD" "a\xEF\xBF\xBD\xEF\xBF\xBD") == 0, "broken sequences become U+FFFD, special tokens go");
+	ok(tok_decode(&tok, zero, 5, true, &arena, &text, &len, &err) == FSI_OK && len == 11 && strlen(text) == 11 &&
+	   strcmp(text, "\xEF\xBF\xBD" "a\xEF\xBF\xBD" "b\xEF\xBF\xBD") == 0, "so does byte 0");
 	ok(tok_decode(&tok, broken, 1, false, &arena, &text, &len, &err) == FSI_OK && strcmp(text, "<|bos|>") == 0,
 	   "special tokens stay when asked");
 	for (int i = 0; i < 2000; i++)

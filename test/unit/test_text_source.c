@@ -148,6 +148,55 @@ test_other_files(void)
 	drop_dir(dir);
 }
 
+/* Special tokens that are named and have no id: the next ones, in transformers' order, where the model has rows. */
+static void
+test_named(void)
+{
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+
+	put_json(dir, "vocab.json", "{'a': 0, 'b': 1, '<|endoftext|>': 2}");
+	put_text(dir, "merges.txt", "");
+	put_json(dir, "special_tokens_map.json", "{'pad_token': '<pad>', 'eos_token': {'content': '<end>', 'rstrip': true}, "
+			 "'bos_token': '<|endoftext|>', 'mask_token': '', 'additional_special_tokens': ['<more>', '<pad>']}");
+	ok(build_open(dir, 8, &tok) == FSI_OK && tok.n_vocab == 6 && tok.bos == 2 && tok.eos == 3 && tok.pad == 4 &&
+	   tok.mask == TOK_NONE && tok_lookup(&tok, "<more>", 6) == 5, "named tokens without ids get the next ones");
+	check_tokens(&tok, "a<end> b<pad>a<more>", "a|<end>|b|<pad>|a|<more>", "they are found in texts");
+	ok(build_open(dir, 4, &tok) == FSI_OK && tok.n_vocab == 4 && tok.eos == 3 && tok.pad == TOK_NONE,
+	   "those that the model has no row for have none");
+	ok(build_open(dir, 3, &tok) == FSI_OK && tok.n_vocab == 3 && tok.eos == 2, "then the usual token ends a text");
+	drop_dir(dir);
+
+	dir = temp_dir();
+	put_text(dir, "vocab.txt", "[UNK]\na\nb\n");
+	put_json(dir, "tokenizer_config.json", "{'sep_token': '<s>', 'cls_token': '<c>'}");
+	ok(build_open(dir, 6, &tok) == FSI_OK && tok.n_vocab == 5 && tok.sep == 3 && tok.cls == 4, "of a vocab.txt too");
+	check_tokens(&tok, "a<s>b<c>", "a|<s>|b|<c>", "they are found in texts");
+	drop_dir(dir);
+}
+
+/* Added tokens that begin with spaces, after one that strips the spaces after it; what tokenizers gives. */
+static void
+test_overlap(void)
+{
+	static const char *const cases[][2] = {
+		{"a b  x", "a|Ġ|b|  |x"}, {"ab   xa", "a|b|  | x|a"}, {"b    a", "b|  |  |a"}, {"b     x", "b|  |  | x"},
+		{"b   q  a", "b|  | q|  |a"}, {"a q  q  q x", "a| q|  |q|  |q| x"},
+	};
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+
+	put_json(dir, "tokenizer.json", "{'added_tokens': [{'id': 4, 'content': 'b', 'rstrip': true, 'normalized': false},"
+			 "{'id': 5, 'content': ' x', 'normalized': false}, {'id': 6, 'content': '  ', 'normalized': false},"
+			 "{'id': 7, 'content': ' q', 'lstrip': true, 'rstrip': true, 'normalized': false}],"
+			 "'pre_tokenizer': " BYTE_LEVEL ", 'model': {'type': 'BPE', 'vocab': {'a': 0, 'q': 1, 'x': 2, "
+			 "'\u0120': 3}, 'merges': []}}");
+	ok(build_open(dir, 0, &tok) == FSI_OK, "added tokens of spaces: %s", err.message);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		check_tokens(&tok, cases[i][0], cases[i][1], cases[i][0]);
+	drop_dir(dir);
+}
+
 /* tokenizer.json and tokenizer_config.json that disagree; added tokens that are normalised. */
 static void
 test_disagreement(void)
@@ -174,6 +223,12 @@ test_disagreement(void)
 	check_tokens(&tok, "AB  <CAFE\xCC\x81>b ab", "a|##b|<Café>|b|a|##b",
 				 "a normalised added token is found in normalised text and takes the spaces before it");
 	ok(tok_token(&tok, 4, &(size_t) {0}) == NULL, "an id that was left out has no token");
+	put_json(dir, "tokenizer_config.json", "{'tokenizer_class': 'BertTokenizer', 'do_lower_case': false}");
+	ok(build_open(dir, 0, &tok) == FSI_OK, "tokenizer_config.json of a BertTokenizer");
+	check_tokens(&tok, "ab AB", "a|##b|[UNK]", "its do_lower_case stands");
+	put_json(dir, "tokenizer_config.json", "{'tokenizer_class': 'PreTrainedTokenizerFast', 'do_lower_case': false}");
+	ok(build_open(dir, 0, &tok) == FSI_OK, "tokenizer_config.json of a PreTrainedTokenizerFast");
+	check_tokens(&tok, "ab AB", "a|##b|a|##b", "its do_lower_case does not");
 	drop_dir(dir);
 }
 
@@ -184,6 +239,8 @@ main(void)
 	test_settings();
 	test_tokenizer_json();
 	test_other_files();
+	test_named();
+	test_overlap();
 	test_disagreement();
 	fsi_arena_free(&arena);
 	return tap_done();

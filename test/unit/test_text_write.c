@@ -127,6 +127,45 @@ test_missing_byte(void)
 	free(json);
 }
 
+/* Whether tokenizer_config.json, written from tok, has this text. */
+static bool
+config_has(const Tokenizer *tok, const char *text)
+{
+	FsiBytes	json,
+				config;
+
+	fsi_bytes_init(&json, &arena);
+	fsi_bytes_init(&config, &arena);
+	return tok_write(tok, TOK_NONE, TOK_NONE, &json, &config, &err) == FSI_OK &&
+		memmem(config.data, config.len, text, strlen(text)) != NULL;
+}
+
+/* Ids of config.json that name ordinary tokens. */
+static void
+test_model_ids(void)
+{
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+	char	   *text;
+	size_t		len;
+	int32_t		ids[] = {BPE_FIRST_BYTE + '!', 1, BPE_FIRST_BYTE + '?'};
+
+	put_text(dir, "tokenizer.json", bpe_json("null", BYTE_LEVEL, "", false));
+	put_json(dir, "tokenizer_config.json", "{'bos_token': '<|bos|>', 'eos_token': '<|eos|>'}");
+	put_json(dir, "config.json", "{'pad_token_id': 36, 'eos_token_id': 66}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok.eos == 1, "config.json gives no named role to another token");
+	put_json(dir, "tokenizer.json", "{'pre_tokenizer': " BYTE_LEVEL ", 'model': {'type': 'BPE', 'vocab': {'!': 0, '?': 1, "
+			 "'a': 2}, 'merges': []}}");
+	put_json(dir, "tokenizer_config.json", "{}");
+	put_json(dir, "config.json", "{'pad_token_id': 0, 'bos_token_id': 2, 'eos_token_id': 1}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok.pad == 0 && tok.bos == 2 && tok.eos == 1, "ids of ordinary tokens");
+	ids[0] = 0, ids[2] = 2;
+	ok(tok_decode(&tok, ids, 3, true, &arena, &text, &len, &err) == FSI_OK && strcmp(text, "!?a") == 0,
+	   "they are text when decoded");
+	ok(!config_has(&tok, "_token\""), "and are not written as special tokens");
+	drop_dir(dir);
+}
+
 static void
 test_wordpiece(void)
 {
@@ -157,6 +196,7 @@ main(void)
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	test_bpe();
 	test_missing_byte();
+	test_model_ids();
 	test_wordpiece();
 	ok(!merges_are_pairs, "merges are strings where tokens have no spaces");
 	fsi_arena_free(&arena);
