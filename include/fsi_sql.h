@@ -23,6 +23,8 @@
 /* Check intents and options (NULL: none given) and find the model. */
 extern void args_question(ArrayType *intents, Jsonb *options, ExecQuestion *question);
 
+/* The call site's slot, made at the first call. */
+extern ExecSlot *args_slot(FunctionCallInfo fcinfo);
 /* The set for intents and options, as they were given: a kept one, or checked and prepared now. */
 extern ExecSet *args_set(ExecSlot *slot, ArrayType *intents, Jsonb *options);
 

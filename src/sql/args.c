@@ -195,6 +195,14 @@ args_question(ArrayType *intents, Jsonb *options, ExecQuestion *q)
 	check_layout(q);
 }
 
+ExecSlot *
+args_slot(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+		fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(ExecSlot));
+	return fcinfo->flinfo->fn_extra;
+}
+
 ExecSet *
 args_set(ExecSlot *slot, ArrayType *intents, Jsonb *options)
 {
