@@ -28,8 +28,6 @@ extern ExecSlot *args_slot(FunctionCallInfo fcinfo);
 /* The set for intents and options, as they were given: a kept one, or checked and prepared now. */
 extern ExecSet *args_set(ExecSlot *slot, ArrayType *intents, Jsonb *options);
 
-extern void plan_init(void);	/* statistics of indexes on intents */
-
 /* A JSON type with its article: "a number". */
 extern const char *args_type_name(const JsonbValue *v);
 /* The option's value is of another type than the one wanted ("a number"). */
@@ -42,5 +40,7 @@ extern int	args_compare(HostText a, HostText b);
 
 /* 2202E unless the array has at most one dimension. */
 extern void args_check_one_dimension(ArrayType *array, const char *what);
+
+extern void plan_init(void);	/* statistics of indexes on intents */
 
 #endif
