@@ -46,6 +46,44 @@ args_wrong_type(const char *path, const char *wanted, const JsonbValue *v)
 			 errmsg("option \"%s\" must be %s, not %s", path, wanted, args_type_name(v))));
 }
 
+void
+args_check_object(Jsonb *options, const char *hint)
+{
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("%s", hint)));
+}
+
+JsonbIterator *
+args_members(JsonbContainer *container)
+{
+	JsonbIterator *it = JsonbIteratorInit(container);
+	JsonbValue	opening;
+
+	JsonbIteratorNext(&it, &opening, false);
+	return it;
+}
+
+bool
+args_next(JsonbIterator **it, JsonbValue *key, JsonbValue *value)
+{
+	if (JsonbIteratorNext(it, key, true) != WJB_KEY)
+		return false;
+	JsonbIteratorNext(it, value, true);
+	return true;
+}
+
+void
+args_unknown_option(const char *name, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown option \"%s\"", name),
+			 errhint("%s", hint)));
+}
+
 static HostText
 read_string(const char *path, JsonbValue *v)
 {
@@ -54,18 +92,12 @@ read_string(const char *path, JsonbValue *v)
 	return host_utf8(v->val.string.val, v->val.string.len);
 }
 
-/* Start reading a container's members; skip its opening token. */
 static JsonbIterator *
 open_container(const char *path, JsonbValue *v, bool array)
 {
-	JsonbIterator *it;
-	JsonbValue	opening;
-
 	if (v->type != jbvBinary || JsonContainerIsArray(v->val.binary.data) != array)
 		args_wrong_type(path, array ? "an array" : "an object", v);
-	it = JsonbIteratorInit(v->val.binary.data);
-	JsonbIteratorNext(&it, &opening, false);
-	return it;
+	return args_members(v->val.binary.data);
 }
 
 bool
@@ -118,18 +150,14 @@ read_example(ExecQuestion *q, const char *path, JsonbValue *value, ExecExample *
 	bool		has_text = false;
 	bool		has_intent = false;
 
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	while (args_next(&it, &key, &member))
 	{
 		bool		is_text = args_key_is(&key, "text");
 		bool		is_intent = args_key_is(&key, "intent");
 		char	   *member_path = psprintf("%s.%s", path, key_excerpt(&key));
 
-		JsonbIteratorNext(&it, &member, true);
 		if (!is_text && !is_intent)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown option \"%s\"", member_path),
-					 errhint("An example has the keys \"text\" and \"intent\".")));
+			args_unknown_option(member_path, "An example has the keys \"text\" and \"intent\".");
 		if (is_text)
 			out->text = read_words(member_path, &member);
 		else
@@ -176,13 +204,12 @@ read_descriptions(ExecQuestion *q, const char *path, JsonbValue *value)
 	JsonbValue	member;
 
 	q->descriptions = palloc0(sizeof(HostText) * q->n_intents);
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	while (args_next(&it, &key, &member))
 	{
 		char	   *member_path = psprintf("%s.%s", path, key_excerpt(&key));
 		int			intent = find_intent(q, path, host_utf8(key.val.string.val, key.val.string.len), &key);
 
 		CHECK_FOR_INTERRUPTS();
-		JsonbIteratorNext(&it, &member, true);
 		if (q->descriptions[intent].s != NULL && member.type != jbvNull)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -273,29 +300,20 @@ args_options(Jsonb *options, ExecQuestion *q)
 	JsonbValue	key;
 	JsonbValue	value;
 
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object"),
-				 JB_ROOT_IS_ARRAY(options) && !JB_ROOT_IS_SCALAR(options) ?
-				 errhint("Examples are an option: jsonb_build_object('examples', fsi_examples(msg, intent)).") :
-				 errhint("For example {\"other\": \"something else\"}.")));
-	it = JsonbIteratorInit(&options->root);
-	JsonbIteratorNext(&it, &key, false);
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	args_check_object(options, JB_ROOT_IS_ARRAY(options) && !JB_ROOT_IS_SCALAR(options) ?
+					  "Examples are an option: jsonb_build_object('examples', fsi_examples(msg, intent))." :
+					  "For example {\"other\": \"something else\"}.");
+	it = args_members(&options->root);
+	while (args_next(&it, &key, &value))
 	{
 		size_t		i;
 
-		JsonbIteratorNext(&it, &value, true);
 		for (i = 0; i < lengthof(option_readers); i++)
 			if (args_key_is(&key, option_readers[i].name))
 				break;
 		if (i == lengthof(option_readers))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown option \"%s\"", key_excerpt(&key)),
-					 errhint("Options are \"descriptions\", \"examples\", \"instructions\", \"min_score\", \"model\", "
-							 "\"other\", \"scoring\" and \"template\".")));
+			args_unknown_option(key_excerpt(&key), "Options are \"descriptions\", \"examples\", \"instructions\", "
+								"\"min_score\", \"model\", \"other\", \"scoring\" and \"template\".");
 		if (value.type != jbvNull)
 			option_readers[i].read(q, option_readers[i].name, &value);
 	}

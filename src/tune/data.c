@@ -99,12 +99,11 @@ static void
 add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const HostText *intents, TrainIntent *out,
 				 FsiArena *arena)
 {
-	JsonbIterator *it = JsonbIteratorInit(&descriptions->root);
+	JsonbIterator *it = args_members(&descriptions->root);
 	JsonbValue	key;
 	JsonbValue	value;
 
-	JsonbIteratorNext(&it, &key, false);
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	while (args_next(&it, &key, &value))
 	{
 		int			intent = find_intent(args_trim(host_utf8(key.val.string.val, key.val.string.len)), n, intents);
 		char	   *path = psprintf("descriptions.%s", host_excerpt(key.val.string.val, key.val.string.len));
@@ -112,7 +111,6 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 		TokIds	   *ids;
 		SpellVec   *spell;
 
-		JsonbIteratorNext(&it, &value, true);
 		if (intent == TRAIN_OTHER)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -269,10 +269,8 @@ find_option(const JsonbValue *key)
 	for (size_t i = 0; i < lengthof(all_options); i++)
 		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == lengthof(all_options) - 1 ? " and " : ", ",
 						 all_options[i].name);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown option \"%s\"", host_excerpt(key->val.string.val, key->val.string.len)),
-			 errhint("Options are %s.", list.data)));
+	args_unknown_option(host_excerpt(key->val.string.val, key->val.string.len),
+						psprintf("Options are %s.", list.data));
 }
 
 static void
@@ -298,11 +296,8 @@ tune_options_model(Jsonb *options)
 {
 	JsonbValue	value;
 
-	if (options != NULL && !JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object"),
-				 errhint("For example {\"num_train_epochs\": 3}.")));
+	if (options != NULL)
+		args_check_object(options, "For example {\"num_train_epochs\": 3}.");
 	if (!look_up(options, "model", &value))
 		return NULL;
 	if (value.type != jbvString)
@@ -323,13 +318,11 @@ tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out)
 		set_defaults(layout, value.val.boolean, out);
 	if (options != NULL)
 	{
-		it = JsonbIteratorInit(&options->root);
-		JsonbIteratorNext(&it, &key, false);
-		while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+		it = args_members(&options->root);
+		while (args_next(&it, &key, &value))
 		{
 			const Option *option = find_option(&key);
 
-			JsonbIteratorNext(&it, &value, true);
 			if (value.type == jbvNull)
 				continue;
 			check_layout(option, layout);
