@@ -46,6 +46,14 @@ args_wrong_type(const char *path, const char *wanted, const JsonbValue *v)
 			 errmsg("option \"%s\" must be %s, not %s", path, wanted, args_type_name(v))));
 }
 
+char *
+args_string(const char *path, const JsonbValue *v)
+{
+	if (v->type != jbvString)
+		args_wrong_type(path, "a string", v);
+	return pnstrdup(v->val.string.val, v->val.string.len);
+}
+
 void
 args_check_object(Jsonb *options, const char *hint)
 {
@@ -106,8 +114,8 @@ args_key_is(const JsonbValue *key, const char *name)
 	return key->val.string.len == (int) strlen(name) && memcmp(key->val.string.val, name, key->val.string.len) == 0;
 }
 
-static const char *
-key_excerpt(const JsonbValue *key)
+const char *
+args_key_excerpt(const JsonbValue *key)
 {
 	return host_excerpt(key->val.string.val, key->val.string.len);
 }
@@ -120,7 +128,7 @@ find_intent(const ExecQuestion *q, const char *path, HostText intent, const Json
 	if (found < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" names \"%s\", which is not among the intents", path, key_excerpt(spelled)),
+				 errmsg("option \"%s\" names \"%s\", which is not among the intents", path, args_key_excerpt(spelled)),
 				 q->other.len > 0 && args_compare(args_trim(intent), q->other) == 0 ?
 				 errhint("The answer that \"other\" names has no examples and no description.") :
 				 errhint("Add it to the intents, or leave it out of the option.")));
@@ -154,7 +162,7 @@ read_example(ExecQuestion *q, const char *path, JsonbValue *value, ExecExample *
 	{
 		bool		is_text = args_key_is(&key, "text");
 		bool		is_intent = args_key_is(&key, "intent");
-		char	   *member_path = psprintf("%s.%s", path, key_excerpt(&key));
+		char	   *member_path = psprintf("%s.%s", path, args_key_excerpt(&key));
 
 		if (!is_text && !is_intent)
 			args_unknown_option(member_path, "An example has the keys \"text\" and \"intent\".");
@@ -206,14 +214,14 @@ read_descriptions(ExecQuestion *q, const char *path, JsonbValue *value)
 	q->descriptions = palloc0(sizeof(HostText) * q->n_intents);
 	while (args_next(&it, &key, &member))
 	{
-		char	   *member_path = psprintf("%s.%s", path, key_excerpt(&key));
+		char	   *member_path = psprintf("%s.%s", path, args_key_excerpt(&key));
 		int			intent = find_intent(q, path, host_utf8(key.val.string.val, key.val.string.len), &key);
 
 		CHECK_FOR_INTERRUPTS();
 		if (q->descriptions[intent].s != NULL && member.type != jbvNull)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" describes intent \"%s\" twice", path, key_excerpt(&key)),
+					 errmsg("option \"%s\" describes intent \"%s\" twice", path, args_key_excerpt(&key)),
 					 errhint("Keys that differ in white space around them are the same intent.")));
 		if (member.type != jbvNull)
 			q->descriptions[intent] = read_words(member_path, &member);
@@ -257,9 +265,7 @@ read_instructions(ExecQuestion *q, const char *path, JsonbValue *value)
 static void
 read_model(ExecQuestion *q, const char *path, JsonbValue *value)
 {
-	if (value->type != jbvString)
-		args_wrong_type(path, "a string", value);
-	q->model_name = pnstrdup(value->val.string.val, value->val.string.len);
+	q->model_name = args_string(path, value);
 }
 
 static void
@@ -273,7 +279,7 @@ read_scoring(ExecQuestion *q, const char *path, JsonbValue *value)
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be \"trie\" or \"sequence\", not \"%s\"", path, key_excerpt(value))));
+				 errmsg("option \"%s\" must be \"trie\" or \"sequence\", not \"%s\"", path, args_key_excerpt(value))));
 	q->scoring_given = true;
 }
 
@@ -312,7 +318,7 @@ args_options(Jsonb *options, ExecQuestion *q)
 			if (args_key_is(&key, option_readers[i].name))
 				break;
 		if (i == lengthof(option_readers))
-			args_unknown_option(key_excerpt(&key), "Options are \"descriptions\", \"examples\", \"instructions\", "
+			args_unknown_option(args_key_excerpt(&key), "Options are \"descriptions\", \"examples\", \"instructions\", "
 								"\"min_score\", \"model\", \"other\", \"scoring\" and \"template\".");
 		if (value.type != jbvNull)
 			option_readers[i].read(q, option_readers[i].name, &value);

@@ -18,7 +18,7 @@ typedef void (*OptionReader) (PromptsOptions *o, const char *path, JsonbValue *v
 static char *
 key_path(const char *path, const JsonbValue *key)
 {
-	return psprintf("%s.%s", path, host_excerpt(key->val.string.val, key->val.string.len));
+	return psprintf("%s.%s", path, args_key_excerpt(key));
 }
 
 static bool
@@ -270,8 +270,7 @@ read_faithful(PromptsOptions *o, const char *path, JsonbValue *value)
 		if (i == lengthof(flaws))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" names an unknown flaw \"%s\"", path,
-							host_excerpt(element.val.string.val, element.val.string.len)),
+					 errmsg("option \"%s\" names an unknown flaw \"%s\"", path, args_key_excerpt(&element)),
 					 errhint("There are \"position\", \"symbols\", \"not_applicable\", \"length\" and \"labels\".")));
 		o->flaws |= flaws[i].flaw;
 	}
@@ -298,9 +297,7 @@ read_max_tokens(PromptsOptions *o, const char *path, JsonbValue *value)
 static void
 read_model(PromptsOptions *o, const char *path, JsonbValue *value)
 {
-	if (value->type != jbvString)
-		args_wrong_type(path, "a string", value);
-	o->model_name = pnstrdup(value->val.string.val, value->val.string.len);
+	o->model_name = args_string(path, value);
 }
 
 static void
@@ -355,9 +352,8 @@ prompts_read_options(Jsonb *options, PromptsOptions *o)
 			if (args_key_is(&key, option_readers[i].name))
 				break;
 		if (i == lengthof(option_readers))
-			args_unknown_option(host_excerpt(key.val.string.val, key.val.string.len),
-								"Options are \"descriptions\", \"faithful\", \"labels\", \"max_tokens\", \"model\", "
-								"\"samples\" and \"seed\".");
+			args_unknown_option(args_key_excerpt(&key), "Options are \"descriptions\", \"faithful\", \"labels\", "
+								"\"max_tokens\", \"model\", \"samples\" and \"seed\".");
 		if (value.type != jbvNull)
 			option_readers[i].read(o, option_readers[i].name, &value);
 	}

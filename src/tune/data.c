@@ -106,7 +106,7 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 	while (args_next(&it, &key, &value))
 	{
 		int			intent = find_intent(args_trim(host_utf8(key.val.string.val, key.val.string.len)), n, intents);
-		char	   *path = psprintf("descriptions.%s", host_excerpt(key.val.string.val, key.val.string.len));
+		char	   *path = psprintf("descriptions.%s", args_key_excerpt(&key));
 		HostText	described;
 		TokIds	   *ids;
 		SpellVec   *spell;
@@ -115,7 +115,7 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"descriptions\" names \"%s\", which is not among the intents of the source",
-							host_excerpt(key.val.string.val, key.val.string.len))));
+							args_key_excerpt(&key))));
 		if (value.type == jbvNull)
 			continue;
 		if (value.type != jbvString)

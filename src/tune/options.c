@@ -189,18 +189,10 @@ read_whole(const Option *option, const JsonbValue *v, double limit)
 	return (int64) number;
 }
 
-static char *
-read_text(const Option *option, const JsonbValue *v)
-{
-	if (v->type != jbvString)
-		args_wrong_type(option->name, "a string", v);
-	return pnstrdup(v->val.string.val, v->val.string.len);
-}
-
 static int
 read_choice(const Option *option, const JsonbValue *v)
 {
-	const char *given = read_text(option, v);
+	const char *given = args_string(option->name, v);
 	StringInfoData list;
 
 	for (int i = 0; option->choices[i] != NULL; i++)
@@ -246,7 +238,7 @@ read_option(const Option *option, JsonbValue *v, TuneOptions *out)
 			*(bool *) to = v->val.boolean;
 			break;
 		case OPTION_TEXT:
-			*(char **) to = read_text(option, v);
+			*(char **) to = args_string(option->name, v);
 			break;
 		case OPTION_CHOICE:
 			*(int *) to = read_choice(option, v);
@@ -269,8 +261,7 @@ find_option(const JsonbValue *key)
 	for (size_t i = 0; i < lengthof(all_options); i++)
 		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == lengthof(all_options) - 1 ? " and " : ", ",
 						 all_options[i].name);
-	args_unknown_option(host_excerpt(key->val.string.val, key->val.string.len),
-						psprintf("Options are %s.", list.data));
+	args_unknown_option(args_key_excerpt(key), psprintf("Options are %s.", list.data));
 }
 
 static void
@@ -300,9 +291,7 @@ tune_options_model(Jsonb *options)
 		args_check_object(options, "For example {\"num_train_epochs\": 3}.");
 	if (!look_up(options, "model", &value))
 		return NULL;
-	if (value.type != jbvString)
-		args_wrong_type("model", "a string", &value);
-	return pnstrdup(value.val.string.val, value.val.string.len);
+	return args_string("model", &value);
 }
 
 void
