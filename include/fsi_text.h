@@ -164,4 +164,13 @@ typedef struct PromptSpec
 extern FsiStatus prompt_render(const PromptSpec *spec, FsiArena *arena,
 							   char **prefix, size_t *prefix_len,
 							   char **suffix, size_t *suffix_len, FsiError *err);
+
+/*
+ * Does a label (an answer) have a space in front where it follows that text?  A byte-level vocabulary has one
+ * token for " refund" and others for "refund": after a word it does.
+ */
+extern bool prompt_spaces_label(const Tokenizer *tok, FsiText before);
+/* A label's tokens where it follows that text; a literal special token in it stays plain text. */
+extern FsiStatus prompt_label_ids(const Tokenizer *tok, FsiText label, FsiText before,
+								  FsiArena *arena, TokIds *ids, FsiError *err);
 #endif

@@ -208,19 +208,11 @@ static FsiStatus
 count_tokens(Render *r, const FewshotPair *pair, size_t *tokens)
 {
 	const Tokenizer *tok = r->f->o.tok;
-	size_t		n = pair->response.len;
-	char	   *response = fsi_arena_alloc(r->arena, n + 1);
-	bool		after_word = strchr(" \t\n", pair->prompt.s[pair->prompt.len - 1]) == NULL;
 	TokIds		ids;
 
-	if (response == NULL)
-		return fsi_nomem(r->err, n);
-	/* a byte-level vocabulary has one token for " refund" and others for "refund": after a word there is the space */
-	response[0] = ' ';
-	memcpy(response + 1, pair->response.s, n);
 	FSI_TRY(tok_encode_plain(tok, pair->prompt.s, pair->prompt.len, r->arena, &ids, r->err));
 	*tokens = ids.n + (size_t) r->f->o.mark_tokens;
-	FSI_TRY(tok_encode_plain(tok, response + !after_word, n + after_word, r->arena, &ids, r->err));
+	FSI_TRY(prompt_label_ids(tok, pair->response, pair->prompt, r->arena, &ids, r->err));
 	*tokens += ids.n;
 	return FSI_OK;
 }
