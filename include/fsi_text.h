@@ -85,6 +85,8 @@ extern size_t text_utf8_valid(const char *s, size_t len);
 /* Bytes of Unicode's White_Space at the beginning and at the end of valid UTF-8. */
 extern size_t text_space_before(const char *s, size_t len);
 extern size_t text_space_after(const char *s, size_t len);
+/* The first head and last tail bytes of a text that has as many, less characters that would be cut in two. */
+extern FsiStatus text_ends(FsiText t, size_t head, size_t tail, FsiArena *arena, FsiText *out, FsiError *err);
 
 /* ---- Spelling: hashed character n-grams (segments layout). Formula: src/text/spelling.c. ---- */
 
