@@ -145,8 +145,9 @@ extern void exec_check_labels(int n, const TokIds *ids, const HostText *labels, 
 extern HostText exec_clip(HostText message, bool *clipped, FsiArena *arena);
 /* Spelling features of a text by the model's normaliser and idf table (segments layout). */
 extern void exec_spell(const StoreModel *model, HostText t, FsiArena *arena, SpellVec *out);
-/* A label as it is read after what stands before it. */
-extern HostText exec_label_text(const Tokenizer *tok, HostText label, HostText before, FsiArena *arena);
+/* first (unless TOK_NONE), the text's tokens, last (unless TOK_NONE).  plain: a literal special token stays text. */
+extern TokIds exec_tokens_between(const Tokenizer *tok, int32_t first, HostText t, int32_t last, bool plain,
+								  FsiArena *arena);
 /* The backend's scratch for forward passes, at the CPU level of fsi_intent.simd. */
 extern Gpt2Work *exec_work(void);
 

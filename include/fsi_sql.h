@@ -23,16 +23,27 @@
 /* Check intents and options (NULL: none given) and find the model. */
 extern void args_question(ArrayType *intents, Jsonb *options, ExecQuestion *question);
 
+/* The call site's slot, made at the first call. */
+extern ExecSlot *args_slot(FunctionCallInfo fcinfo);
 /* The set for intents and options, as they were given: a kept one, or checked and prepared now. */
 extern ExecSet *args_set(ExecSlot *slot, ArrayType *intents, Jsonb *options);
-
-extern void plan_init(void);	/* statistics of indexes on intents */
 
 /* A JSON type with its article: "a number". */
 extern const char *args_type_name(const JsonbValue *v);
 /* The option's value is of another type than the one wanted ("a number"). */
 extern void args_wrong_type(const char *path, const char *wanted, const JsonbValue *v) pg_attribute_noreturn();
+/* The option's value, which must be a string. */
+extern char *args_string(const char *path, const JsonbValue *v);
+/* 22023 with the hint unless options are a JSON object. */
+extern void args_check_object(Jsonb *options, const char *hint);
+/* Begin to read what an object or an array holds. */
+extern JsonbIterator *args_members(JsonbContainer *container);
+/* The next member of an object; false: there is none. */
+extern bool args_next(JsonbIterator **it, JsonbValue *key, JsonbValue *value);
 extern bool args_key_is(const JsonbValue *key, const char *name);
+/* A key, or a string, for an error message. */
+extern const char *args_key_excerpt(const JsonbValue *key);
+extern void args_unknown_option(const char *name, const char *hint) pg_attribute_noreturn();
 /* Without Unicode's white space at both ends. */
 extern HostText args_trim(HostText t);
 /* Byte order. */
@@ -40,5 +51,7 @@ extern int	args_compare(HostText a, HostText b);
 
 /* 2202E unless the array has at most one dimension. */
 extern void args_check_one_dimension(ArrayType *array, const char *what);
+
+extern void plan_init(void);	/* statistics of indexes on intents */
 
 #endif

@@ -86,6 +86,8 @@ extern size_t text_utf8_valid(const char *s, size_t len);
 /* Bytes of Unicode's White_Space at the beginning and at the end of valid UTF-8. */
 extern size_t text_space_before(const char *s, size_t len);
 extern size_t text_space_after(const char *s, size_t len);
+/* The first head and last tail bytes of a text that has as many, less characters that would be cut in two. */
+extern FsiStatus text_ends(FsiText t, size_t head, size_t tail, FsiArena *arena, FsiText *out, FsiError *err);
 
 /* ---- Spelling: hashed character n-grams (segments layout). Formula: src/text/spelling.c. ---- */
 
@@ -165,4 +167,13 @@ typedef struct PromptSpec
 extern FsiStatus prompt_render(const PromptSpec *spec, FsiArena *arena,
 							   char **prefix, size_t *prefix_len,
 							   char **suffix, size_t *suffix_len, FsiError *err);
+
+/*
+ * Does a label (an answer) have a space in front where it follows that text?  A byte-level vocabulary has one
+ * token for " refund" and others for "refund": after a word it does.
+ */
+extern bool prompt_spaces_label(const Tokenizer *tok, FsiText before);
+/* A label's tokens where it follows that text; a literal special token in it stays plain text. */
+extern FsiStatus prompt_label_ids(const Tokenizer *tok, FsiText label, FsiText before,
+								  FsiArena *arena, TokIds *ids, FsiError *err);
 #endif

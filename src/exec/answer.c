@@ -40,25 +40,12 @@ set_choose(const ExecSet *set, const double *scores)
 HostText
 exec_clip(HostText message, bool *clipped, FsiArena *arena)
 {
-	HostText	out = message;
-	size_t		head = MESSAGE_HALF_BYTES;
-	size_t		tail;
-	char	   *s;
+	FsiError	err = {0};
 
 	*clipped = message.len > 2 * MESSAGE_HALF_BYTES;
-	if (!*clipped)
-		return out;
-	tail = message.len - MESSAGE_HALF_BYTES;
-	while (head > 0 && ((unsigned char) message.s[head] & 0xC0) == 0x80)
-		head--;
-	while (tail < message.len && ((unsigned char) message.s[tail] & 0xC0) == 0x80)
-		tail++;
-	s = host_array(arena, head + message.len - tail, 1);
-	memcpy(s, message.s, head);
-	memcpy(s + head, message.s + tail, message.len - tail);
-	out.s = s;
-	out.len = head + message.len - tail;
-	return out;
+	if (*clipped)
+		HOST_TRY(text_ends(message, MESSAGE_HALF_BYTES, MESSAGE_HALF_BYTES, arena, &message, &err));
+	return message;
 }
 
 /* Tokens that a pass reads beside those of each message. */

@@ -8,7 +8,6 @@
 
 #include "catalog/pg_proc.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 

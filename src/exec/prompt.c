@@ -10,7 +10,6 @@
 
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 
 #include "exec.h"
 
@@ -74,38 +73,23 @@ render(const ExecQuestion *q, FsiArena *arena)
 	return parts;
 }
 
-/* first (unless TOK_NONE), the text's tokens, last (unless TOK_NONE). */
-static TokIds
-tokens_between(const Tokenizer *tok, int32_t first, HostText t, int32_t last, FsiArena *arena)
+TokIds
+exec_tokens_between(const Tokenizer *tok, int32_t first, HostText t, int32_t last, bool plain, FsiArena *arena)
 {
 	FsiError	err = {0};
-	TokIds		plain;
+	TokIds		ids;
 	TokIds		out;
 
-	HOST_TRY(tok_encode_plain(tok, t.s, t.len, arena, &plain, &err));
-	out.ids = host_array(arena, plain.n + 2, sizeof(int32_t));
+	HOST_TRY((plain ? tok_encode_plain : tok_encode) (tok, t.s, t.len, arena, &ids, &err));
+	out.ids = host_array(arena, ids.n + 2, sizeof(int32_t));
 	out.n = 0;
 	if (first != TOK_NONE)
 		out.ids[out.n++] = first;
-	memcpy(out.ids + out.n, plain.ids, sizeof(int32_t) * plain.n);
-	out.n += plain.n;
+	memcpy(out.ids + out.n, ids.ids, sizeof(int32_t) * ids.n);
+	out.n += ids.n;
 	if (last != TOK_NONE)
 		out.ids[out.n++] = last;
 	return out;
-}
-
-/* A byte-level vocabulary has one token for " refund" and others for "refund": a label follows a word, so it has the space. */
-HostText
-exec_label_text(const Tokenizer *tok, HostText label, HostText suffix, FsiArena *arena)
-{
-	char	   *s;
-
-	if (tok->kind != TOK_BPE || suffix.len == 0 || strchr(" \t\n", suffix.s[suffix.len - 1]) != NULL)
-		return label;
-	s = host_array(arena, label.len + 1, 1);
-	s[0] = ' ';
-	memcpy(s + 1, label.s, label.len);
-	return (HostText) {s, label.len + 1};
 }
 
 /* With a zero behind it. */
@@ -134,7 +118,7 @@ build_trie(ExecSet *set, const ExecQuestion *q, HostText suffix, FsiArena *scrat
 		bool		other = i == q->n_intents;
 
 		labels[i] = other ? q->other : q->intents[q->canonical[i]];
-		ids[i] = tokens_between(tok, TOK_NONE, exec_label_text(tok, labels[i], suffix, scratch), TOK_NONE, scratch);
+		HOST_TRY(prompt_label_ids(tok, labels[i], suffix, scratch, &ids[i], &err));
 		names[i] = copy_text(scratch, labels[i].s, labels[i].len);
 		exec_check_fits(model, other ? "\"other\" intent" : "intent", labels[i], ids[i].n);
 	}
@@ -195,8 +179,8 @@ prompt_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
 	set->lead.len = text_space_after(parts.prefix.s, parts.prefix.len);
 	parts.prefix.len -= set->lead.len;
 	set->lead.s = copy_text(&set->arena, parts.prefix.s + parts.prefix.len, set->lead.len);
-	prefix = tokens_between(&model->file.tok, cfg->begin, parts.prefix, TOK_NONE, &call->arena);
-	set->suffix = tokens_between(&model->file.tok, TOK_NONE, parts.suffix, cfg->end_prompt, &set->arena);
+	prefix = exec_tokens_between(&model->file.tok, cfg->begin, parts.prefix, TOK_NONE, true, &call->arena);
+	set->suffix = exec_tokens_between(&model->file.tok, TOK_NONE, parts.suffix, cfg->end_prompt, true, &set->arena);
 	build_trie(set, q, parts.suffix, &call->arena);
 	find_room(set, prefix.n);
 

@@ -7,7 +7,6 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "exec.h"
@@ -108,7 +107,6 @@ exec_generate(const StoreModel *model, const char *name, HostText prompt, const 
 	FsiError	err = {0};
 	ExecCall	call;
 	const Gpt2Config *cfg = &model->file.model.cfg;
-	TokIds		ids;
 	TokIds		whole;
 	TokIds		out;
 	char	   *s;
@@ -118,15 +116,7 @@ exec_generate(const StoreModel *model, const char *name, HostText prompt, const 
 	write_check_model(model, name);
 	exec_call_begin(&call, model);
 	/* The prompt is the caller's own: special tokens in it are meant. */
-	HOST_TRY(tok_encode(&model->file.tok, prompt.s, prompt.len, &call.arena, &ids, &err));
-	whole.ids = host_array(&call.arena, ids.n + 2, sizeof(int32_t));
-	whole.n = 0;
-	if (cfg->begin != TOK_NONE)
-		whole.ids[whole.n++] = cfg->begin;
-	memcpy(whole.ids + whole.n, ids.ids, sizeof(int32_t) * ids.n);
-	whole.n += ids.n;
-	if (cfg->end_prompt != TOK_NONE)
-		whole.ids[whole.n++] = cfg->end_prompt;
+	whole = exec_tokens_between(&model->file.tok, cfg->begin, prompt, cfg->end_prompt, false, &call.arena);
 	if (whole.n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "libpq/pqsignal.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"

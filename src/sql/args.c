@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "utils/builtins.h"
 
 #include "args.h"
 #include "fsi_compat.h"
@@ -194,6 +193,14 @@ args_question(ArrayType *intents, Jsonb *options, ExecQuestion *q)
 	q->generation = store_generation();
 	q->model = store_model(q->model_name);
 	check_layout(q);
+}
+
+ExecSlot *
+args_slot(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+		fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(ExecSlot));
+	return fcinfo->flinfo->fn_extra;
 }
 
 ExecSet *

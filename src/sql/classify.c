@@ -21,22 +21,13 @@ PG_FUNCTION_INFO_V1(fsi_classify_multi);
 PG_FUNCTION_INFO_V1(fsi_scores);
 PG_FUNCTION_INFO_V1(fsi_classify_many);
 
-/* The call site's slot, made at the first call. */
-static ExecSlot *
-call_slot(FunctionCallInfo fcinfo)
-{
-	if (fcinfo->flinfo->fn_extra == NULL)
-		fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(ExecSlot));
-	return fcinfo->flinfo->fn_extra;
-}
-
-/* The same for a call that answers the row at hand. */
+/* The slot of a call that answers the row at hand. */
 static ExecSlot *
 row_slot(FunctionCallInfo fcinfo)
 {
 	if (fcinfo->flinfo->fn_extra == NULL)
 		batch_check_planned();
-	return call_slot(fcinfo);
+	return args_slot(fcinfo);
 }
 
 /* The prepared set for the second and third argument. */
@@ -94,7 +85,7 @@ Datum
 fsi_scores(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	ExecSlot   *slot = call_slot(fcinfo);
+	ExecSlot   *slot = args_slot(fcinfo);
 	ExecSet    *set = call_set(fcinfo, slot);
 	HostText	message = host_utf8_text(PG_GETARG_TEXT_PP(0));
 	int			n = exec_n_labels(set);
@@ -123,7 +114,7 @@ fsi_scores(PG_FUNCTION_ARGS)
 Datum
 fsi_classify_many(PG_FUNCTION_ARGS)
 {
-	ExecSlot   *slot = call_slot(fcinfo);
+	ExecSlot   *slot = args_slot(fcinfo);
 	ExecSet    *set = call_set(fcinfo, slot);
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
 	Datum	   *elements;

@@ -13,7 +13,6 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
-#include "args.h"
 #include "evaluate.h"
 #include "fsi_compat.h"
 #include "fsi_sql.h"

@@ -11,7 +11,6 @@
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/tuplesort.h"
 
 #include "evaluate.h"

@@ -35,9 +35,7 @@ fsi_embed(PG_FUNCTION_ARGS)
 	Datum	   *values = palloc(sizeof(Datum) * n);
 	float	   *z;
 
-	if (fcinfo->flinfo->fn_extra == NULL)
-		fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(ExecSlot));
-	z = exec_embed(model, fcinfo->flinfo->fn_extra, message);
+	z = exec_embed(model, args_slot(fcinfo), message);
 	for (int i = 0; i < n; i++)
 		values[i] = Float4GetDatum(z[i]);
 	PG_RETURN_ARRAYTYPE_P(construct_array(values, n, FLOAT4OID, sizeof(float4), true, TYPALIGN_INT));

@@ -46,6 +46,52 @@ args_wrong_type(const char *path, const char *wanted, const JsonbValue *v)
 			 errmsg("option \"%s\" must be %s, not %s", path, wanted, args_type_name(v))));
 }
 
+char *
+args_string(const char *path, const JsonbValue *v)
+{
+	if (v->type != jbvString)
+		args_wrong_type(path, "a string", v);
+	return pnstrdup(v->val.string.val, v->val.string.len);
+}
+
+void
+args_check_object(Jsonb *options, const char *hint)
+{
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("%s", hint)));
+}
+
+JsonbIterator *
+args_members(JsonbContainer *container)
+{
+	JsonbIterator *it = JsonbIteratorInit(container);
+	JsonbValue	opening;
+
+	JsonbIteratorNext(&it, &opening, false);
+	return it;
+}
+
+bool
+args_next(JsonbIterator **it, JsonbValue *key, JsonbValue *value)
+{
+	if (JsonbIteratorNext(it, key, true) != WJB_KEY)
+		return false;
+	JsonbIteratorNext(it, value, true);
+	return true;
+}
+
+void
+args_unknown_option(const char *name, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown option \"%s\"", name),
+			 errhint("%s", hint)));
+}
+
 static HostText
 read_string(const char *path, JsonbValue *v)
 {
@@ -54,18 +100,12 @@ read_string(const char *path, JsonbValue *v)
 	return host_utf8(v->val.string.val, v->val.string.len);
 }
 
-/* Start reading a container's members; skip its opening token. */
 static JsonbIterator *
 open_container(const char *path, JsonbValue *v, bool array)
 {
-	JsonbIterator *it;
-	JsonbValue	opening;
-
 	if (v->type != jbvBinary || JsonContainerIsArray(v->val.binary.data) != array)
 		args_wrong_type(path, array ? "an array" : "an object", v);
-	it = JsonbIteratorInit(v->val.binary.data);
-	JsonbIteratorNext(&it, &opening, false);
-	return it;
+	return args_members(v->val.binary.data);
 }
 
 bool
@@ -74,8 +114,8 @@ args_key_is(const JsonbValue *key, const char *name)
 	return key->val.string.len == (int) strlen(name) && memcmp(key->val.string.val, name, key->val.string.len) == 0;
 }
 
-static const char *
-key_excerpt(const JsonbValue *key)
+const char *
+args_key_excerpt(const JsonbValue *key)
 {
 	return host_excerpt(key->val.string.val, key->val.string.len);
 }
@@ -88,7 +128,7 @@ find_intent(const ExecQuestion *q, const char *path, HostText intent, const Json
 	if (found < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" names \"%s\", which is not among the intents", path, key_excerpt(spelled)),
+				 errmsg("option \"%s\" names \"%s\", which is not among the intents", path, args_key_excerpt(spelled)),
 				 q->other.len > 0 && args_compare(args_trim(intent), q->other) == 0 ?
 				 errhint("The answer that \"other\" names has no examples and no description.") :
 				 errhint("Add it to the intents, or leave it out of the option.")));
@@ -118,18 +158,14 @@ read_example(ExecQuestion *q, const char *path, JsonbValue *value, ExecExample *
 	bool		has_text = false;
 	bool		has_intent = false;
 
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	while (args_next(&it, &key, &member))
 	{
 		bool		is_text = args_key_is(&key, "text");
 		bool		is_intent = args_key_is(&key, "intent");
-		char	   *member_path = psprintf("%s.%s", path, key_excerpt(&key));
+		char	   *member_path = psprintf("%s.%s", path, args_key_excerpt(&key));
 
-		JsonbIteratorNext(&it, &member, true);
 		if (!is_text && !is_intent)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown option \"%s\"", member_path),
-					 errhint("An example has the keys \"text\" and \"intent\".")));
+			args_unknown_option(member_path, "An example has the keys \"text\" and \"intent\".");
 		if (is_text)
 			out->text = read_words(member_path, &member);
 		else
@@ -176,17 +212,16 @@ read_descriptions(ExecQuestion *q, const char *path, JsonbValue *value)
 	JsonbValue	member;
 
 	q->descriptions = palloc0(sizeof(HostText) * q->n_intents);
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	while (args_next(&it, &key, &member))
 	{
-		char	   *member_path = psprintf("%s.%s", path, key_excerpt(&key));
+		char	   *member_path = psprintf("%s.%s", path, args_key_excerpt(&key));
 		int			intent = find_intent(q, path, host_utf8(key.val.string.val, key.val.string.len), &key);
 
 		CHECK_FOR_INTERRUPTS();
-		JsonbIteratorNext(&it, &member, true);
 		if (q->descriptions[intent].s != NULL && member.type != jbvNull)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" describes intent \"%s\" twice", path, key_excerpt(&key)),
+					 errmsg("option \"%s\" describes intent \"%s\" twice", path, args_key_excerpt(&key)),
 					 errhint("Keys that differ in white space around them are the same intent.")));
 		if (member.type != jbvNull)
 			q->descriptions[intent] = read_words(member_path, &member);
@@ -230,9 +265,7 @@ read_instructions(ExecQuestion *q, const char *path, JsonbValue *value)
 static void
 read_model(ExecQuestion *q, const char *path, JsonbValue *value)
 {
-	if (value->type != jbvString)
-		args_wrong_type(path, "a string", value);
-	q->model_name = pnstrdup(value->val.string.val, value->val.string.len);
+	q->model_name = args_string(path, value);
 }
 
 static void
@@ -246,7 +279,7 @@ read_scoring(ExecQuestion *q, const char *path, JsonbValue *value)
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be \"trie\" or \"sequence\", not \"%s\"", path, key_excerpt(value))));
+				 errmsg("option \"%s\" must be \"trie\" or \"sequence\", not \"%s\"", path, args_key_excerpt(value))));
 	q->scoring_given = true;
 }
 
@@ -273,29 +306,20 @@ args_options(Jsonb *options, ExecQuestion *q)
 	JsonbValue	key;
 	JsonbValue	value;
 
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object"),
-				 JB_ROOT_IS_ARRAY(options) && !JB_ROOT_IS_SCALAR(options) ?
-				 errhint("Examples are an option: jsonb_build_object('examples', fsi_examples(msg, intent)).") :
-				 errhint("For example {\"other\": \"something else\"}.")));
-	it = JsonbIteratorInit(&options->root);
-	JsonbIteratorNext(&it, &key, false);
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	args_check_object(options, JB_ROOT_IS_ARRAY(options) && !JB_ROOT_IS_SCALAR(options) ?
+					  "Examples are an option: jsonb_build_object('examples', fsi_examples(msg, intent))." :
+					  "For example {\"other\": \"something else\"}.");
+	it = args_members(&options->root);
+	while (args_next(&it, &key, &value))
 	{
 		size_t		i;
 
-		JsonbIteratorNext(&it, &value, true);
 		for (i = 0; i < lengthof(option_readers); i++)
 			if (args_key_is(&key, option_readers[i].name))
 				break;
 		if (i == lengthof(option_readers))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown option \"%s\"", key_excerpt(&key)),
-					 errhint("Options are \"descriptions\", \"examples\", \"instructions\", \"min_score\", \"model\", "
-							 "\"other\", \"scoring\" and \"template\".")));
+			args_unknown_option(args_key_excerpt(&key), "Options are \"descriptions\", \"examples\", \"instructions\", "
+								"\"min_score\", \"model\", \"other\", \"scoring\" and \"template\".");
 		if (value.type != jbvNull)
 			option_readers[i].read(q, option_readers[i].name, &value);
 	}

@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
@@ -19,7 +18,7 @@ typedef void (*OptionReader) (PromptsOptions *o, const char *path, JsonbValue *v
 static char *
 key_path(const char *path, const JsonbValue *key)
 {
-	return psprintf("%s.%s", path, host_excerpt(key->val.string.val, key->val.string.len));
+	return psprintf("%s.%s", path, args_key_excerpt(key));
 }
 
 static bool
@@ -34,16 +33,6 @@ is_object(const JsonbValue *v)
 	return v->type == jbvBinary && JsonContainerIsObject(v->val.binary.data);
 }
 
-static JsonbIterator *
-members(const JsonbValue *container)
-{
-	JsonbIterator *it = JsonbIteratorInit(container->val.binary.data);
-	JsonbValue	opening;
-
-	JsonbIteratorNext(&it, &opening, false);
-	return it;
-}
-
 static FewshotText
 string_text(const JsonbValue *v)
 {
@@ -56,14 +45,11 @@ string_text(const JsonbValue *v)
 static int
 count_levels(const JsonbValue *value)
 {
-	JsonbIterator *it = members(value);
+	JsonbIterator *it = args_members(value->val.binary.data);
 	JsonbValue	key;
 	JsonbValue	member;
 
-	if (JsonbIteratorNext(&it, &key, true) != WJB_KEY)
-		return 0;
-	JsonbIteratorNext(&it, &member, true);
-	return is_object(&member) ? 1 + count_levels(&member) : 0;
+	return args_next(&it, &key, &member) && is_object(&member) ? 1 + count_levels(&member) : 0;
 }
 
 /* Where in the option a spelling stands. */
@@ -106,7 +92,7 @@ add_label(const Place *p, const char *path, FewshotText label, JsonbValue *value
 	}
 	if (!is_array(value))
 		args_wrong_type(path, "a string or an array of strings", value);
-	it = members(value);
+	it = args_members(value->val.binary.data);
 	while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
 		add_spelling(p, psprintf("%s[%d]", path, n++), label, &element);
 	if (n == 0)
@@ -125,14 +111,13 @@ add_levels(const Place *p, const char *path, int levels, JsonbValue *value)
 
 	if (!is_object(value))
 		args_wrong_type(path, "an object", value);
-	it = members(value);
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	it = args_members(value->val.binary.data);
+	while (args_next(&it, &key, &member))
 	{
 		Place		inner = *p;
 		char	   *inner_path = key_path(path, &key);
 
 		CHECK_FOR_INTERRUPTS();
-		JsonbIteratorNext(&it, &member, true);
 		if (levels == 0)
 			add_label(p, inner_path, string_text(&key), &member);
 		else
@@ -188,7 +173,7 @@ add_texts(Fewshot *f, const char *path, FewshotText source, JsonbValue *value)
 	}
 	if (!is_array(value))
 		wrong_templates(path, value);
-	it = members(value);
+	it = args_members(value->val.binary.data);
 	while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
 	{
 		char	   *element_path = psprintf("%s[%d]", path, n++);
@@ -221,12 +206,9 @@ prompts_add_templates(Fewshot *f, Jsonb *templates)
 		add_texts(f, "templates", every, &all);
 		return;
 	}
-	it = members(&all);
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
-	{
-		JsonbIteratorNext(&it, &member, true);
+	it = args_members(&templates->root);
+	while (args_next(&it, &key, &member))
 		add_texts(f, key_path("templates", &key), string_text(&key), &member);
-	}
 }
 
 /* ---------------------------------------------------------------- options */
@@ -275,7 +257,7 @@ read_faithful(PromptsOptions *o, const char *path, JsonbValue *value)
 	}
 	if (!is_array(value))
 		args_wrong_type(path, "a boolean or an array of strings", value);
-	it = members(value);
+	it = args_members(value->val.binary.data);
 	while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
 	{
 		size_t		i;
@@ -288,8 +270,7 @@ read_faithful(PromptsOptions *o, const char *path, JsonbValue *value)
 		if (i == lengthof(flaws))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" names an unknown flaw \"%s\"", path,
-							host_excerpt(element.val.string.val, element.val.string.len)),
+					 errmsg("option \"%s\" names an unknown flaw \"%s\"", path, args_key_excerpt(&element)),
 					 errhint("There are \"position\", \"symbols\", \"not_applicable\", \"length\" and \"labels\".")));
 		o->flaws |= flaws[i].flaw;
 	}
@@ -316,9 +297,7 @@ read_max_tokens(PromptsOptions *o, const char *path, JsonbValue *value)
 static void
 read_model(PromptsOptions *o, const char *path, JsonbValue *value)
 {
-	if (value->type != jbvString)
-		args_wrong_type(path, "a string", value);
-	o->model_name = pnstrdup(value->val.string.val, value->val.string.len);
+	o->model_name = args_string(path, value);
 }
 
 static void
@@ -363,27 +342,18 @@ prompts_read_options(Jsonb *options, PromptsOptions *o)
 	o->descriptions.type = jbvNull;
 	if (options == NULL)
 		return;
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object"),
-				 errhint("For example {\"model\": \"my-gpt2\", \"seed\": 1}.")));
-	it = JsonbIteratorInit(&options->root);
-	JsonbIteratorNext(&it, &key, false);
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	args_check_object(options, "For example {\"model\": \"my-gpt2\", \"seed\": 1}.");
+	it = args_members(&options->root);
+	while (args_next(&it, &key, &value))
 	{
 		size_t		i;
 
-		JsonbIteratorNext(&it, &value, true);
 		for (i = 0; i < lengthof(option_readers); i++)
 			if (args_key_is(&key, option_readers[i].name))
 				break;
 		if (i == lengthof(option_readers))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown option \"%s\"", host_excerpt(key.val.string.val, key.val.string.len)),
-					 errhint("Options are \"descriptions\", \"faithful\", \"labels\", \"max_tokens\", \"model\", "
-							 "\"samples\" and \"seed\".")));
+			args_unknown_option(args_key_excerpt(&key), "Options are \"descriptions\", \"faithful\", \"labels\", "
+								"\"max_tokens\", \"model\", \"samples\" and \"seed\".");
 		if (value.type != jbvNull)
 			option_readers[i].read(o, option_readers[i].name, &value);
 	}

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "access/table.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/fd.h"

@@ -393,3 +393,22 @@ prompt_render(const PromptSpec *spec, FsiArena *arena, char **prefix, size_t *pr
 	fsi_arena_free(&scratch);
 	return status;
 }
+
+bool
+prompt_spaces_label(const Tokenizer *tok, FsiText before)
+{
+	return tok->kind == TOK_BPE && before.len > 0 && strchr(" \t\n", before.s[before.len - 1]) == NULL;
+}
+
+FsiStatus
+prompt_label_ids(const Tokenizer *tok, FsiText label, FsiText before, FsiArena *arena, TokIds *ids, FsiError *err)
+{
+	bool		spaced = prompt_spaces_label(tok, before);
+	char	   *s = fsi_arena_alloc(arena, label.len + 1);
+
+	if (s == NULL)
+		return fsi_nomem(err, label.len + 1);
+	s[0] = ' ';
+	memcpy(s + 1, label.s, label.len);
+	return tok_encode_plain(tok, s + !spaced, label.len + spaced, arena, ids, err);
+}

@@ -204,6 +204,23 @@ text_space_after(const char *s, size_t len)
 	return len - at;
 }
 
+FsiStatus
+text_ends(FsiText t, size_t head, size_t tail, FsiArena *arena, FsiText *out, FsiError *err)
+{
+	char	   *s = fsi_arena_alloc(arena, head + tail);
+
+	if (s == NULL)
+		return fsi_nomem(err, head + tail);
+	while (head > 0 && utf8_is_tail(t.s[head]))
+		head--;
+	while (tail > 0 && utf8_is_tail(t.s[t.len - tail]))
+		tail--;
+	memcpy(s, t.s, head);
+	memcpy(s + head, t.s + t.len - tail, tail);
+	*out = (FsiText) {s, head + tail};
+	return FSI_OK;
+}
+
 bool
 uni_is_han(uint32_t c)
 {

@@ -8,7 +8,6 @@
  */
 #include <string.h>
 
-#include "../text/unicode.h"
 #include "fewshot.h"
 
 #define LEAST_TEXT 32			/* bytes that a shortened text keeps, if it had them */
@@ -33,26 +32,12 @@ bytes_text(const FsiBytes *b)
 static FsiStatus
 clip(Render *r, FewshotText text, FewshotText *out)
 {
-	size_t		head,
-				tail;
-	char	   *s;
+	size_t		tail = r->text_bytes / 2;
 
 	*out = text;
 	if (text.len <= r->text_bytes)
 		return FSI_OK;
-	head = r->text_bytes - r->text_bytes / 2;
-	tail = text.len - r->text_bytes / 2;
-	while (head > 0 && utf8_is_tail(text.s[head]))
-		head--;
-	while (tail < text.len && utf8_is_tail(text.s[tail]))
-		tail++;
-	s = fsi_arena_alloc(r->arena, r->text_bytes);
-	if (s == NULL)
-		return fsi_nomem(r->err, r->text_bytes);
-	memcpy(s, text.s, head);
-	memcpy(s + head, text.s + tail, text.len - tail);
-	*out = (FewshotText) {s, head + text.len - tail};
-	return FSI_OK;
+	return text_ends(text, r->text_bytes - tail, tail, r->arena, out, r->err);
 }
 
 /* The symbol of a candidate: they count those that were not dropped. */
@@ -208,19 +193,11 @@ static FsiStatus
 count_tokens(Render *r, const FewshotPair *pair, size_t *tokens)
 {
 	const Tokenizer *tok = r->f->o.tok;
-	size_t		n = pair->response.len;
-	char	   *response = fsi_arena_alloc(r->arena, n + 1);
-	bool		after_word = strchr(" \t\n", pair->prompt.s[pair->prompt.len - 1]) == NULL;
 	TokIds		ids;
 
-	if (response == NULL)
-		return fsi_nomem(r->err, n);
-	/* a byte-level vocabulary has one token for " refund" and others for "refund": after a word there is the space */
-	response[0] = ' ';
-	memcpy(response + 1, pair->response.s, n);
 	FSI_TRY(tok_encode_plain(tok, pair->prompt.s, pair->prompt.len, r->arena, &ids, r->err));
 	*tokens = ids.n + (size_t) r->f->o.mark_tokens;
-	FSI_TRY(tok_encode_plain(tok, response + !after_word, n + after_word, r->arena, &ids, r->err));
+	FSI_TRY(prompt_label_ids(tok, pair->response, pair->prompt, r->arena, &ids, r->err));
 	*tokens += ids.n;
 	return FSI_OK;
 }

@@ -99,25 +99,23 @@ static void
 add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const HostText *intents, TrainIntent *out,
 				 FsiArena *arena)
 {
-	JsonbIterator *it = JsonbIteratorInit(&descriptions->root);
+	JsonbIterator *it = args_members(&descriptions->root);
 	JsonbValue	key;
 	JsonbValue	value;
 
-	JsonbIteratorNext(&it, &key, false);
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	while (args_next(&it, &key, &value))
 	{
 		int			intent = find_intent(args_trim(host_utf8(key.val.string.val, key.val.string.len)), n, intents);
-		char	   *path = psprintf("descriptions.%s", host_excerpt(key.val.string.val, key.val.string.len));
+		char	   *path = psprintf("descriptions.%s", args_key_excerpt(&key));
 		HostText	described;
 		TokIds	   *ids;
 		SpellVec   *spell;
 
-		JsonbIteratorNext(&it, &value, true);
 		if (intent == TRAIN_OTHER)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"descriptions\" names \"%s\", which is not among the intents of the source",
-							host_excerpt(key.val.string.val, key.val.string.len))));
+							args_key_excerpt(&key))));
 		if (value.type == jbvNull)
 			continue;
 		if (value.type != jbvString)
@@ -209,37 +207,24 @@ append_ids(TokIds *to, const TokIds *from)
 	to->n += from->n;
 }
 
-static TokIds
-plain_ids(const StoreModel *model, HostText t, FsiArena *arena)
-{
-	FsiError	err = {0};
-	TokIds		ids;
-
-	HOST_TRY(tok_encode_plain(&model->file.tok, t.s, t.len, arena, &ids, &err));
-	return ids;
-}
-
 /* The prompt as serving has it; a special token that a text spells out is text, as in a message that fsi_classify() reads. */
 static TokIds
 prompt_ids(const StoreModel *model, HostText prompt, FsiArena *arena)
 {
 	const Gpt2Config *cfg = &model->file.model.cfg;
-	TokIds		plain = plain_ids(model, prompt, arena);
-	TokIds		out = {host_array(arena, plain.n + 2, sizeof(int32_t)), 0};
 
-	if (cfg->begin != TOK_NONE)
-		out.ids[out.n++] = cfg->begin;
-	append_ids(&out, &plain);
-	if (cfg->end_prompt != TOK_NONE)
-		out.ids[out.n++] = cfg->end_prompt;
-	return out;
+	return exec_tokens_between(&model->file.tok, cfg->begin, prompt, cfg->end_prompt, true, arena);
 }
 
 /* The response, with the space before its first word where serving reads it so. */
 static TokIds
 response_ids(const StoreModel *model, HostText prompt, HostText response, FsiArena *arena)
 {
-	return plain_ids(model, exec_label_text(&model->file.tok, response, prompt, arena), arena);
+	FsiError	err = {0};
+	TokIds		ids;
+
+	HOST_TRY(prompt_label_ids(&model->file.tok, response, prompt, arena, &ids, &err));
+	return ids;
 }
 
 /* False: it is longer than the model reads and is left out. */
@@ -318,7 +303,7 @@ static void
 take_responses(const TuneRows *rows, const StoreModel *model, const TuneRow *row, FsiArena *arena, TuneData *data,
 			   TuneQuestion *question)
 {
-	bool		spaced = exec_label_text(&model->file.tok, row->answer, row->text, arena).len > row->answer.len;
+	bool		spaced = prompt_spaces_label(&model->file.tok, row->text);
 
 	if (data->responses[spaced] == NULL)
 		data->responses[spaced] = list_responses(rows, model, row->text, arena, &data->n_response);

@@ -189,18 +189,10 @@ read_whole(const Option *option, const JsonbValue *v, double limit)
 	return (int64) number;
 }
 
-static char *
-read_text(const Option *option, const JsonbValue *v)
-{
-	if (v->type != jbvString)
-		args_wrong_type(option->name, "a string", v);
-	return pnstrdup(v->val.string.val, v->val.string.len);
-}
-
 static int
 read_choice(const Option *option, const JsonbValue *v)
 {
-	const char *given = read_text(option, v);
+	const char *given = args_string(option->name, v);
 	StringInfoData list;
 
 	for (int i = 0; option->choices[i] != NULL; i++)
@@ -246,7 +238,7 @@ read_option(const Option *option, JsonbValue *v, TuneOptions *out)
 			*(bool *) to = v->val.boolean;
 			break;
 		case OPTION_TEXT:
-			*(char **) to = read_text(option, v);
+			*(char **) to = args_string(option->name, v);
 			break;
 		case OPTION_CHOICE:
 			*(int *) to = read_choice(option, v);
@@ -269,10 +261,7 @@ find_option(const JsonbValue *key)
 	for (size_t i = 0; i < lengthof(all_options); i++)
 		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == lengthof(all_options) - 1 ? " and " : ", ",
 						 all_options[i].name);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown option \"%s\"", host_excerpt(key->val.string.val, key->val.string.len)),
-			 errhint("Options are %s.", list.data)));
+	args_unknown_option(args_key_excerpt(key), psprintf("Options are %s.", list.data));
 }
 
 static void
@@ -298,16 +287,11 @@ tune_options_model(Jsonb *options)
 {
 	JsonbValue	value;
 
-	if (options != NULL && !JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object"),
-				 errhint("For example {\"num_train_epochs\": 3}.")));
+	if (options != NULL)
+		args_check_object(options, "For example {\"num_train_epochs\": 3}.");
 	if (!look_up(options, "model", &value))
 		return NULL;
-	if (value.type != jbvString)
-		args_wrong_type("model", "a string", &value);
-	return pnstrdup(value.val.string.val, value.val.string.len);
+	return args_string("model", &value);
 }
 
 void
@@ -323,13 +307,11 @@ tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out)
 		set_defaults(layout, value.val.boolean, out);
 	if (options != NULL)
 	{
-		it = JsonbIteratorInit(&options->root);
-		JsonbIteratorNext(&it, &key, false);
-		while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+		it = args_members(&options->root);
+		while (args_next(&it, &key, &value))
 		{
 			const Option *option = find_option(&key);
 
-			JsonbIteratorNext(&it, &value, true);
 			if (value.type == jbvNull)
 				continue;
 			check_layout(option, layout);

@@ -144,6 +144,19 @@ test_lead(void)
 	   text_space_after("", 0) == 0 && text_space_after("退\xE3\x80\x80 ", 7) == 4, "white space at a prefix's end is measured");
 }
 
+static void
+test_space(void)
+{
+	Tokenizer	bpe = {.kind = TOK_BPE};
+	Tokenizer	wordpiece = {.kind = TOK_WORDPIECE};
+	FsiText		open = {"intent:", 7},
+				closed = {"intent: ", 8},
+				empty = {"", 0};
+
+	ok(prompt_spaces_label(&bpe, open) && !prompt_spaces_label(&bpe, closed) && !prompt_spaces_label(&bpe, empty) &&
+	   !prompt_spaces_label(&wordpiece, open), "a label after a word has a space, where tokens have it");
+}
+
 int
 main(void)
 {
@@ -151,6 +164,7 @@ main(void)
 	test_built_in();
 	test_templates();
 	test_lead();
+	test_space();
 	fsi_arena_free(&arena);
 	return tap_done();
 }

@@ -217,6 +217,26 @@ test_piece_ends(void)
 	free(in);
 }
 
+static void
+test_ends(void)
+{
+	FsiText		in = {"a\xE4\xBD\xA0" "b" "\xF0\x9F\x98\x80" "c", 10};
+	static const char *const want[] = {
+		"", "ac", "ac", "ac", "a\xE4\xBD\xA0" "c", "a\xE4\xBD\xA0" "b" "\xF0\x9F\x98\x80" "c",
+	};
+	int			wrong = 0;
+
+	for (size_t n = 0; n <= 5; n++)
+	{
+		FsiText		out;
+
+		if (text_ends(in, n, n, &arena, &out, &err) != FSI_OK || out.len != strlen(want[n]) ||
+			memcmp(out.s, want[n], out.len) != 0)
+			wrong++, diag("%zu bytes: \"%.*s\"", n, (int) out.len, out.s);
+	}
+	ok(wrong == 0, "a text's ends hold whole characters");
+}
+
 int
 main(void)
 {
@@ -226,6 +246,7 @@ main(void)
 	test_long_pieces();
 	test_forms();
 	test_long_marks();
+	test_ends();
 	fsi_arena_free(&arena);
 	return tap_done();
 }
