@@ -111,6 +111,12 @@ store_catalog_relid(void)
 	return store_relation("_fsi_model_catalog");
 }
 
+const char *
+store_layout_name(Gpt2Layout layout)
+{
+	return layout == GPT2_SEGMENTS ? "segments" : "prompt";
+}
+
 /* Scan for key = value, through the primary key's index. */
 static SysScanDesc
 scan_by_text(Relation rel, const char *index, int column, const char *value, Snapshot snapshot, ScanKeyData *key)

@@ -28,6 +28,9 @@
 
 #define CACHE_DIR "fsi_intent"
 
+/* Unfinished files: this and the backend's process id.  Base backups leave out what begins so. */
+#define IMPORT_PREFIX PG_TEMP_FILE_PREFIX "_import_"
+
 char *
 store_shipped_path(void)
 {
@@ -59,6 +62,16 @@ store_make_cache_dir(void)
 				(errcode_for_file_access(),
 				 errmsg("could not create directory \"%s\": %m", dir)));
 	pfree(dir);
+}
+
+char *
+store_import_path(void)
+{
+	char	   *path = store_cache_path(psprintf(IMPORT_PREFIX "%d", MyProcPid));
+
+	store_make_cache_dir();
+	store_file_goes(path, XACT_EVENT_ABORT);
+	return path;
 }
 
 void
@@ -192,7 +205,7 @@ is_stale(const char *name)
 {
 	int			pid;
 
-	return sscanf(name, STORE_IMPORT_PREFIX "%d", &pid) == 1 && !store_process_exists(pid);
+	return sscanf(name, IMPORT_PREFIX "%d", &pid) == 1 && !store_process_exists(pid);
 }
 
 /* A file of no model: of this database's that has been dropped, or of a database's that has been. */

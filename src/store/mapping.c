@@ -14,7 +14,6 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -45,12 +44,6 @@ static void (*forget_model) (const StoreModel *model);
 static uint64 generation = 1;
 static bool catalog_changed = true; /* since names were looked at; or an old snapshot has had a file written */
 static Oid	catalog_relid;
-
-const char *
-store_layout_name(Gpt2Layout layout)
-{
-	return layout == GPT2_SEGMENTS ? "segments" : "prompt";
-}
 
 static void
 relcache_callback(Datum arg, Oid relid)
@@ -244,16 +237,6 @@ store_open_checked(const char *path, const char *sha256, MemoryContext cxt, Stor
 		store_close(model);
 	}
 	return fsi_fail(err, FSI_IO, "model file \"%s\" keeps changing", path);
-}
-
-char *
-store_import_path(void)
-{
-	char	   *path = store_cache_path(psprintf(STORE_IMPORT_PREFIX "%d", MyProcPid));
-
-	store_make_cache_dir();
-	store_file_goes(path, XACT_EVENT_ABORT);
-	return path;
 }
 
 static void

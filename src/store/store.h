@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 
 #include "access/xact.h"
-#include "storage/fd.h"
 #include "utils/snapshot.h"
 
 #include "fsi_compat.h"
@@ -43,12 +42,11 @@ extern char *store_find_dependent(const char *name);
 
 /* --- files.c --- */
 
-/* Unfinished files: this and the backend's process id.  Base backups leave out what begins so. */
-#define STORE_IMPORT_PREFIX PG_TEMP_FILE_PREFIX "_import_"
-
 extern char *store_shipped_path(void);
 /* Where the file of an imported model of this database belongs. */
 extern char *store_model_path(const char *sha256);
+/* Where this backend writes a file that has no name yet; it goes if the (sub)transaction is rolled back. */
+extern char *store_import_path(void);
 extern void store_write_all(int fd, const char *path, const void *data, size_t size);
 /* Whether this very file was found to hold these weights; remember that it was. */
 extern bool store_is_checked(const char *path, const struct stat *st, const char *sha256);
@@ -76,7 +74,6 @@ extern FsiStatus store_open(const char *path, bool full, MemoryContext context, 
 extern FsiStatus store_open_checked(const char *path, const char *sha256, MemoryContext context,
 									StoreModel *model, FsiError *err);
 extern void store_close(StoreModel *model);
-extern char *store_import_path(void);
 
 /* --- uses.c --- */
 
