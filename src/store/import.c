@@ -53,13 +53,7 @@ store_pin_shipped(void)
 	char	   *path = store_shipped_path();
 
 	if (store_open_checked(path, NULL, CurrentMemoryContext, &model, &err) != FSI_OK)
-	{
-		if (err.detail[0] == '\0' && err.status == FSI_CORRUPT)
-			fsi_detail(&err, "The file is \"%s\".", path);
-		if (err.hint[0] == '\0' && err.status != FSI_CANCELLED && err.status != FSI_NOMEM)
-			fsi_hint(&err, "Install fsi_intent again: the shipped model's file is part of it.");
-		host_report(&err);
-	}
+		store_report_open_failure(true, path, &err);
 	store_insert_row(STORE_SHIPPED_NAME, &model.file, model.size, "shipped");
 	store_close(&model);
 	/* An extension that was dropped has left its models' files. */

@@ -280,13 +280,13 @@ report_other_weights(const StoreRow *row, const StoreModel *found, const char *p
 			 errhint("Install the version of fsi_intent that this database was set up with.")));
 }
 
-static void
-report_open_failure(const StoreRow *row, const char *path, FsiError *err)
+void
+store_report_open_failure(bool shipped, const char *path, FsiError *err)
 {
 	if (err->detail[0] == '\0' && err->status == FSI_CORRUPT)
 		fsi_detail(err, "The file is \"%s\".", path);
 	if (err->hint[0] == '\0' && err->status != FSI_CANCELLED && err->status != FSI_NOMEM)
-		fsi_hint(err, row->shipped ? "Install fsi_intent again: the shipped model's file is part of it." :
+		fsi_hint(err, shipped ? "Install fsi_intent again: the shipped model's file is part of it." :
 				 "Remove the file: it is written again from the database.");
 	host_report(err);
 }
@@ -318,7 +318,7 @@ map_row(const StoreRow *row)
 		catalog_changed = true;
 	}
 	if (status != FSI_OK)
-		report_open_failure(row, path, &err);
+		store_report_open_failure(row->shipped, path, &err);
 	if (strcmp(model->sha256, row->sha256) != 0)
 	{
 		store_close(model);

@@ -73,6 +73,8 @@ extern FsiStatus store_open(const char *path, bool full, MemoryContext context, 
 /* As store_open(), in full unless this server has checked that file for sha256 (NULL: always in full). */
 extern FsiStatus store_open_checked(const char *path, const char *sha256, MemoryContext context,
 									StoreModel *model, FsiError *err);
+/* Raise what either has failed with, with a hint at what to do about it. */
+extern void store_report_open_failure(bool shipped, const char *path, FsiError *err);
 extern void store_close(StoreModel *model);
 
 /* --- uses.c --- */
