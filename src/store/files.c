@@ -74,6 +74,18 @@ store_import_path(void)
 	return path;
 }
 
+int
+store_create(const char *path)
+{
+	int			fd = OpenTransientFile(path, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", path)));
+	return fd;
+}
+
 void
 store_write_all(int fd, const char *path, const void *data, size_t size)
 {
@@ -96,6 +108,19 @@ store_write_all(int fd, const char *path, const void *data, size_t size)
 		at += n;
 		size -= n;
 	}
+}
+
+void
+store_finish(int fd, const char *path)
+{
+	if (pg_fsync(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", path)));
+	if (CloseTransientFile(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not close file \"%s\": %m", path)));
 }
 
 /* Also at the end of a transaction, where AllocateDir() must not fail. */

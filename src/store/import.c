@@ -105,18 +105,10 @@ copy_file(const char *from, const char *to)
 	n = read_part(in, from, buffer);
 	if (fsifile_check_head(buffer, n, (size_t) st.st_size, &err) != FSI_OK)
 		report_packed(&err);
-	out = OpenTransientFile(to, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
-	if (out < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create file \"%s\": %m", to)));
+	out = store_create(to);
 	for (; n > 0; n = read_part(in, from, buffer))
 		store_write_all(out, to, buffer, n);
-	if (pg_fsync(out) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not fsync file \"%s\": %m", to)));
-	CloseTransientFile(out);
+	store_finish(out, to);
 	CloseTransientFile(in);
 	pfree(buffer);
 }

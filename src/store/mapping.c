@@ -242,22 +242,14 @@ store_open_checked(const char *path, const char *sha256, MemoryContext cxt, Stor
 static void
 write_chunks(const char *name, const char *sha256, const char *tmp)
 {
-	int			fd = OpenTransientFile(tmp, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+	int			fd = store_create(tmp);
 
-	if (fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create file \"%s\": %m", tmp)));
 	if (store_read_chunks(sha256, fd, tmp) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the weights of model \"%s\" are missing from _fsi_model_chunk", name),
 				 errhint("Restore the extension's tables, or import the model again.")));
-	if (pg_fsync(fd) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not fsync file \"%s\": %m", tmp)));
-	CloseTransientFile(fd);
+	store_finish(fd, tmp);
 }
 
 /* Write an imported model's file from its chunks; an error leaves nothing of it. */

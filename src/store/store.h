@@ -47,7 +47,6 @@ extern char *store_shipped_path(void);
 extern char *store_model_path(const char *sha256);
 /* Where this backend writes a file that has no name yet; it goes if the (sub)transaction is rolled back. */
 extern char *store_import_path(void);
-extern void store_write_all(int fd, const char *path, const void *data, size_t size);
 /* Whether this very file was found to hold these weights; remember that it was. */
 extern bool store_is_checked(const char *path, const struct stat *st, const char *sha256);
 extern void store_set_checked(const char *path, const struct stat *st, const char *sha256);
