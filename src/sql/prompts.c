@@ -18,9 +18,9 @@
 #include "utils/memutils.h"
 
 #include "fsi_compat.h"
+#include "fsi_source.h"
 #include "fsi_store.h"
 #include "prompts.h"
-#include "source.h"
 #include "texts.h"
 
 PG_FUNCTION_INFO_V1(fsi_prompts);
