@@ -25,10 +25,7 @@ enum CallArgument { ARG_NAME, ARG_SOURCE, ARG_OPTIONS };
 static char *
 text_argument(FunctionCallInfo fcinfo, int i, const char *name)
 {
-	if (PG_ARGISNULL(i))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
+	args_check_not_null(fcinfo, i, name);
 	return text_to_cstring(PG_GETARG_TEXT_PP(i));
 }
 
