@@ -44,5 +44,7 @@ extern void args_check_not_null(FunctionCallInfo fcinfo, int i, const char *name
 extern void args_check_range(bool good, const char *name, const char *range);
 /* 2202E unless the array has at most one dimension. */
 extern void args_check_one_dimension(ArrayType *array, const char *what);
+/* 42501 without the privileges of a role, which it takes to do something: "import a model". */
+extern void args_check_role(Oid role, const char *to_do);
 
 #endif

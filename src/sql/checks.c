@@ -1,8 +1,11 @@
 /*
  * checks.c
- *	  Checks that the arguments of any function may have to pass: null, dimensions, range.
+ *	  Checks that the arguments of any function may have to pass: null, dimensions, range, rights.
  */
 #include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/acl.h"
 
 #include "fsi_sql.h"
 
@@ -31,4 +34,14 @@ args_check_range(bool good, const char *name, const char *range)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be %s", name, range)));
+}
+
+void
+args_check_role(Oid role, const char *to_do)
+{
+	if (!has_privs_of_role(GetUserId(), role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be superuser or have privileges of the %s role to %s",
+						GetUserNameFromId(role, false), to_do)));
 }
