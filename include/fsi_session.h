@@ -13,6 +13,8 @@
 
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "postmaster/bgworker.h"
+#include "storage/dsm.h"
 #include "storage/lock.h"
 
 #include "fsi_compat.h"
@@ -47,7 +49,16 @@ extern void session_request_memory(Size size);
 /* The piece of that name, made and set up by init() where there is none yet; NULL: there is no room. */
 extern void *session_shared_memory(const char *name, Size size, void (*init) (void *memory));
 
-/* ---- Whom a background worker stands in for. ---- */
+/* ---- A background worker. ---- */
+
+/* Start one that has its name, type and function, maybe extra bytes; false: the server has no room for more. */
+extern bool session_start_worker(BackgroundWorker *worker, dsm_segment *segment, BackgroundWorkerHandle **handle);
+/* The worker's first step: its signals, and the caller's segment of memory; NULL: the caller has gone. */
+extern void *session_enter(Datum segment, const char *owner);
+/* End its transaction and begin another. */
+extern void session_worker_commit(void);
+
+/* ---- Whom it stands in for. ---- */
 
 typedef struct SessionIdentity
 {
@@ -59,8 +70,6 @@ typedef struct SessionIdentity
 	bool		superuser;
 } SessionIdentity;
 
-/* A worker's first step: its signals, and the caller's segment of memory; NULL: the caller has gone. */
-extern void *session_enter(Datum segment, const char *owner);
 extern void session_identify(SessionIdentity *identity);
 /* What the client asked for: name, value, name, value, ... "". */
 extern void session_collect_settings(StringInfo out);

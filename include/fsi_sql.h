@@ -49,8 +49,14 @@ extern HostText args_trim(HostText t);
 /* Byte order. */
 extern int	args_compare(HostText a, HostText b);
 
+/* 22004 if argument i is null. */
+extern void args_check_not_null(FunctionCallInfo fcinfo, int i, const char *name);
+/* 22023 unless good; range says what the argument must be: "between 1 and 10". */
+extern void args_check_range(bool good, const char *name, const char *range);
 /* 2202E unless the array has at most one dimension. */
 extern void args_check_one_dimension(ArrayType *array, const char *what);
+/* 42501 without the privileges of a role, which it takes to do something: "import a model". */
+extern void args_check_role(Oid role, const char *to_do);
 
 extern void plan_init(void);	/* statistics of indexes on intents */
 

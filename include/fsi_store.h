@@ -107,6 +107,10 @@ extern void store_export(const char *name, const char *path);
 /* A file of PGDATA/fsi_intent, and that folder itself. */
 extern char *store_cache_path(const char *file);
 extern void store_make_cache_dir(void);
+/* Write a file anew: open it, empty; write to it; fsync and close it.  An error's cleanup closes it too. */
+extern int	store_create(const char *path);
+extern void store_write_all(int fd, const char *path, const void *data, size_t size);
+extern void store_finish(int fd, const char *path);
 /* Names of what is in a folder; none where it cannot be read. */
 extern List *store_names_in(const char *dir);
 /* Whether there is a process of that number, by whose name a file of that folder goes. */

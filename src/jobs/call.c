@@ -69,39 +69,21 @@ PG_FUNCTION_INFO_V1(fsi_discard_job);
 /* ---- Arguments. ---- */
 
 static void
-check_not_null(FunctionCallInfo fcinfo, int i, const char *name)
-{
-	if (PG_ARGISNULL(i))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
-}
-
-static void
-check_range(bool good, const char *name, const char *range)
-{
-	if (!good)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be %s", name, range)));
-}
-
-static void
 read_pace(FunctionCallInfo fcinfo, JobCall *call)
 {
-	check_not_null(fcinfo, ARG_WORKERS, "workers");
-	check_not_null(fcinfo, ARG_CHUNK_ROWS, "chunk_rows");
-	check_not_null(fcinfo, ARG_RESTART, "restart");
+	args_check_not_null(fcinfo, ARG_WORKERS, "workers");
+	args_check_not_null(fcinfo, ARG_CHUNK_ROWS, "chunk_rows");
+	args_check_not_null(fcinfo, ARG_RESTART, "restart");
 	call->n_workers = PG_GETARG_INT32(ARG_WORKERS);
 	call->chunk_rows = PG_GETARG_INT32(ARG_CHUNK_ROWS);
 	call->rate = PG_ARGISNULL(ARG_ROWS_PER_SECOND) ? 0 : PG_GETARG_FLOAT8(ARG_ROWS_PER_SECOND);
 	call->restart = PG_GETARG_BOOL(ARG_RESTART);
-	check_range(call->n_workers >= 1 && call->n_workers <= JOBS_MAX_WORKERS, "workers",
-				psprintf("between 1 and %d", JOBS_MAX_WORKERS));
-	check_range(call->chunk_rows >= 1 && call->chunk_rows <= JOBS_MAX_CHUNK_ROWS, "chunk_rows",
-				psprintf("between 1 and %d", JOBS_MAX_CHUNK_ROWS));
-	check_range(PG_ARGISNULL(ARG_ROWS_PER_SECOND) || (call->rate >= 1e-3 && call->rate <= 1e9), "rows_per_second",
-				"between 0.001 and 1e9, or null");
+	args_check_range(call->n_workers >= 1 && call->n_workers <= JOBS_MAX_WORKERS, "workers",
+					 psprintf("between 1 and %d", JOBS_MAX_WORKERS));
+	args_check_range(call->chunk_rows >= 1 && call->chunk_rows <= JOBS_MAX_CHUNK_ROWS, "chunk_rows",
+					 psprintf("between 1 and %d", JOBS_MAX_CHUNK_ROWS));
+	args_check_range(PG_ARGISNULL(ARG_ROWS_PER_SECOND) || (call->rate >= 1e-3 && call->rate <= 1e9), "rows_per_second",
+					 "between 0.001 and 1e9, or null");
 }
 
 /* Mistakes in the condition are found before there is a job. */
@@ -122,10 +104,10 @@ read_question(FunctionCallInfo fcinfo, Job *job)
 {
 	ExecQuestion question;
 
-	check_not_null(fcinfo, ARG_TBL, "tbl");
-	check_not_null(fcinfo, ARG_TEXT_COLUMN, "text_column");
-	check_not_null(fcinfo, ARG_TARGET_COLUMN, "target_column");
-	check_not_null(fcinfo, ARG_INTENTS, "intents");
+	args_check_not_null(fcinfo, ARG_TBL, "tbl");
+	args_check_not_null(fcinfo, ARG_TEXT_COLUMN, "text_column");
+	args_check_not_null(fcinfo, ARG_TARGET_COLUMN, "target_column");
+	args_check_not_null(fcinfo, ARG_INTENTS, "intents");
 	job->relid = PG_GETARG_OID(ARG_TBL);
 	job->role = GetUserId();
 	job->intents = PG_GETARG_ARRAYTYPE_P_COPY(ARG_INTENTS);

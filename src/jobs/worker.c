@@ -74,15 +74,9 @@ start_worker(JobWorkers *workers, int i)
 
 	snprintf(worker.bgw_name, BGW_MAXLEN, "fsi_intent job %d worker %d", workers->shared->job, i + 1);
 	strlcpy(worker.bgw_type, "fsi_intent worker", BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, "fsi_intent", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "fsi_jobs_worker_main", BGW_MAXLEN);
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(workers->segment));
 	memcpy(worker.bgw_extra, &i, sizeof(i));
-	worker.bgw_notify_pid = MyProcPid;
-	return RegisterDynamicBackgroundWorker(&worker, &workers->handles[i]);
+	return session_start_worker(&worker, workers->segment, &workers->handles[i]);
 }
 
 void
@@ -183,15 +177,6 @@ jobs_workers_end(JobWorkers *workers, bool wait)
 /* ---- In the worker. ---- */
 
 static void
-worker_commit(void)
-{
-	CommitTransactionCommand();
-	/* Dead rows that autovacuum is to hear of. */
-	pgstat_report_stat(true);
-	StartTransactionCommand();
-}
-
-static void
 worker_work(JobShared *shared, JobWorkerState *state)
 {
 	JobRun		run = {0};
@@ -201,14 +186,14 @@ worker_work(JobShared *shared, JobWorkerState *state)
 
 	StartTransactionCommand();
 	run.context = AllocSetContextCreate(TopMemoryContext, "fsi_intent job", ALLOCSET_DEFAULT_SIZES);
-	run.commit = worker_commit;
+	run.commit = session_worker_commit;
 	session_assume(&shared->identity, (char *) shared + shared->settings);
 	old = MemoryContextSwitchTo(run.context);
 	jobs_load(shared->job, &run.job);
 	MemoryContextSwitchTo(old);
 	jobs_run_init(&run, shared);
 	(void) jobs_hold(shared->job, JOBS_HOLD_WORKER, &hold, &pid);
-	worker_commit();
+	session_worker_commit();
 	pgstat_report_activity(STATE_RUNNING, psprintf("fsi_classify_table(): job %d", shared->job));
 	(void) jobs_work(&run, NULL, NULL);
 	jobs_run_end(&run);

@@ -6,32 +6,10 @@
 
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
-#include "storage/dsm.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
-#include "utils/resowner.h"
 
 #include "fsi_session.h"
-
-/* SIGINT cancels the statement in any worker that is connected to a database: that is PostgreSQL's own. */
-void *
-session_enter(Datum segment, const char *owner)
-{
-	dsm_segment *attached;
-
-	pqsignal(SIGTERM, die);
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	BackgroundWorkerUnblockSignals();
-	CurrentResourceOwner = ResourceOwnerCreate(NULL, owner);
-	attached = dsm_attach(DatumGetUInt32(segment));
-	if (attached == NULL)
-		return NULL;
-	dsm_pin_mapping(attached);
-	return dsm_segment_address(attached);
-}
 
 void
 session_identify(SessionIdentity *identity)

@@ -10,15 +10,6 @@
 #include "fsi_compat.h"
 #include "fsi_sql.h"
 
-void
-args_check_one_dimension(ArrayType *array, const char *what)
-{
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s must be a one-dimensional array", what)));
-}
-
 HostText
 args_trim(HostText t)
 {

@@ -15,8 +15,8 @@
 
 #include "evaluate.h"
 #include "fsi_compat.h"
+#include "fsi_source.h"
 #include "fsi_sql.h"
-#include "source.h"
 
 /* Rows of a chunk; fewer where texts are long or labels are many. */
 #define CHUNK_ROWS 256

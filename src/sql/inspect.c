@@ -58,15 +58,6 @@ fsi_prompt(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(exec_prompt_text(&question, host_utf8_text(PG_GETARG_TEXT_PP(0))));
 }
 
-static void
-check_range(bool ok, const char *name, const char *range)
-{
-	if (!ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be %s", name, range)));
-}
-
 /* A NULL setting stands for its default. */
 Datum
 fsi_generate(PG_FUNCTION_ARGS)
@@ -82,13 +73,13 @@ fsi_generate(PG_FUNCTION_ARGS)
 	options.top_k = PG_ARGISNULL(5) ? 0 : PG_GETARG_INT32(5);
 	options.repetition_penalty = PG_ARGISNULL(6) ? 1 : PG_GETARG_FLOAT8(6);
 	options.seed = PG_ARGISNULL(7) ? 0 : (uint64_t) PG_GETARG_INT64(7);
-	check_range(options.max_new_tokens >= 1 && options.max_new_tokens <= GENERATE_MAX_TOKENS,
-				"max_new_tokens", "between 1 and 100000");
-	check_range(options.temperature >= 0 && options.temperature <= 100, "temperature", "between 0 and 100");
-	check_range(options.top_p > 0 && options.top_p <= 1, "top_p", "above 0 and at most 1");
-	check_range(options.top_k >= 0, "top_k", "0 (off) or more");
-	check_range(options.repetition_penalty >= 0.1 && options.repetition_penalty <= 10,
-				"repetition_penalty", "between 0.1 and 10");
+	args_check_range(options.max_new_tokens >= 1 && options.max_new_tokens <= GENERATE_MAX_TOKENS,
+					 "max_new_tokens", "between 1 and 100000");
+	args_check_range(options.temperature >= 0 && options.temperature <= 100, "temperature", "between 0 and 100");
+	args_check_range(options.top_p > 0 && options.top_p <= 1, "top_p", "above 0 and at most 1");
+	args_check_range(options.top_k >= 0, "top_k", "0 (off) or more");
+	args_check_range(options.repetition_penalty >= 0.1 && options.repetition_penalty <= 10,
+					 "repetition_penalty", "between 0.1 and 10");
 	PG_RETURN_TEXT_P(exec_generate(store_model(name), name ? name : STORE_SHIPPED_NAME,
 								   host_utf8_text(PG_GETARG_TEXT_PP(0)), &options));
 }

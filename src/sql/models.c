@@ -9,7 +9,6 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/jsonb.h"
@@ -17,6 +16,7 @@
 #include "utils/rel.h"
 
 #include "fsi_compat.h"
+#include "fsi_sql.h"
 #include "fsi_store.h"
 
 PG_FUNCTION_INFO_V1(fsi_import_model);
@@ -26,16 +26,6 @@ PG_FUNCTION_INFO_V1(fsi_model_info);
 PG_FUNCTION_INFO_V1(fsi_pin_shipped);
 PG_FUNCTION_INFO_V1(fsi_catalog_changed);
 
-/* EXECUTE may be granted to anyone, the right to read files of the server may not. */
-static void
-check_may_read_files(void)
-{
-	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be superuser or have privileges of the pg_read_server_files role to import a model")));
-}
-
 Datum
 fsi_import_model(PG_FUNCTION_ARGS)
 {
@@ -43,7 +33,8 @@ fsi_import_model(PG_FUNCTION_ARGS)
 	char	   *path = text_to_cstring(PG_GETARG_TEXT_PP(1));
 
 	PreventCommandIfReadOnly("fsi_import_model()");
-	check_may_read_files();
+	/* EXECUTE may be granted to anyone, the right to read files of the server may not. */
+	args_check_role(ROLE_PG_READ_SERVER_FILES, "import a model");
 	store_check_name(name);
 	canonicalize_path(path);
 	PG_RETURN_TEXT_P(cstring_to_text(store_import(name, path)));
@@ -55,10 +46,7 @@ fsi_export_model(PG_FUNCTION_ARGS)
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *path = text_to_cstring(PG_GETARG_TEXT_PP(1));
 
-	if (!has_privs_of_role(GetUserId(), ROLE_PG_WRITE_SERVER_FILES))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be superuser or have privileges of the pg_write_server_files role to export a model")));
+	args_check_role(ROLE_PG_WRITE_SERVER_FILES, "export a model");
 	canonicalize_path(path);
 	if (!is_absolute_path(path))
 		ereport(ERROR,

@@ -18,9 +18,9 @@
 #include "utils/memutils.h"
 
 #include "fsi_compat.h"
+#include "fsi_source.h"
 #include "fsi_store.h"
 #include "prompts.h"
-#include "source.h"
 #include "texts.h"
 
 PG_FUNCTION_INFO_V1(fsi_prompts);
@@ -204,11 +204,8 @@ begin(FunctionCallInfo fcinfo)
 	FewshotOptions few = {0};
 	PromptsOptions o;
 
-	for (int i = 0; i < 2; i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not be null", i == 0 ? "source" : "templates")));
+	args_check_not_null(fcinfo, 0, "source");
+	args_check_not_null(fcinfo, 1, "templates");
 	prompts_read_options(PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2), &o);
 	host_init(&p->host, CurrentMemoryContext);
 	fsi_arena_init(&p->arena, &p->host);

@@ -22,7 +22,7 @@
 #include "utils/snapmgr.h"
 #include "utils/varlena.h"
 
-#include "source.h"
+#include "fsi_source.h"
 
 /* Rows taken from the cursor at a time. */
 #define SOURCE_CHUNK 64

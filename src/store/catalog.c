@@ -27,10 +27,10 @@
 
 #include "store.h"
 
-/* Attribute numbers, in the order of sql/fsi_intent--1.0.sql. */
-enum CatalogAttribute
+/* Columns from 0, in the order of sql/fsi_intent--1.0.sql; keys and heap_getattr() count them from 1. */
+enum CatalogColumn
 {
-	CATALOG_NAME = 1,
+	CATALOG_NAME,
 	CATALOG_SHA256,
 	CATALOG_LAYOUT,
 	CATALOG_SOURCE,
@@ -40,17 +40,17 @@ enum CatalogAttribute
 	CATALOG_IMPORTED_AT,
 	CATALOG_IMPORTED_BY,
 	CATALOG_DROPPED_AT,
-	CATALOG_OWNER
+	CATALOG_OWNER,
+	CATALOG_COLUMNS
 };
-#define CATALOG_ATTRIBUTES 11
 
-enum ChunkAttribute
+enum ChunkColumn
 {
-	CHUNK_SHA256 = 1,
+	CHUNK_SHA256,
 	CHUNK_NO,
-	CHUNK_DATA
+	CHUNK_DATA,
+	CHUNK_COLUMNS
 };
-#define CHUNK_ATTRIBUTES 3
 
 /* A chunk is read and written whole: small enough for any backend's memory, large enough to be few. */
 #define CHUNK_BYTES (1024 * 1024)
@@ -111,19 +111,25 @@ store_catalog_relid(void)
 	return store_relation("_fsi_model_catalog");
 }
 
+const char *
+store_layout_name(Gpt2Layout layout)
+{
+	return layout == GPT2_SEGMENTS ? "segments" : "prompt";
+}
+
 /* Scan for key = value, through the primary key's index. */
 static SysScanDesc
-scan_by_text(Relation rel, const char *index, AttrNumber attribute, const char *value, Snapshot snapshot, ScanKeyData *key)
+scan_by_text(Relation rel, const char *index, int column, const char *value, Snapshot snapshot, ScanKeyData *key)
 {
-	ScanKeyInit(key, attribute, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(value));
+	ScanKeyInit(key, column + 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(value));
 	return systable_beginscan(rel, store_relation(index), true, snapshot, 1, key);
 }
 
 static char *
-text_attribute(HeapTuple tuple, TupleDesc desc, AttrNumber attribute)
+text_column(HeapTuple tuple, TupleDesc desc, int column)
 {
 	bool		isnull;
-	Datum		value = heap_getattr(tuple, attribute, desc, &isnull);
+	Datum		value = heap_getattr(tuple, column + 1, desc, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }
@@ -135,18 +141,18 @@ read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
 	Datum		card;
 	Datum		owner;
 
-	row->name = text_attribute(tuple, desc, CATALOG_NAME);
-	strlcpy(row->sha256, text_attribute(tuple, desc, CATALOG_SHA256), sizeof(row->sha256));
-	row->source = text_attribute(tuple, desc, CATALOG_SOURCE);
+	row->name = text_column(tuple, desc, CATALOG_NAME);
+	strlcpy(row->sha256, text_column(tuple, desc, CATALOG_SHA256), sizeof(row->sha256));
+	row->source = text_column(tuple, desc, CATALOG_SOURCE);
 	row->shipped = strcmp(row->source, "shipped") == 0;
-	row->layout = strcmp(text_attribute(tuple, desc, CATALOG_LAYOUT), store_layout_name(GPT2_PROMPT)) == 0 ?
+	row->layout = strcmp(text_column(tuple, desc, CATALOG_LAYOUT), store_layout_name(GPT2_PROMPT)) == 0 ?
 		GPT2_PROMPT : GPT2_SEGMENTS;
-	row->size = DatumGetInt64(heap_getattr(tuple, CATALOG_SIZE, desc, &isnull));
-	owner = heap_getattr(tuple, CATALOG_OWNER, desc, &isnull);
+	row->size = DatumGetInt64(heap_getattr(tuple, CATALOG_SIZE + 1, desc, &isnull));
+	owner = heap_getattr(tuple, CATALOG_OWNER + 1, desc, &isnull);
 	row->owner = isnull ? InvalidOid : DatumGetObjectId(owner);
-	card = heap_getattr(tuple, CATALOG_CARD, desc, &isnull);
+	card = heap_getattr(tuple, CATALOG_CARD + 1, desc, &isnull);
 	row->card = isnull ? NULL : DatumGetJsonbPCopy(card);
-	(void) heap_getattr(tuple, CATALOG_DROPPED_AT, desc, &isnull);
+	(void) heap_getattr(tuple, CATALOG_DROPPED_AT + 1, desc, &isnull);
 	row->dropped = !isnull;
 	row->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 }
@@ -174,7 +180,7 @@ store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
 	{
 		bool		isnull;
 
-		if (name == NULL && !DatumGetBool(heap_getattr(tuple, CATALOG_IS_DEFAULT, RelationGetDescr(rel), &isnull)))
+		if (name == NULL && !DatumGetBool(heap_getattr(tuple, CATALOG_IS_DEFAULT + 1, RelationGetDescr(rel), &isnull)))
 			continue;
 		read_row(tuple, RelationGetDescr(rel), row);
 		found = true;
@@ -227,34 +233,34 @@ form_row(const char *name, const FsiFile *file, size_t size, const char *source,
 	bool		shipped = strcmp(source, "shipped") == 0;
 	char		sha256[STORE_HEX_LEN + 1];
 
-	memset(values, 0, sizeof(Datum) * CATALOG_ATTRIBUTES);
-	memset(nulls, 0, sizeof(bool) * CATALOG_ATTRIBUTES);
+	memset(values, 0, sizeof(Datum) * CATALOG_COLUMNS);
+	memset(nulls, 0, sizeof(bool) * CATALOG_COLUMNS);
 	fsi_hex(file->sha256, FSI_SHA256_BYTES, sha256);
-	values[CATALOG_NAME - 1] = CStringGetTextDatum(name);
-	values[CATALOG_SHA256 - 1] = CStringGetTextDatum(sha256);
-	values[CATALOG_LAYOUT - 1] = CStringGetTextDatum(store_layout_name(file->model.cfg.layout));
-	values[CATALOG_SOURCE - 1] = CStringGetTextDatum(source);
-	values[CATALOG_IS_DEFAULT - 1] = BoolGetDatum(shipped);
-	values[CATALOG_SIZE - 1] = Int64GetDatum((int64) size);
-	values[CATALOG_CARD - 1] = card_datum(file, &nulls[CATALOG_CARD - 1]);
-	nulls[CATALOG_IMPORTED_AT - 1] = shipped;
-	nulls[CATALOG_IMPORTED_BY - 1] = shipped;
-	nulls[CATALOG_OWNER - 1] = shipped;
+	values[CATALOG_NAME] = CStringGetTextDatum(name);
+	values[CATALOG_SHA256] = CStringGetTextDatum(sha256);
+	values[CATALOG_LAYOUT] = CStringGetTextDatum(store_layout_name(file->model.cfg.layout));
+	values[CATALOG_SOURCE] = CStringGetTextDatum(source);
+	values[CATALOG_IS_DEFAULT] = BoolGetDatum(shipped);
+	values[CATALOG_SIZE] = Int64GetDatum((int64) size);
+	values[CATALOG_CARD] = card_datum(file, &nulls[CATALOG_CARD]);
+	nulls[CATALOG_IMPORTED_AT] = shipped;
+	nulls[CATALOG_IMPORTED_BY] = shipped;
+	nulls[CATALOG_OWNER] = shipped;
 	if (!shipped)
 	{
-		values[CATALOG_IMPORTED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-		values[CATALOG_IMPORTED_BY - 1] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
-		values[CATALOG_OWNER - 1] = ObjectIdGetDatum(GetUserId());
+		values[CATALOG_IMPORTED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		values[CATALOG_IMPORTED_BY] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+		values[CATALOG_OWNER] = ObjectIdGetDatum(GetUserId());
 	}
-	nulls[CATALOG_DROPPED_AT - 1] = true;
+	nulls[CATALOG_DROPPED_AT] = true;
 }
 
 void
 store_insert_row(const char *name, const FsiFile *file, size_t size, const char *source)
 {
 	Relation	rel = store_open_table("_fsi_model_catalog", RowExclusiveLock);
-	Datum		values[CATALOG_ATTRIBUTES];
-	bool		nulls[CATALOG_ATTRIBUTES];
+	Datum		values[CATALOG_COLUMNS];
+	bool		nulls[CATALOG_COLUMNS];
 
 	form_row(name, file, size, source, values, nulls);
 	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
@@ -284,13 +290,13 @@ void
 store_replace_row(const char *name, const FsiFile *file, size_t size, const char *source)
 {
 	Relation	rel = store_open_table("_fsi_model_catalog", RowExclusiveLock);
-	Datum		values[CATALOG_ATTRIBUTES];
-	bool		nulls[CATALOG_ATTRIBUTES];
-	bool		replaces[CATALOG_ATTRIBUTES];
+	Datum		values[CATALOG_COLUMNS];
+	bool		nulls[CATALOG_COLUMNS];
+	bool		replaces[CATALOG_COLUMNS];
 
 	form_row(name, file, size, source, values, nulls);
 	memset(replaces, true, sizeof(replaces));
-	replaces[CATALOG_NAME - 1] = false;
+	replaces[CATALOG_NAME] = false;
 	update_row(rel, name, values, nulls, replaces);
 	table_close(rel, RowExclusiveLock);
 }
@@ -299,13 +305,13 @@ void
 store_mark(const char *name, bool dropped)
 {
 	Relation	rel = store_open_table("_fsi_model_catalog", RowExclusiveLock);
-	Datum		values[CATALOG_ATTRIBUTES] = {0};
-	bool		nulls[CATALOG_ATTRIBUTES] = {false};
-	bool		replaces[CATALOG_ATTRIBUTES] = {false};
+	Datum		values[CATALOG_COLUMNS] = {0};
+	bool		nulls[CATALOG_COLUMNS] = {false};
+	bool		replaces[CATALOG_COLUMNS] = {false};
 
-	values[CATALOG_DROPPED_AT - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	nulls[CATALOG_DROPPED_AT - 1] = !dropped;
-	replaces[CATALOG_DROPPED_AT - 1] = true;
+	values[CATALOG_DROPPED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	nulls[CATALOG_DROPPED_AT] = !dropped;
+	replaces[CATALOG_DROPPED_AT] = true;
 	update_row(rel, name, values, nulls, replaces);
 	table_close(rel, RowExclusiveLock);
 }
@@ -314,12 +320,12 @@ void
 store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 {
 	Relation	rel = store_open_table("_fsi_model_chunk", RowExclusiveLock);
-	Datum		values[CHUNK_ATTRIBUTES];
-	bool		nulls[CHUNK_ATTRIBUTES] = {false};
+	Datum		values[CHUNK_COLUMNS];
+	bool		nulls[CHUNK_COLUMNS] = {false};
 	bytea	   *chunk = palloc(VARHDRSZ + CHUNK_BYTES);
 
-	values[CHUNK_SHA256 - 1] = CStringGetTextDatum(sha256);
-	values[CHUNK_DATA - 1] = PointerGetDatum(chunk);
+	values[CHUNK_SHA256] = CStringGetTextDatum(sha256);
+	values[CHUNK_DATA] = PointerGetDatum(chunk);
 	for (size_t at = 0; at < size; at += CHUNK_BYTES)
 	{
 		size_t		n = Min(size - at, CHUNK_BYTES);
@@ -328,7 +334,7 @@ store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 		CHECK_FOR_INTERRUPTS();
 		SET_VARSIZE(chunk, VARHDRSZ + n);
 		memcpy(VARDATA(chunk), data + at, n);
-		values[CHUNK_NO - 1] = Int32GetDatum((int32) (at / CHUNK_BYTES));
+		values[CHUNK_NO] = Int32GetDatum((int32) (at / CHUNK_BYTES));
 		tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 		CatalogTupleInsert(rel, tuple);
 		heap_freetuple(tuple);
@@ -364,12 +370,12 @@ read_chunks(const char *sha256, Snapshot snapshot, int fd, const char *path)
 	HeapTuple	tuple;
 	int			n = 0;
 
-	ScanKeyInit(&key, CHUNK_SHA256, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(sha256));
+	ScanKeyInit(&key, CHUNK_SHA256 + 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(sha256));
 	scan = systable_beginscan_ordered(rel, index, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		bool		isnull;
-		Datum		value = heap_getattr(tuple, CHUNK_DATA, RelationGetDescr(rel), &isnull);
+		Datum		value = heap_getattr(tuple, CHUNK_DATA + 1, RelationGetDescr(rel), &isnull);
 		bytea	   *data = DatumGetByteaPP(value);
 
 		CHECK_FOR_INTERRUPTS();

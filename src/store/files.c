@@ -28,6 +28,9 @@
 
 #define CACHE_DIR "fsi_intent"
 
+/* Unfinished files: this and the backend's process id.  Base backups leave out what begins so. */
+#define IMPORT_PREFIX PG_TEMP_FILE_PREFIX "_import_"
+
 char *
 store_shipped_path(void)
 {
@@ -61,6 +64,28 @@ store_make_cache_dir(void)
 	pfree(dir);
 }
 
+char *
+store_import_path(void)
+{
+	char	   *path = store_cache_path(psprintf(IMPORT_PREFIX "%d", MyProcPid));
+
+	store_make_cache_dir();
+	store_file_goes(path, XACT_EVENT_ABORT);
+	return path;
+}
+
+int
+store_create(const char *path)
+{
+	int			fd = OpenTransientFile(path, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", path)));
+	return fd;
+}
+
 void
 store_write_all(int fd, const char *path, const void *data, size_t size)
 {
@@ -83,6 +108,19 @@ store_write_all(int fd, const char *path, const void *data, size_t size)
 		at += n;
 		size -= n;
 	}
+}
+
+void
+store_finish(int fd, const char *path)
+{
+	if (pg_fsync(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", path)));
+	if (CloseTransientFile(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not close file \"%s\": %m", path)));
 }
 
 /* Also at the end of a transaction, where AllocateDir() must not fail. */
@@ -192,7 +230,7 @@ is_stale(const char *name)
 {
 	int			pid;
 
-	return sscanf(name, STORE_IMPORT_PREFIX "%d", &pid) == 1 && !store_process_exists(pid);
+	return sscanf(name, IMPORT_PREFIX "%d", &pid) == 1 && !store_process_exists(pid);
 }
 
 /* A file of no model: of this database's that has been dropped, or of a database's that has been. */

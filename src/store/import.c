@@ -52,13 +52,7 @@ store_pin_shipped(void)
 	char	   *path = store_shipped_path();
 
 	if (store_open_checked(path, NULL, CurrentMemoryContext, &model, &err) != FSI_OK)
-	{
-		if (err.detail[0] == '\0' && err.status == FSI_CORRUPT)
-			fsi_detail(&err, "The file is \"%s\".", path);
-		if (err.hint[0] == '\0' && err.status != FSI_CANCELLED && err.status != FSI_NOMEM)
-			fsi_hint(&err, "Install fsi_intent again: the shipped model's file is part of it.");
-		host_report(&err);
-	}
+		store_report_open_failure(true, path, &err);
 	store_insert_row(STORE_SHIPPED_NAME, &model.file, model.size, "shipped");
 	store_close(&model);
 	/* An extension that was dropped has left its models' files. */
@@ -110,18 +104,10 @@ copy_file(const char *from, const char *to)
 	n = read_part(in, from, buffer);
 	if (fsifile_check_head(buffer, n, (size_t) st.st_size, &err) != FSI_OK)
 		report_packed(&err);
-	out = OpenTransientFile(to, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
-	if (out < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create file \"%s\": %m", to)));
+	out = store_create(to);
 	for (; n > 0; n = read_part(in, from, buffer))
 		store_write_all(out, to, buffer, n);
-	if (pg_fsync(out) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not fsync file \"%s\": %m", to)));
-	CloseTransientFile(out);
+	store_finish(out, to);
 	CloseTransientFile(in);
 	pfree(buffer);
 }

@@ -14,7 +14,6 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -45,12 +44,6 @@ static void (*forget_model) (const StoreModel *model);
 static uint64 generation = 1;
 static bool catalog_changed = true; /* since names were looked at; or an old snapshot has had a file written */
 static Oid	catalog_relid;
-
-const char *
-store_layout_name(Gpt2Layout layout)
-{
-	return layout == GPT2_SEGMENTS ? "segments" : "prompt";
-}
 
 static void
 relcache_callback(Datum arg, Oid relid)
@@ -246,35 +239,17 @@ store_open_checked(const char *path, const char *sha256, MemoryContext cxt, Stor
 	return fsi_fail(err, FSI_IO, "model file \"%s\" keeps changing", path);
 }
 
-char *
-store_import_path(void)
-{
-	char	   *path = store_cache_path(psprintf(STORE_IMPORT_PREFIX "%d", MyProcPid));
-
-	store_make_cache_dir();
-	store_file_goes(path, XACT_EVENT_ABORT);
-	return path;
-}
-
 static void
 write_chunks(const char *name, const char *sha256, const char *tmp)
 {
-	int			fd = OpenTransientFile(tmp, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+	int			fd = store_create(tmp);
 
-	if (fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create file \"%s\": %m", tmp)));
 	if (store_read_chunks(sha256, fd, tmp) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the weights of model \"%s\" are missing from _fsi_model_chunk", name),
 				 errhint("Restore the extension's tables, or import the model again.")));
-	if (pg_fsync(fd) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not fsync file \"%s\": %m", tmp)));
-	CloseTransientFile(fd);
+	store_finish(fd, tmp);
 }
 
 /* Write an imported model's file from its chunks; an error leaves nothing of it. */
@@ -297,13 +272,13 @@ report_other_weights(const StoreRow *row, const StoreModel *found, const char *p
 			 errhint("Install the version of fsi_intent that this database was set up with.")));
 }
 
-static void
-report_open_failure(const StoreRow *row, const char *path, FsiError *err)
+void
+store_report_open_failure(bool shipped, const char *path, FsiError *err)
 {
 	if (err->detail[0] == '\0' && err->status == FSI_CORRUPT)
 		fsi_detail(err, "The file is \"%s\".", path);
 	if (err->hint[0] == '\0' && err->status != FSI_CANCELLED && err->status != FSI_NOMEM)
-		fsi_hint(err, row->shipped ? "Install fsi_intent again: the shipped model's file is part of it." :
+		fsi_hint(err, shipped ? "Install fsi_intent again: the shipped model's file is part of it." :
 				 "Remove the file: it is written again from the database.");
 	host_report(err);
 }
@@ -335,7 +310,7 @@ map_row(const StoreRow *row)
 		catalog_changed = true;
 	}
 	if (status != FSI_OK)
-		report_open_failure(row, path, &err);
+		store_report_open_failure(row->shipped, path, &err);
 	if (strcmp(model->sha256, row->sha256) != 0)
 	{
 		store_close(model);

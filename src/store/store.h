@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 
 #include "access/xact.h"
-#include "storage/fd.h"
 #include "utils/snapshot.h"
 
 #include "fsi_compat.h"
@@ -43,13 +42,11 @@ extern char *store_find_dependent(const char *name);
 
 /* --- files.c --- */
 
-/* Unfinished files: this and the backend's process id.  Base backups leave out what begins so. */
-#define STORE_IMPORT_PREFIX PG_TEMP_FILE_PREFIX "_import_"
-
 extern char *store_shipped_path(void);
 /* Where the file of an imported model of this database belongs. */
 extern char *store_model_path(const char *sha256);
-extern void store_write_all(int fd, const char *path, const void *data, size_t size);
+/* Where this backend writes a file that has no name yet; it goes if the (sub)transaction is rolled back. */
+extern char *store_import_path(void);
 /* Whether this very file was found to hold these weights; remember that it was. */
 extern bool store_is_checked(const char *path, const struct stat *st, const char *sha256);
 extern void store_set_checked(const char *path, const struct stat *st, const char *sha256);
@@ -75,8 +72,9 @@ extern FsiStatus store_open(const char *path, bool full, MemoryContext context, 
 /* As store_open(), in full unless this server has checked that file for sha256 (NULL: always in full). */
 extern FsiStatus store_open_checked(const char *path, const char *sha256, MemoryContext context,
 									StoreModel *model, FsiError *err);
+/* Raise what either has failed with, with a hint at what to do about it. */
+extern void store_report_open_failure(bool shipped, const char *path, FsiError *err);
 extern void store_close(StoreModel *model);
-extern char *store_import_path(void);
 
 /* --- uses.c --- */
 

@@ -4,12 +4,10 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
@@ -25,20 +23,8 @@ enum CallArgument { ARG_NAME, ARG_SOURCE, ARG_OPTIONS };
 static char *
 text_argument(FunctionCallInfo fcinfo, int i, const char *name)
 {
-	if (PG_ARGISNULL(i))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
+	args_check_not_null(fcinfo, i, name);
 	return text_to_cstring(PG_GETARG_TEXT_PP(i));
-}
-
-void
-tune_check_may_write_files(void)
-{
-	if (!has_privs_of_role(GetUserId(), ROLE_PG_WRITE_SERVER_FILES))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be superuser or have privileges of the pg_write_server_files role to give the option \"logging_dir\"")));
 }
 
 static bool

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -134,27 +133,10 @@ write_text(const char *path, const char *name, const char *text)
 {
 	char	   *file = file_in(path, name);
 	char	   *tmp = psprintf("%s.tmp", file);
-	int			fd = OpenTransientFile(tmp, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+	int			fd = store_create(tmp);
 
-	if (fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create file \"%s\": %m", tmp)));
-	errno = 0;
-	if (write(fd, text, strlen(text)) != (ssize_t) strlen(text))
-	{
-		/* A short write does not say why. */
-		if (errno == 0)
-			errno = ENOSPC;
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", tmp)));
-	}
-	if (pg_fsync(fd) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not fsync file \"%s\": %m", tmp)));
-	CloseTransientFile(fd);
+	store_write_all(fd, tmp, text, strlen(text));
+	store_finish(fd, tmp);
 	durable_rename(tmp, file, ERROR);
 }
 

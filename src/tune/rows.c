@@ -14,7 +14,7 @@
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 
-#include "../sql/source.h"
+#include "fsi_source.h"
 #include "fsi_sql.h"
 #include "tune.h"
 

@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -17,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "fsi_sql.h"
 #include "tune.h"
 
 /* Evaluations and checkpoints that a training has unless it is told otherwise. */
@@ -163,7 +165,7 @@ check_logging_dir(const TuneRun *run)
 {
 	if (run->options.logging_dir == NULL)
 		return;
-	tune_check_may_write_files();
+	args_check_role(ROLE_PG_WRITE_SERVER_FILES, "give the option \"logging_dir\"");
 	canonicalize_path(run->options.logging_dir);
 	if (!is_absolute_path(run->options.logging_dir))
 		ereport(ERROR,

@@ -283,11 +283,6 @@ extern void tune_commit(TuneRun *run);
 /* Give the run's name the best of its weights, and commit that; the trainer is gone then. */
 extern void tune_register(TuneRun *run);
 
-/* --- call.c --- */
-
-/* 42501 */
-extern void tune_check_may_write_files(void);
-
 /* --- worker.c --- */
 
 /* Run the call in a background worker; come back when training has begun there, or raise its error. */

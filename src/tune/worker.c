@@ -85,14 +85,8 @@ start(const char *name, dsm_segment *segment)
 
 	snprintf(worker.bgw_name, BGW_MAXLEN, "fsi_intent training of %s", name);
 	strlcpy(worker.bgw_type, "fsi_intent training", BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, "fsi_intent", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "fsi_train_worker_main", BGW_MAXLEN);
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
-	worker.bgw_notify_pid = MyProcPid;
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	if (!session_start_worker(&worker, segment, &handle))
 	{
 		dsm_detach(segment);
 		ereport(ERROR,
@@ -159,14 +153,6 @@ tune_start_worker(const char *name, const char *source, Jsonb *options, void (*c
 /* ---- In the worker. ---- */
 
 static void
-worker_commit(void)
-{
-	CommitTransactionCommand();
-	pgstat_report_stat(true);
-	StartTransactionCommand();
-}
-
-static void
 wake_caller(const TuneJob *job)
 {
 	SetLatch(&ProcGlobal->allProcs[job->caller].procLatch);
@@ -193,7 +179,7 @@ worker_work(TuneJob *job)
 	old = MemoryContextSwitchTo(context);
 	run = palloc0(sizeof(TuneRun));
 	run->context = context;
-	run->commit = worker_commit;
+	run->commit = session_worker_commit;
 	run->started = note_begun;
 	run->started_arg = job;
 	run->name = pstrdup((char *) job + job->name);

@@ -1,5 +1,5 @@
 /*
- * source.h
+ * fsi_source.h
  *	  Labelled rows of the caller's: a table, a view or a query, its columns found by name.
  *
  * A source is a text: the name of a table or view, or one query (SELECT, VALUES, TABLE,
@@ -8,8 +8,8 @@
  * context in which it was opened; it outlasts SPI_finish() as long as SPI is connected
  * again whenever it is asked for a row, and ends with the transaction.
  */
-#ifndef SOURCE_H
-#define SOURCE_H
+#ifndef FSI_SOURCE_H
+#define FSI_SOURCE_H
 
 #include "postgres.h"
 
