@@ -8,14 +8,17 @@
 #include "postgres.h"
 
 #include "access/parallel.h"
+#include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/planmain.h"
 #include "optimizer/planner.h"
+#include "tcop/pquery.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "batch.h"
 
@@ -29,7 +32,7 @@
 bool		fsi_enable_batch = true;
 int			fsi_batch_rows = BATCH_ROWS_DEFAULT;
 bool		fsi_debug_require_batch = false;
-static bool has_planned;		/* a statement, since the library was loaded */
+static TimestampTz loaded_in;	/* when the statement began for whose planning the library was loaded, or 0 */
 
 static planner_hook_type prev_planner_hook;
 
@@ -231,36 +234,77 @@ find_call(Node *node, void *found)
 	return true;
 }
 
-static bool
-find_left_call(Plan *plan, void *found)
+/* A call that the plan answers row by row, and the parameters that InitPlans set: they are computed once. */
+typedef struct LeftCall
 {
-	bool		once = IsA(plan, Result) && plan->lefttree == NULL && bms_is_empty(plan->extParam);
+	FuncExpr   *call;
+	Bitmapset  *once;
+} LeftCall;
 
-	if (!once && batch_walk_expressions(plan, find_call, found))
+static bool
+find_init_params(Plan *plan, void *context)
+{
+	LeftCall   *left = context;
+	ListCell   *lc;
+	ListCell   *param;
+
+	foreach(lc, plan->initPlan)
+		foreach(param, lfirst_node(SubPlan, lc)->setParam)
+			left->once = bms_add_member(left->once, lfirst_int(param));
+	return batch_walk_children(plan, find_init_params, context);
+}
+
+/* A row without a table is computed once, unless by an outer one's values. */
+static bool
+find_left_call(Plan *plan, void *context)
+{
+	LeftCall   *left = context;
+	bool		once = IsA(plan, Result) && plan->lefttree == NULL && bms_is_subset(plan->extParam, left->once);
+
+	if (!once && batch_walk_expressions(plan, find_call, &left->call))
 		return true;
-	return batch_walk_children(plan, find_left_call, found);
+	return batch_walk_children(plan, find_left_call, context);
 }
 
 static void
 check_all_batched(PlannedStmt *stmt)
 {
-	FuncExpr   *call = NULL;
+	LeftCall	left = {NULL, NULL};
+	List	   *plans = list_concat(list_make1(stmt->planTree), stmt->subplans);
 	ListCell   *lc;
 
-	(void) find_left_call(stmt->planTree, &call);
-	foreach(lc, stmt->subplans)
-		if (call == NULL && lfirst(lc) != NULL)
-			(void) find_left_call(lfirst(lc), &call);
-	if (call != NULL)
+	foreach(lc, plans)
+		if (lfirst(lc) != NULL)
+			(void) find_init_params(lfirst(lc), &left);
+	foreach(lc, plans)
+		if (left.call == NULL && lfirst(lc) != NULL)
+			(void) find_left_call(lfirst(lc), &left);
+	if (left.call != NULL)
 		refuse_row_by_row(psprintf("fsi_intent.debug_require_batch is on and the plan holds a call of %s() outside "
-								   "its batch nodes.", get_func_name(call->funcid)),
+								   "its batch nodes.", get_func_name(left.call->funcid)),
 						  "Set it off and EXPLAIN (VERBOSE) shows where the call stands.");
 }
 
+/* CREATE TABLE AS plans its query when it runs. */
+static bool
+is_planning(void)
+{
+	PlannedStmt *stmt;
+
+	if (!IsTransactionState() || !ActiveSnapshotSet())
+		return false;
+	if (ActivePortal == NULL)
+		return true;
+	stmt = list_length(ActivePortal->stmts) == 1 ? linitial_node(PlannedStmt, ActivePortal->stmts) : NULL;
+	return stmt != NULL && stmt->utilityStmt != NULL && IsA(stmt->utilityStmt, CreateTableAsStmt);
+}
+
+/* Constants are computed by the planner, before there is a portal. */
 void
 batch_check_planned(void)
 {
-	if (fsi_debug_require_batch && !has_planned && !IsParallelWorker())
+	if (fsi_debug_require_batch && loaded_in == GetCurrentStatementStartTimestamp() && ActivePortal != NULL &&
+		!IsParallelWorker())
 		refuse_row_by_row("fsi_intent.debug_require_batch is on and the statement was planned before the library was "
 						  "loaded.",
 						  "Preload the library, or LOAD 'fsi_intent' first.");
@@ -276,7 +320,6 @@ batch_planner(Query *parse, const char *query_string, int cursor_options, ParamL
 	bool		volatile_query = present && batch_query_is_volatile(parse);
 	PlannedStmt *stmt;
 
-	has_planned = true;
 	if (prev_planner_hook != NULL)
 		stmt = prev_planner_hook(parse, query_string, cursor_options, params);
 	else
@@ -321,6 +364,7 @@ batch_init(void)
 							 "Raise an error for a statement that would answer calls row by row.",
 							 NULL,
 							 &fsi_debug_require_batch, false, PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	loaded_in = is_planning() ? GetCurrentStatementStartTimestamp() : 0;
 	batch_calls_init();
 	/* A library loaded twice (EXEC_BACKEND) finds the name taken. */
 	if (GetCustomScanMethods(BATCH_NODE_NAME, true) == NULL)

@@ -110,11 +110,14 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 	ExecSet    *set;
 	char	   *key_bytes;
 	instr_time	start;
+	static bool unfinished;		/* the last preparation */
 
 	INSTR_TIME_SET_CURRENT(start);
 	exec_call_begin(&call, q->model);
-	/* What a call that failed has kept. */
-	cache_trim();
+	/* What a call that failed has kept may go; what this one will use must not. */
+	if (unfinished)
+		cache_trim();
+	unfinished = true;
 	/* Under the call's context until it is complete: an error takes it away. */
 	context = AllocSetContextCreate(call.context, "fsi_intent set", ALLOCSET_START_SMALL_SIZES);
 	set = MemoryContextAllocZero(context, sizeof(ExecSet));
@@ -143,6 +146,7 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 	for (int i = 0; i < set->n_segments; i++)
 		set->segments[i]->head.refs++;
 	cache_trim();
+	unfinished = false;
 	slot_remember(slot, set);
 	exec_call_end(&call);
 	exec_count.sets_prepared++;

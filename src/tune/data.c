@@ -39,6 +39,10 @@ other_answer(const TuneRows *rows, const TuneOptions *options)
 	if (options->other == NULL)
 		return other;
 	other = args_trim(host_utf8(options->other, strlen(options->other)));
+	if (other.len == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"other\" must not be empty")));
 	for (int i = 0; i < rows->n; i++)
 		if (args_compare(rows->rows[i].answer, other) == 0)
 			return other;

@@ -90,11 +90,11 @@ choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
 	if (judged && best.step != train_steps_done(run->train))
 	{
 		tune_folder_load_best(run->folder, run->train);
-		if (isnan(run->best.loss))
-			tune_evaluate(run);
-		else
-			run->progress.eval = run->best;
+		run->progress.eval = run->best;
 	}
+	/* They may have been judged by a process that is no more. */
+	if (run->options.eval_steps > 0 && isnan(run->progress.eval.loss))
+		tune_evaluate(run);
 	fit_readout(run);
 	HOST_TRY(train_export(run->train, arena, &out->model, &err));
 	run->result_step = train_steps_done(run->train);

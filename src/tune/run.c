@@ -418,6 +418,29 @@ train(TuneRun *run)
 		save(run, false);
 }
 
+/* What the process that began has found of the base model is not in the checkpoint: find it again. */
+static void
+go_on(TuneRun *run)
+{
+	TrainBest	best;
+
+	if (run->options.eval_steps > 0)
+	{
+		tune_evaluate(run);
+		run->first_loss = run->progress.eval.loss;
+	}
+	tune_folder_load_last(run->folder, run->train);
+	run->saved = train_steps_done(run->train);
+	best = train_best(run->train);
+	if (isfinite(best.loss) && best.step == 0)
+		run->best = run->progress.eval;
+	run->progress.eval = (TuneFigures) {NAN, NAN, NAN, NAN};
+	run->progress.best_step = isfinite(best.loss) ? best.step : -1;
+	ereport(NOTICE,
+			(errmsg("going on with the training of model \"%s\" at step " INT64_FORMAT " of " INT64_FORMAT, run->name,
+					train_steps_done(run->train), train_max_steps(run->train))));
+}
+
 static void
 begin_training(TuneRun *run)
 {
@@ -427,14 +450,7 @@ begin_training(TuneRun *run)
 	settle_steps(run);
 	open_events(run);
 	if (run->resumed)
-	{
-		tune_folder_load_last(run->folder, run->train);
-		run->saved = train_steps_done(run->train);
-		run->progress.best_step = isfinite(train_best(run->train).loss) ? train_best(run->train).step : -1;
-		ereport(NOTICE,
-				(errmsg("going on with the training of model \"%s\" at step " INT64_FORMAT " of " INT64_FORMAT, run->name,
-						train_steps_done(run->train), train_max_steps(run->train))));
-	}
+		go_on(run);
 	if (run->started != NULL)
 		run->started(run->started_arg);
 }

@@ -258,6 +258,11 @@ SET fsi_intent.debug_require_batch = on;
 SELECT fsi_classify(txt, :q) FROM msg WHERE nextval('counter') > 0;
 SELECT fsi_classify('weather', :q);
 SELECT (SELECT fsi_classify(txt, :q)) FROM msg;
+-- what a row without a table asks is asked once, also where an InitPlan fills it in
+SELECT fsi_classify((SELECT max(txt) FROM msg), :q) LIMIT 1;
+INSERT INTO numbered (answer) SELECT fsi_classify((SELECT max(txt) FROM msg), :q);
+SELECT fsi_classify((SELECT max(txt) FROM msg), :q) UNION ALL SELECT 'b';
+SELECT (SELECT fsi_classify((SELECT max(t.txt) FROM msg t WHERE t.id <= m.id), :q)) FROM msg m;
 RESET fsi_intent.debug_require_batch;
 
 -- read ahead by ones, in small steps, with no memory to speak of

@@ -27,6 +27,8 @@ my $strict = "SET fsi_intent.debug_require_batch = on; SELECT count(fsi_classify
 like(($node->psql('postgres', $strict))[2], qr/ERROR:  calls would be answered row by row\nDETAIL:.*planned before the library was loaded/,
 	'which debug_require_batch refuses');
 is($node->safe_psql('postgres', "LOAD 'fsi_intent'; $strict"), '3', 'unless the library is there');
+is($node->safe_psql('postgres', q{SET fsi_intent.debug_require_batch = on; SELECT fsi_classify('is it raining?', ARRAY['refund', 'weather'])}), 'weather',
+	'or there are no rows');
 my ($line) = $err =~ /HINT:  (.*;)/;
 $node->safe_psql('postgres', $line);
 like($node->safe_psql('postgres', $explain), qr/FsiBatch/, 'preloaded: in the first');

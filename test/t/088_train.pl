@@ -102,6 +102,16 @@ $node->start;
 $node->safe_psql('postgres', call('canceled', $steps));
 same_weights('canceled', $reference, 'canceled, terminated and stopped');
 
+# Interrupted, and no better than its base, of whose figures the checkpoint knows nothing.
+my $worse = call('worse', $steps, '"model": "killed", "learning_rate": 1');
+$s = start($node, $worse);
+$pid = pid_past('worse', 100);
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+finish($s);
+like(finish(start($node, $worse)), qr/going on with .*held-out loss ([0-9.]+) \(at first \g1\), accuracy [0-9.]+, best at step 0$/ms,
+	'gone on with, the base wins: its figures');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM fsi_training WHERE model = 'worse' AND eval_loss > 0 AND eval_accuracy >= 0 AND best_step = 0}),
+	1, 'and in fsi_training');
 # Other arguments are not those of the unfinished training.
 $s = start($node, call('changed', $steps));
 $pid = pid_past('changed', 100);
