@@ -244,6 +244,16 @@ is_of_row(int sqlerrcode)
 		sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED || sqlerrcode == ERRCODE_UNDEFINED_OBJECT;
 }
 
+/*
+ * Called for what is raised here.  An error of a parallel worker's is raised anew wherever its leader looks at interrupts,
+ * but with the context in which the workers were launched: it ends the statement, whatever its code.
+ */
+static void
+note_own(void *code)
+{
+	*(int *) code = geterrcode();
+}
+
 /* Whether the part's rows are answered; else its error was one of theirs. */
 static bool
 try_part(Part *part)
@@ -252,8 +262,11 @@ try_part(Part *part)
 	volatile bool done = true;
 	Oid			user;
 	int			security;
+	volatile int own = 0;
+	ErrorContextCallback callback = {error_context_stack, note_own, (void *) &own};
 
 	GetUserIdAndSecContext(&user, &security);
+	error_context_stack = &callback;
 	PG_TRY();
 	{
 		answer_part(part);
@@ -265,12 +278,13 @@ try_part(Part *part)
 
 		MemoryContextSwitchTo(old);
 		GetUserIdAndSecContext(&user_now, &security_now);
-		if (!is_of_row(geterrcode()) || user_now != user || security_now != security)
+		if (own != geterrcode() || !is_of_row(geterrcode()) || user_now != user || security_now != security)
 			PG_RE_THROW();
 		FlushErrorState();
 		done = false;
 	}
 	PG_END_TRY();
+	error_context_stack = callback.previous;
 	MemoryContextReset(part->b->args_context);
 	return done;
 }

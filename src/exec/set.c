@@ -33,7 +33,8 @@ set_is_current(ExecSet *set)
 	uint64		generation = store_generation();
 	LocalTransactionId transaction = compat_lxid(MyProc);
 
-	if (set->generation == generation && set->transaction == transaction)
+	/* What a name stands for may differ from one snapshot to the next; the default never does. */
+	if (set->model_name == NULL && set->generation == generation && set->transaction == transaction)
 		return true;
 	if (store_model(set->model_name) != set->model)
 		return false;

@@ -200,8 +200,16 @@ static void
 resume_job(JobCall *call, const Job *found)
 {
 	JobTotals	totals;
+	Job			still;
 
 	hold_job(call, found->id);
+	/* It may have been discarded until just now. */
+	if (!jobs_find_id(found->id, &still))
+	{
+		session_let_go(&call->hold);
+		begin_job(call);
+		return;
+	}
 	jobs_totals(found, &totals);
 	call->run.job = *found;
 	call->run.job.rows_before = totals.rows;

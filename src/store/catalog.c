@@ -302,7 +302,7 @@ store_replace_row(const char *name, const FsiFile *file, size_t size, const char
 }
 
 void
-store_mark(const char *name, bool dropped)
+store_mark_dropped(const char *name)
 {
 	Relation	rel = store_open_table("_fsi_model_catalog", RowExclusiveLock);
 	Datum		values[CATALOG_COLUMNS] = {0};
@@ -310,7 +310,6 @@ store_mark(const char *name, bool dropped)
 	bool		replaces[CATALOG_COLUMNS] = {false};
 
 	values[CATALOG_DROPPED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	nulls[CATALOG_DROPPED_AT] = !dropped;
 	replaces[CATALOG_DROPPED_AT] = true;
 	update_row(rel, name, values, nulls, replaces);
 	table_close(rel, RowExclusiveLock);

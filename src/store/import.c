@@ -253,11 +253,8 @@ record_name(const char *name, const StoreModel *model, const Origin *origin)
 		return;
 	}
 	store_find(name, &old);
-	if (strcmp(old.sha256, model->sha256) == 0)
-	{
-		store_mark(name, false);
+	if (strcmp(old.sha256, model->sha256) == 0 && !old.dropped)
 		return;
-	}
 	store_replace_row(name, &model->file, model->size, origin->source);
 	if (!old.dropped && !store_identity_in_use(old.sha256))
 	{
@@ -366,7 +363,7 @@ store_drop(const char *name)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist", name)));
 	check_may_change(&row, false);
-	store_mark(name, true);
+	store_mark_dropped(name);
 	if (!store_identity_in_use(row.sha256))
 	{
 		store_delete_chunks(row.sha256);

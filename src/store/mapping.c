@@ -15,6 +15,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "storage/fd.h"
+#include "storage/proc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -25,6 +26,16 @@
 /* No model can have this name. */
 #define DEFAULT_NAME "default"
 
+/* What tells a snapshot from those taken before and after it. */
+typedef struct Moment
+{
+	LocalTransactionId transaction;
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32		xcnt;
+	int32		subxcnt;
+} Moment;
+
 /* What a name stood for when it was last looked up. */
 typedef struct NameEntry
 {
@@ -32,6 +43,7 @@ typedef struct NameEntry
 	uint64		generation;
 	StoreModel *model;
 	bool		replaceable;	/* the name may be made to stand for other weights */
+	Moment		moment;			/* of a replaceable one: when it stands for that */
 	char		name[STORE_NAME_MAX + 1];
 } NameEntry;
 
@@ -437,6 +449,36 @@ find_entry(const char *name)
 	return NULL;
 }
 
+/*
+ * Snapshots see a commit before its invalidations arrive.  So what a replaceable name stands for holds for one snapshot:
+ * all rows of a statement have their answers from the same weights, and so have statements of one snapshot.
+ */
+static Moment
+moment_now(void)
+{
+	Moment		m = {.transaction = compat_lxid(MyProc)};
+
+	if (ActiveSnapshotSet())
+	{
+		Snapshot	snapshot = GetActiveSnapshot();
+
+		m.xmin = snapshot->xmin;
+		m.xmax = snapshot->xmax;
+		m.xcnt = snapshot->xcnt;
+		m.subxcnt = snapshot->subxcnt;
+	}
+	return m;
+}
+
+static bool
+is_now(const Moment *m)
+{
+	Moment		now = moment_now();
+
+	return now.transaction == m->transaction && now.xmin == m->xmin && now.xmax == m->xmax && now.xcnt == m->xcnt &&
+		now.subxcnt == m->subxcnt;
+}
+
 const StoreModel *
 store_model(const char *name)
 {
@@ -450,7 +492,7 @@ store_model(const char *name)
 	if (name == NULL)
 		name = DEFAULT_NAME;
 	entry = find_entry(name);
-	if (entry != NULL && entry->generation == generation)
+	if (entry != NULL && entry->generation == generation && (!entry->replaceable || is_now(&entry->moment)))
 		return used(entry);
 	if (strlen(name) > STORE_NAME_MAX)
 		ereport(ERROR,
@@ -475,5 +517,6 @@ store_model(const char *name)
 	entry->model = model;
 	entry->replaceable = replaceable;
 	entry->generation = seen;
+	entry->moment = moment_now();
 	return used(entry);
 }

@@ -23,8 +23,7 @@ extern bool store_find_in(const char *name, Snapshot snapshot, StoreRow *row);
 extern void store_insert_row(const char *name, const FsiFile *file, size_t size, const char *source);
 /* Let a name stand for another file. */
 extern void store_replace_row(const char *name, const FsiFile *file, size_t size, const char *source);
-/* Mark a name as dropped, or take that back. */
-extern void store_mark(const char *name, bool dropped);
+extern void store_mark_dropped(const char *name);
 /* Whether an imported, not dropped model has this identity. */
 extern bool store_identity_in_use(const char *sha256);
 extern void store_write_chunks(const char *sha256, const uint8_t *data, size_t size);

@@ -311,10 +311,14 @@ tune_folders_left(void)
 
 		if (name == NULL)
 			continue;
+		name += strlen("\nname ");
+		name = pnstrdup(name, strcspn(name, "\n"));
+		/* Its model is there: what a crash has left of one that ended. */
+		if (tune_folder_has_result(path, name))
+			continue;
 		training = palloc(sizeof(TuneLeft));
 		training->role = plan_role(plan);
-		name += strlen("\nname ");
-		training->name = pnstrdup(name, strcspn(name, "\n"));
+		training->name = name;
 		left = lappend(left, training);
 	}
 	return left;

@@ -48,6 +48,14 @@ SET ROLE regress_fsi_reader;
 SELECT fsi_drop_model('mine');
 SET ROLE regress_fsi_renamed;
 SELECT fsi_drop_model('mine');
+-- the role that brings a dropped model back has it
+SET ROLE regress_fsi_other;
+SELECT fsi_import_model('mine', :'tiny') IS NOT NULL AS imported;
+SELECT name, imported_by FROM fsi_models WHERE source = 'imported';
+SET ROLE regress_fsi_renamed;
+SELECT fsi_drop_model('mine');
+SET ROLE regress_fsi_other;
+SELECT fsi_drop_model('mine');
 RESET ROLE;
 DROP ROLE regress_fsi_reader;
 ALTER ROLE regress_fsi_renamed RENAME TO regress_fsi_reader;

@@ -63,6 +63,13 @@ for my $leader ('on', 'off')
 	cmp_ok($found[0]{Tokens}, '>', 4000, "leader $leader: their tokens are counted");
 }
 like($node->safe_psql('postgres', "EXPLAIN (ANALYZE, FORMAT YAML) $query"), qr/Custom Plan Provider: "FsiBatch".*Messages: 2000/s, 'EXPLAIN in YAML shows node and counts');
+# What fails in a worker fails for all, also while the leader is at work on rows of its own.
+for my $i (1 .. 6)
+{
+	like(($node->psql('postgres', "$parallel SET statement_timeout = '60s'; SELECT count(fsi_classify(msg || $i,
+		CASE WHEN id IN (900, 1100, 1300) THEN ARRAY[''] ELSE ARRAY['a', 'b'] END)) FROM tickets"))[2], qr/^(psql:<stdin>:\d+: )?ERROR:  intents\[1\] must not be empty/,
+		"a worker's error, $i");
+}
 is($node->safe_psql('postgres', "$parallel CREATE TABLE answers AS $query;
 	SET fsi_intent.enable_batch = off; SET max_parallel_workers_per_gather = 0;
 	SELECT count(*) FROM ($query) q JOIN answers a USING (id) WHERE a.intent = q.intent"), 2000, 'the answers are the same');
