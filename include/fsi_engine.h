@@ -271,7 +271,10 @@ extern FsiStatus pointing_score(const Gpt2Model *model, const KernOps *ops, cons
 								int n, const PointingCandidate *candidates, const PointingIndex *index,
 								const float *direction, bool with_other, double *logit, double *prob,
 								FsiArena *arena, FsiError *err);
-/* score[n] from logit[n]: each candidate's in a choice between itself and "other", whose logit is as where it is the only one. */
+/*
+ * score[n] from logit[n]: each candidate's in a choice between itself and "other", whose logit is as where it is the
+ * only one.
+ */
 extern void pointing_alone(const Gpt2Model *model, int n, const double *logit, double *score);
 
 #endif

@@ -119,7 +119,9 @@ extern void exec_counters_reset(void);
 
 extern void exec_init(void);	/* settings */
 extern void batch_init(void);	/* the planner hook that finds calls to answer together, and its settings */
-/* Before a call that answers one row: 0A000 if it must not (debug_require_batch) and no planner hook could prevent it. */
+/*
+ * Before a call that answers one row: 0A000 if it must not (debug_require_batch) and no planner hook could prevent it.
+ */
 extern void batch_check_planned(void);
 /* Name of the CPU level that this backend runs at. */
 extern const char *exec_simd_name(void);

@@ -111,7 +111,10 @@ extern FsiStatus fsifile_write(const char *path, const HfModel *src, const FsiHo
  * weights, also scales that are no numbers, are fsifile_verify()'s.  map is 64-aligned (any mmap is).
  */
 extern FsiStatus fsifile_open(const void *map, size_t size, FsiArena *arena, FsiFile *out, FsiError *err);
-/* Before a file of size bytes is read: whether its first len bytes, all of a header if there are as many, fit that size. */
+/*
+ * Before a file of size bytes is read: whether its first len bytes, all of a header if there are as many, fit that
+ * size.
+ */
 #define FSIFILE_HEAD_BYTES 256
 extern FsiStatus fsifile_check_head(const void *head, size_t len, size_t size, FsiError *err);
 /* Full check: SHA-256 of the contents equals the header's, comp equals the panels', floats finite. Reads every page. */

@@ -32,7 +32,9 @@
 #define KERN_ATTEND_ROWS 4
 #define KERN_ATTEND_SCRATCH(keys) ((size_t) KERN_ATTEND_ROWS * (KERN_ROUND_UP(keys, KERN_LANES) + KERN_LANES))
 
-/* Bytes of scratch that gemm_i8() needs: rows and weights in the form of the level's instructions, within the L2 cache. */
+/*
+ * Bytes of scratch that gemm_i8() needs: rows and weights in the form of the level's instructions, within the L2 cache.
+ */
 #define KERN_GEMM_SCRATCH ((size_t) 256 << 10)
 
 /*

@@ -12,10 +12,11 @@
  * has all its answers from one file too.
  *
  * store_model() maps the file (read-only, shared: the page cache is the one copy) and keeps the
- * mapping while a name stands for it, and to the end of the transaction at least.  The shipped file lies in the extension's folder of
- * SHAREDIR; an imported one in PGDATA/fsi_intent, one for each database, written from the chunks
- * in _fsi_model_chunk wherever it is missing (a standby, a restored backup).  The full check of
- * a file is done once per server; a stamp beside the imported files says that it was.
+ * mapping while a name stands for it, and to the end of the transaction at least.  The shipped
+ * file lies in the extension's folder of SHAREDIR; an imported one in PGDATA/fsi_intent, one for
+ * each database, written from the chunks in _fsi_model_chunk wherever it is missing (a standby, a
+ * restored backup).  The full check of a file is done once per server; a stamp beside the imported
+ * files says that it was.
  *
  * The catalog is read without looking at rights: whoever may call the functions may use the
  * models, as with text search dictionaries.  Everything here raises errors by ereport().

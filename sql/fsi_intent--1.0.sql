@@ -6,8 +6,9 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- ---------------------------------------------------------------- models
 
--- Who brought a model is its role, whatever that is called by now. A dump has the name alone, for it leaves generated columns
--- out: restored, the model is of the role that has the name then. The function is called where a row is restored, never else.
+-- Who brought a model is its role, whatever that is called by now. A dump has the name alone, for it leaves generated
+-- columns out: restored, the model is of the role that has the name then. The function is called where a row is restored,
+-- never else.
 CREATE FUNCTION @extschema@._fsi_role(name pg_catalog.text) RETURNS pg_catalog.oid
 	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 	RETURN (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name);
@@ -15,8 +16,9 @@ COMMENT ON FUNCTION @extschema@._fsi_role(pg_catalog.text) IS 'internal: the rol
 REVOKE ALL ON FUNCTION @extschema@._fsi_role(pg_catalog.text) FROM PUBLIC;
 
 -- A name means one identity: a dropped name keeps its row, so that no index or generated column can meet other weights
--- under the name that it was built with; fsi_train's option "replace" looks for those first. pg_dump writes the tables of a schema in the order of
--- their names: the underscore puts these before the tables whose generated columns ask an imported model.
+-- under the name that it was built with; fsi_train's option "replace" looks for those first. pg_dump writes the tables of
+-- a schema in the order of their names: the underscore puts these before the tables whose generated columns ask an
+-- imported model.
 CREATE TABLE @extschema@._fsi_model_catalog (
 	name pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
 	sha256 pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -67,7 +69,8 @@ SELECT @extschema@._fsi_pin_shipped();
 
 CREATE VIEW @extschema@.fsi_models AS
 	SELECT name, layout, source, is_default, size, sha256, imported_at,
-		coalesce((SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) owner), imported_by) AS imported_by
+		coalesce((SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) owner),
+			imported_by) AS imported_by
 	FROM @extschema@._fsi_model_catalog
 	WHERE dropped_at IS NULL;
 COMMENT ON VIEW @extschema@.fsi_models IS 'models that can be named in the option "model"';

@@ -151,7 +151,10 @@ gram_row(const Discriminant *d, int s, double *row)
 		row[r] = dot(E, d->u + (size_t) s * E, d->u + (size_t) r * E);
 }
 
-/* Add columns s to s + 3 of U, those there are, to the lower half of U U^T: each number is read and written once for four. */
+/*
+ * Add columns s to s + 3 of U, those there are, to the lower half of U U^T: each number is read and written once for
+ * four.
+ */
 static void
 add_outer(const Discriminant *d, int s, double *a)
 {

@@ -98,7 +98,10 @@ same_run(const KernKeys *a, const KernKeys *b)
 	return a->kt == b->kt && a->count == b->count;
 }
 
-/* How many first runs all waiting queries have in common; the last one, which holds what each sees itself, is never one. */
+/*
+ * How many first runs all waiting queries have in common; the last one, which holds what each sees itself, is never
+ * one.
+ */
 static int
 common_runs(const Waiting *w)
 {
@@ -124,7 +127,10 @@ attend_waiting(Pass *p, const Ask *ask, Waiting *w)
 	w->n = 0;
 }
 
-/* Whether a sequence's queries may go side by side with others', and with those that wait: few, after a common first run. */
+/*
+ * Whether a sequence's queries may go side by side with others', and with those that wait: few, after a common first
+ * run.
+ */
 static bool
 may_wait(const Gpt2Seq *seq, int m_q)
 {
@@ -152,7 +158,10 @@ add_waiting(Pass *p, const Ask *ask, Waiting *w, int m_q, const float *q, int n_
 	}
 }
 
-/* Attention of one head of the sequences from the first up to the one before to; row, live: where the first one's begin. */
+/*
+ * Attention of one head of the sequences from the first up to the one before to; row, live: where the first one's
+ * begin.
+ */
 static FsiStatus
 attend_head(Pass *p, const Ask *ask, int head, int first, int to, size_t row, size_t live, FsiError *err)
 {

@@ -58,7 +58,10 @@ own_rows(const Pass *p, int s)
 	return p->seqs[s].n_token - shared_rows(p->seqs, &p->seqs[s]);
 }
 
-/* Attention of every sequence in one layer: q (n_live, E), rows ldq apart -> att (n_live, E); last: each last token asks alone. */
+/*
+ * Attention of every sequence in one layer: q (n_live, E), rows ldq apart -> att (n_live, E); last: each last token
+ * asks alone.
+ */
 extern FsiStatus gpt2_attend(Pass *p, int layer, bool last, const float *q, int ldq, FsiError *err);
 
 #endif

@@ -43,7 +43,10 @@ extern bool batch_is_call(const Node *node);
  * encloses one of them is not among them.
  */
 extern void batch_find_calls(Node *node, List **calls);
-/* Whether an expression can be evaluated and its error caught: immutable functions of PostgreSQL's own over plain types. */
+/*
+ * Whether an expression can be evaluated and its error caught: immutable functions of PostgreSQL's own over plain
+ * types.
+ */
 extern bool batch_is_quiet(Node *node);
 
 /* --- batch_walk.c: all of a plan --- */

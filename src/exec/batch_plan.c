@@ -368,7 +368,10 @@ renumber_run_condition(Plan *plan, List *tlist, const Columns *columns)
 		((WindowAgg *) plan)->runCondition = (List *) renumber((Node *) ((WindowAgg *) plan)->runCondition, &r);
 }
 
-/* PostgreSQL computes a window's row before the condition that ends it; volatile columns must go on being computed for it. */
+/*
+ * PostgreSQL computes a window's row before the condition that ends it; volatile columns must go on being computed for
+ * it.
+ */
 static bool
 ends_early_beside_volatile(const Plan *plan)
 {

@@ -13,7 +13,10 @@
 
 #include "exec.h"
 
-/* Without the option min_score: likelier than not; within 1.0 of the best mean F1 on the recipe's validation sets (test/eval/multi.sh). */
+/*
+ * Without the option min_score: likelier than not; within 1.0 of the best mean F1 on the recipe's validation sets
+ * (test/eval/multi.sh).
+ */
 #define DEFAULT_MIN_SCORE 0.5
 /* Scores in memory at a time: 8 MB. */
 #define SLICE_SCORES (1024 * 1024)

@@ -442,7 +442,10 @@ claim_above(const Job *job, int32 after, JobChunk *chunk)
 		claimed = lock_chunk(scan.rel, slot, &chunk->tid);
 	}
 	ExecDropSingleTupleTableSlot(slot);
-	/* A claimed chunk's place must not change until it is marked: nobody rewrites the table before the transaction's end. */
+	/*
+	 * A claimed chunk's place must not change until it is marked: nobody rewrites the table before the transaction's
+	 * end.
+	 */
 	if (claimed)
 		scan.mode = NoLock;
 	end_scan(&scan);

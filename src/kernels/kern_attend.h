@@ -219,7 +219,9 @@ weigh_own(const int vectors, const bool whole, const AttendBlock *b, int d, int 
 		row_store(out, b->head_dim, d + v * KERN_LANES, v_div(acc[v], v_set(sum)));
 }
 
-/* out of vectors * 16 dimensions from dimension d, for all rows of the block; shared: of their common runs, undivided. */
+/*
+ * out of vectors * 16 dimensions from dimension d, for all rows of the block; shared: of their common runs, undivided.
+ */
 KERN_INLINE void
 weigh_values(const int rows, const int vectors, const bool whole, const bool shared, const AttendBlock *b, int d,
 			 const float *sum)

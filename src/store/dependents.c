@@ -18,7 +18,9 @@
 
 #include "store.h"
 
-/* $1: the name.  An intent of that spelling beside fsi_embed and its like is taken for it: better refused than wrong. */
+/*
+ * $1: the name.  An intent of that spelling beside fsi_embed and its like is taken for it: better refused than wrong.
+ */
 static const char *const find_sql =
 	"WITH calls AS ("
 	" SELECT d.classid, d.objid FROM pg_depend d JOIN pg_depend e ON e.classid = 'pg_proc'::regclass"

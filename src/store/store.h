@@ -61,7 +61,10 @@ extern void store_sweep_unless_busy(void);
 
 /* --- going.c --- */
 
-/* Remove a file at the end of this (sub)transaction if that is an abort, the end of the process too, or if it is a commit. */
+/*
+ * Remove a file at the end of this (sub)transaction if that is an abort, the end of the process too, or if it is a
+ * commit.
+ */
 extern void store_file_goes(const char *path, XactEvent when);
 
 /* --- mapping.c --- */

@@ -30,7 +30,10 @@ typedef struct Use
 static Use *uses;				/* in TopTransactionContext */
 static LocalTransactionId transaction;	/* that they are of */
 
-/* Beside the number that a training holds (src/tune/run.c).  Of two names with one hash, one waits for the other: no harm. */
+/*
+ * Beside the number that a training holds (src/tune/run.c).  Of two names with one hash, one waits for the other: no
+ * harm.
+ */
 #define USE_SUBID 1
 
 static void

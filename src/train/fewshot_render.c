@@ -223,7 +223,10 @@ drop_candidate(FewshotDraw *d)
 	d->n_way--;
 }
 
-/* How many of n parts to keep: one less, or in a prompt that is much too long as many as would fit were it nothing else. */
+/*
+ * How many of n parts to keep: one less, or in a prompt that is much too long as many as would fit were it nothing
+ * else.
+ */
 static int
 fewer(int n, int least, size_t tokens, size_t max_tokens)
 {

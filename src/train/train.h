@@ -88,7 +88,9 @@ extern FsiStatus train_params_create(const Gpt2Model *model, const TrainOptions 
 extern void train_params_count(const Gpt2Config *cfg, bool freeze, size_t *n_weight, size_t *n_state);
 /* A copy of the weights in an arena. */
 extern FsiStatus train_params_copy(const TrainParams *params, FsiArena *arena, Gpt2Model *out, FsiError *err);
-/* Set w.pointing, all but its spelling weight, from the model's own scalars, the learned ones and the options' bounds. */
+/*
+ * Set w.pointing, all but its spelling weight, from the model's own scalars, the learned ones and the options' bounds.
+ */
 extern void train_params_scalars(TrainParams *params, const PointingScalars *own, const TrainOptions *options);
 
 /* ---- train_layers.c, train_attend.c, train_loss.c: each layer's forward and backward side by side. ---- */

@@ -211,7 +211,10 @@ append_ids(TokIds *to, const TokIds *from)
 	to->n += from->n;
 }
 
-/* The prompt as serving has it; a special token that a text spells out is text, as in a message that fsi_classify() reads. */
+/*
+ * The prompt as serving has it; a special token that a text spells out is text, as in a message that fsi_classify()
+ * reads.
+ */
 static TokIds
 prompt_ids(const StoreModel *model, HostText prompt, FsiArena *arena)
 {
