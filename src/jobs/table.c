@@ -124,13 +124,11 @@ next_row(TableScan *scan, Datum *values, bool *nulls)
 	return tuple;
 }
 
-/* The job of that number, or NULL; the scan is still open. */
-static HeapTuple
-begin_job_scan(TableScan *scan, int32 id, LOCKMODE mode, Datum *values, bool *nulls)
+static void
+begin_job_scan(TableScan *scan, int32 id, LOCKMODE mode)
 {
 	add_key(scan, 0, JOB_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(id));
 	begin_scan(scan, open_jobs(mode), mode, "_fsi_job_pkey", 1);
-	return next_row(scan, values, nulls);
 }
 
 static void
@@ -183,37 +181,39 @@ form_job(Relation rel, const Job *job)
 	return heap_form_tuple(RelationGetDescr(rel), values, nulls);
 }
 
+/* The scan's first row, which is its last: a key was asked for. */
+static bool
+take_job(TableScan *scan, Job *job)
+{
+	Datum		values[JOB_COLUMNS];
+	bool		nulls[JOB_COLUMNS];
+	bool		found = next_row(scan, values, nulls) != NULL;
+
+	if (found)
+		read_job(values, nulls, job);
+	end_scan(scan);
+	return found;
+}
+
 bool
 jobs_find(Oid relid, AttrNumber target, Oid role, Job *job)
 {
 	TableScan	scan;
-	Datum		values[JOB_COLUMNS];
-	bool		nulls[JOB_COLUMNS];
-	bool		found;
 
 	add_key(&scan, 0, JOB_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	add_key(&scan, 1, JOB_TARGET, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(target));
 	add_key(&scan, 2, JOB_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
 	begin_scan(&scan, open_jobs(AccessShareLock), AccessShareLock, "_fsi_job_key", 3);
-	found = next_row(&scan, values, nulls) != NULL;
-	if (found)
-		read_job(values, nulls, job);
-	end_scan(&scan);
-	return found;
+	return take_job(&scan, job);
 }
 
 bool
 jobs_find_id(int32 id, Job *job)
 {
 	TableScan	scan;
-	Datum		values[JOB_COLUMNS];
-	bool		nulls[JOB_COLUMNS];
-	bool		found = begin_job_scan(&scan, id, AccessShareLock, values, nulls) != NULL;
 
-	if (found)
-		read_job(values, nulls, job);
-	end_scan(&scan);
-	return found;
+	begin_job_scan(&scan, id, AccessShareLock);
+	return take_job(&scan, job);
 }
 
 void
@@ -242,8 +242,10 @@ jobs_store(const Job *job)
 	TableScan	scan;
 	Datum		values[JOB_COLUMNS];
 	bool		nulls[JOB_COLUMNS];
-	HeapTuple	tuple = begin_job_scan(&scan, job->id, RowExclusiveLock, values, nulls);
+	HeapTuple	tuple;
 
+	begin_job_scan(&scan, job->id, RowExclusiveLock);
+	tuple = next_row(&scan, values, nulls);
 	if (tuple == NULL)
 		elog(ERROR, "job %d vanished", job->id);
 	CatalogTupleUpdate(scan.rel, &tuple->t_self, form_job(scan.rel, job));
@@ -284,8 +286,10 @@ jobs_delete(int32 id)
 	TableScan	scan;
 	Datum		values[JOB_COLUMNS];
 	bool		nulls[JOB_COLUMNS];
-	HeapTuple	tuple = begin_job_scan(&scan, id, RowExclusiveLock, values, nulls);
+	HeapTuple	tuple;
 
+	begin_job_scan(&scan, id, RowExclusiveLock);
+	tuple = next_row(&scan, values, nulls);
 	if (tuple != NULL)
 		CatalogTupleDelete(scan.rel, &tuple->t_self);
 	end_scan(&scan);
