@@ -100,6 +100,15 @@ choose_slot(const TuneProgress *progress)
 	return chosen;
 }
 
+void
+tune_progress_clear(TuneProgress *p)
+{
+	memset(p, 0, sizeof(*p));
+	p->epoch = p->tokens_per_second = p->loss = p->learning_rate = NAN;
+	p->eval = TUNE_NO_FIGURES;
+	p->best_step = -1;
+}
+
 TuneSlot *
 tune_slot_take(const TuneProgress *progress)
 {
@@ -257,13 +266,10 @@ put_left(ReturnSetInfo *rsinfo, const List *shown)
 		const TuneLeft *left = lfirst(cell);
 		TuneProgress p;
 
-		memset(&p, 0, sizeof(p));
+		tune_progress_clear(&p);
 		p.state = TUNE_INTERRUPTED;
 		p.role = left->role;
 		strlcpy(p.name, left->name, sizeof(p.name));
-		p.epoch = p.tokens_per_second = p.loss = p.learning_rate = NAN;
-		p.eval = (TuneFigures) {NAN, NAN, NAN, NAN};
-		p.best_step = -1;
 		if (may_see(&p) && !is_among(shown, p.name) &&
 			!session_is_held(store_relation("_fsi_model_catalog"), tune_name_id(p.name)))
 			put_progress(rsinfo, &p);

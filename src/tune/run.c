@@ -40,16 +40,14 @@ begin_progress(TuneRun *run)
 {
 	TuneProgress *p = &run->progress;
 
-	memset(p, 0, sizeof(*p));
+	tune_progress_clear(p);
 	p->state = TUNE_READING;
 	p->pid = MyProcPid;
 	p->database = MyDatabaseId;
 	p->role = GetUserId();
 	strlcpy(p->name, run->name, sizeof(p->name));
 	strlcpy(p->base, run->model_name, sizeof(p->base));
-	p->epoch = p->tokens_per_second = p->loss = p->learning_rate = NAN;
-	p->eval = run->best = (TuneFigures) {NAN, NAN, NAN, NAN};
-	p->best_step = -1;
+	run->best = TUNE_NO_FIGURES;
 	p->started = GetCurrentTimestamp();
 	run->slot = tune_slot_take(p);
 }
@@ -434,7 +432,7 @@ go_on(TuneRun *run)
 	best = train_best(run->train);
 	if (isfinite(best.loss) && best.step == 0)
 		run->best = run->progress.eval;
-	run->progress.eval = (TuneFigures) {NAN, NAN, NAN, NAN};
+	run->progress.eval = TUNE_NO_FIGURES;
 	run->progress.best_step = isfinite(best.loss) ? best.step : -1;
 	ereport(NOTICE,
 			(errmsg("going on with the training of model \"%s\" at step " INT64_FORMAT " of " INT64_FORMAT, run->name,

@@ -182,6 +182,8 @@ typedef struct TuneFigures
 	double		wrong;			/* wrong answers among the options */
 } TuneFigures;
 
+#define TUNE_NO_FIGURES ((TuneFigures) {NAN, NAN, NAN, NAN})
+
 /* What others see of a training. */
 typedef struct TuneProgress
 {
@@ -207,6 +209,8 @@ typedef struct TuneProgress
 
 typedef struct TuneSlot TuneSlot;
 
+/* Nothing is known yet. */
+extern void tune_progress_clear(TuneProgress *progress);
 /* A slot for this process; NULL: none is free, and nobody sees the training. */
 extern TuneSlot *tune_slot_take(const TuneProgress *progress);
 extern void tune_slot_show(TuneSlot *slot, const TuneProgress *progress);
