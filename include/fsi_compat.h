@@ -15,8 +15,14 @@
 /* VARDATA_ANY and its kin left postgres.h. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
+#include "catalog/pg_proc.h"
 /* One function for all kinds of objects took this one's place. */
 #define pg_proc_aclcheck(function, role, mode) object_aclcheck(ProcedureRelationId, function, role, mode)
+#endif
+
+/* The mark of a function that does not return moved to the front of its declaration. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
 #endif
 
 /* A backend's number of a transaction moved into a struct. */
@@ -24,6 +30,27 @@
 #define compat_lxid(proc) ((proc)->vxid.lxid)
 #else
 #define compat_lxid(proc) ((proc)->lxid)
+#endif
+
+/* random() got namesakes with arguments. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_F_RANDOM F_RANDOM_
+#else
+#define COMPAT_F_RANDOM F_RANDOM
+#endif
+
+/* The process that holds a lock; backends' ids became numbers of PGPROCs. */
+#if PG_VERSION_NUM >= 170000
+#define compat_holder(vxid) ProcNumberGetProc((vxid).procNumber)
+#else
+#define compat_holder(vxid) BackendIdGetProc((vxid).backendId)
+#endif
+
+/* The list of settings tells its own length. */
+#if PG_VERSION_NUM >= 160000
+#define compat_guc_variables(n) get_guc_variables(n)
+#else
+#define compat_guc_variables(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
 #endif
 
 /* The planner's guess of an array's length came to want the query it stands in. */

@@ -24,7 +24,7 @@ extern void host_init(FsiHost *host, MemoryContext context);
 extern void host_check_postmaster(void);
 
 /* Raise err as an ERROR; a cancelled call processes the pending interrupt first. */
-extern void host_report(const FsiError *err) pg_attribute_noreturn();
+pg_noreturn extern void host_report(const FsiError *err);
 
 /* Run a call of the lower floor that fills the local variable "err". */
 #define HOST_TRY(call) \

@@ -91,6 +91,6 @@ typedef struct SessionError
 
 extern void session_note_error(SessionError *to, const ErrorData *error);
 /* Raise it; context says whose it was. */
-extern void session_raise_error(const SessionError *error, const char *context) pg_attribute_noreturn();
+pg_noreturn extern void session_raise_error(const SessionError *error, const char *context);
 
 #endif

@@ -31,7 +31,7 @@ extern ExecSet *args_set(ExecSlot *slot, ArrayType *intents, Jsonb *options);
 /* A JSON type with its article: "a number". */
 extern const char *args_type_name(const JsonbValue *v);
 /* The option's value is of another type than the one wanted ("a number"). */
-extern void args_wrong_type(const char *path, const char *wanted, const JsonbValue *v) pg_attribute_noreturn();
+pg_noreturn extern void args_wrong_type(const char *path, const char *wanted, const JsonbValue *v);
 /* The option's value, which must be a string. */
 extern char *args_string(const char *path, const JsonbValue *v);
 /* 22023 with the hint unless options are a JSON object. */
@@ -43,7 +43,7 @@ extern bool args_next(JsonbIterator **it, JsonbValue *key, JsonbValue *value);
 extern bool args_key_is(const JsonbValue *key, const char *name);
 /* A key, or a string, for an error message. */
 extern const char *args_key_excerpt(const JsonbValue *key);
-extern void args_unknown_option(const char *name, const char *hint) pg_attribute_noreturn();
+pg_noreturn extern void args_unknown_option(const char *name, const char *hint);
 /* Without Unicode's white space at both ends. */
 extern HostText args_trim(HostText t);
 /* Byte order. */

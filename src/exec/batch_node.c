@@ -140,9 +140,6 @@ begin(CustomScanState *node, EState *estate, int eflags)
 static void
 end(CustomScanState *node)
 {
-	ExecFreeExprContext(&node->ss.ps);
-	ExecClearTuple(node->ss.ps.ps_ResultTupleSlot);
-	ExecClearTuple(node->ss.ss_ScanTupleSlot);
 	ExecEndNode(outerPlanState(node));
 }
 

@@ -174,7 +174,7 @@ count_function(Oid function, void *context)
 
 	if (func_volatile(function) != PROVOLATILE_VOLATILE)
 		return false;
-	if (function == F_RANDOM)
+	if (function == COMPAT_F_RANDOM)
 		count->random++;
 	else
 		count->other++;

@@ -9,6 +9,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/sinvaladt.h"
 
 #include "fsi_session.h"
@@ -41,7 +42,7 @@ session_hold(Oid table, Oid id, LOCKMODE mode, SessionHold *hold, int *pid)
 		return true;
 	}
 	holders = GetLockConflicts(&hold->tag, mode, NULL);
-	proc = VirtualTransactionIdIsValid(holders[0]) ? BackendIdGetProc(holders[0].backendId) : NULL;
+	proc = VirtualTransactionIdIsValid(holders[0]) ? compat_holder(holders[0]) : NULL;
 	*pid = proc ? proc->pid : 0;
 	return false;
 }

@@ -41,9 +41,10 @@ is_personal(const char *name)
 void
 session_collect_settings(StringInfo out)
 {
-	struct config_generic **all = get_guc_variables();
+	int			n;
+	struct config_generic **all = compat_guc_variables(&n);
 
-	for (int i = 0; i < GetNumConfigOptions(); i++)
+	for (int i = 0; i < n; i++)
 	{
 		const struct config_generic *setting = all[i];
 		const char *value;

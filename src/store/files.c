@@ -19,6 +19,7 @@
 #include "access/parallel.h"
 #include "access/xlog.h"
 #include "common/file_perm.h"
+#include "common/file_utils.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/lmgr.h"

@@ -474,7 +474,7 @@ report_end(TuneRun *run)
 	}
 	note_message(run, s.data);
 	/* A worker has nobody to tell but the server's log. */
-	ereport(IsBackgroundWorker ? LOG : NOTICE,
+	ereport(MyBackendType == B_BG_WORKER ? LOG : NOTICE,
 			(errmsg_internal("%s", s.data),
 			 !isnan(p->eval.loss) && held_out < FEW_ROWS ?
 			 errdetail_plural("Only %d row is held out: these figures say little.",

@@ -64,7 +64,7 @@ make_job(const char *name, const char *source, const Jsonb *options)
 	initStringInfo(&settings);
 	session_collect_settings(&settings);
 	session_identify(&job.identity);
-	job.caller = MyProc->pgprocno;
+	job.caller = (int) (MyProc - ProcGlobal->allProcs);
 	job.settings = put(&data, settings.data, settings.len);
 	job.name = put(&data, name, strlen(name) + 1);
 	job.source = put(&data, source, strlen(source) + 1);
@@ -155,7 +155,7 @@ tune_start_worker(const char *name, const char *source, Jsonb *options, void (*c
 static void
 wake_caller(const TuneJob *job)
 {
-	SetLatch(&ProcGlobal->allProcs[job->caller].procLatch);
+	SetLatch(&GetPGProcByNumber(job->caller)->procLatch);
 }
 
 static void
