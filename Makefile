@@ -8,7 +8,9 @@ MODELS = $(wildcard models/*.fsi)
 
 # Products go to $(BUILD); only the shared library itself lies beside this file, where PGXS links it.
 BUILD ?= build
-PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
+ifeq ($(origin PG_CONFIG),undefined)
+PG_CONFIG := $(or $(shell test/setup/pg_config.sh),pg_config)
+endif
 
 # ---------------------------------------------------------------- sources
 
@@ -79,7 +81,7 @@ check: ## run every test in a throw-away cluster
 else
 all install:
 	@echo "PostgreSQL's server headers are missing ($(PG_CONFIG) --includedir-server)." >&2
-	@echo "On Debian: apt-get install postgresql-server-dev-15, or let \`make demo\` install what it needs." >&2
+	@echo "On Debian: apt-get install postgresql-server-dev-all, or let \`make demo\` install what it needs." >&2
 	@exit 1
 clean:
 	rm -rf $(BUILD)

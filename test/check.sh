@@ -24,8 +24,8 @@ tally() {
     summary+=("$(printf '%-10s %5d passed %4d failed %4d skipped' "$@")")
 }
 
-"$top/test/setup/packages.sh" test
-! wanted cross || "$top/test/setup/packages.sh" cross
+prepare test
+! wanted cross || prepare cross
 make_tmp
 keep=$top/build/check
 build all units tools
@@ -60,7 +60,8 @@ run_tap() {
     tally "$kind" "${counts[@]}"
 }
 
-# pg_regress and pg_isolation_regress print one line a test, and give up where an expected file is missing.
+# pg_regress and pg_isolation_regress print one line a test, since PostgreSQL 16 as TAP does, and give up where an
+# expected file is missing.
 run_regress() {
     local kind=$1 out=$FSI_TMP/$1.log status=0 ok bad
     shift
@@ -68,8 +69,8 @@ run_regress() {
     as_server mkdir -p "$FSI_TMP/out.$kind"
     attend as_server "$@" --outputdir="$FSI_TMP/out.$kind" --bindir="$PGBIN" >"$out" 2>&1 || status=$?
     cat "$out"
-    ok=$(grep -cE '^test .* \.\.\. ok\b' "$out" || true)
-    bad=$(grep -cE '^test .* \.\.\. FAILED' "$out" || true)
+    ok=$(grep -cE '^(test .* \.\.\. ok\b|ok [0-9])' "$out" || true)
+    bad=$(grep -cE '^(test .* \.\.\. FAILED|not ok [0-9])' "$out" || true)
     [ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
     as_owner mkdir -p "$keep/$kind"
     (cd "$FSI_TMP" && tar cf - "$kind.log" "out.$kind") | (cd "$keep/$kind" && as_owner tar xf - --no-same-owner)
@@ -131,7 +132,7 @@ fi
 if [ ${#taps[@]} -gt 0 ]; then
     as_server mkdir -p "$FSI_TMP/tap"
     PG_REGRESS=$(cd "$pgtest/regress" && pwd)/pg_regress
-    export PG_REGRESS TESTDIR=$FSI_TMP/tap TESTDATADIR=$FSI_TMP/tap/tmp_check
+    export PG_REGRESS TESTDIR=$FSI_TMP/tap TESTDATADIR=$FSI_TMP/tap/tmp_check TESTLOGDIR=$FSI_TMP/tap/tmp_check/log
     unset PGHOST PGUSER PGDATABASE
     export PGPORT=65432
     in_src() { cd "$FSI_TMP/src" && as_server env -C "$FSI_TMP/src" "$@"; }

@@ -16,7 +16,7 @@ for peer in $PEERS; do
     case $peer in ort | torch | llama | none) ;; *) echo "PEERS: no peer \"$peer\" (ort torch llama none)" >&2; exit 1 ;; esac
 done
 PEERS=${PEERS//none/}
-"$top/test/setup/packages.sh" bench
+prepare bench
 case $PEERS in *llama*) "$top/test/setup/packages.sh" bench-llama || true ;; esac
 if [ -z "${FSI_SHARED:-}" ] && [ -d "$top/../shared" ]; then
     FSI_SHARED=$(cd "$top/../shared" && pwd)

@@ -9,6 +9,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../setup/cluster.sh"
 [ $# -gt 0 ] || set -- 100 1000 5000
+prepare
 make_tmp
 build all
 make_private_tree

@@ -10,6 +10,7 @@ set -euo pipefail
 . "$(dirname "$0")/../setup/cluster.sh"
 rows=${1:-20000}
 some=$((rows < 300 ? rows : 300))
+prepare
 make_tmp
 build all tools
 make_private_tree

@@ -7,13 +7,19 @@ from harness import INTENTS, Session
 TURNS = 3
 
 
+def debug_parallel():
+    """The setting that is force_parallel_mode until PostgreSQL 15."""
+    with Session() as s:
+        return s.ask("SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')")[0]
+
+
 def scan(leader, workers):
     """A case: rows a second of a parallel scan of all messages; the number of workers that ran is checked."""
     def run(_):
         with Session(f"max_parallel_workers_per_gather = {workers}", "parallel_setup_cost = 0", "parallel_tuple_cost = 0",
                      "min_parallel_table_scan_size = 0", f"parallel_leader_participation = {leader}",
                      # A single worker saves nothing where the leader only collects: the planner must be told.
-                     f"force_parallel_mode = {'on' if leader == 'off' and workers == 1 else 'off'}") as s:
+                     f"{debug_parallel()} = {'on' if leader == 'off' and workers == 1 else 'off'}") as s:
             s.ask(f"SELECT fsi_classify('warm', {harness.array(INTENTS)})")
             plan = s.ask("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) "
                          f"SELECT id, fsi_classify(msg, {harness.array(INTENTS)}) FROM message")

@@ -3,7 +3,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../setup/cluster.sh"
 began=$SECONDS
-"$top/test/setup/packages.sh"
+prepare
 make_tmp
 build all
 make_private_tree

@@ -2,7 +2,7 @@
 # psql in a throw-away cluster that has the extension. Arguments go to psql; the cluster goes when it ends.
 set -euo pipefail
 . "$(dirname "$0")/../setup/cluster.sh"
-"$top/test/setup/packages.sh"
+prepare
 make_tmp
 build all
 make_private_tree

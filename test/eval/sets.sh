@@ -9,6 +9,7 @@ psql() { "$PGBIN/psql" -X -q -v ON_ERROR_STOP=1 "$@"; }
 
 # begin [MODEL]: a cluster with the extension, into which a packed file is imported as "candidate"
 begin() {
+    prepare
     make_tmp
     build
     make_private_tree

@@ -5,6 +5,7 @@
 set -euo pipefail
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 . "$(dirname "$0")/../setup/cluster.sh"
+prepare
 make_tmp
 build all
 make_private_tree

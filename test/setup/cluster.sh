@@ -8,7 +8,6 @@
 # Sets FSI_TMP, PGBIN (private programs), PGHOST/PGPORT/PGUSER/PGDATABASE (exported).
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
 server_user=
 child=
 # The server's user reads what root puts there.
@@ -27,6 +26,12 @@ as_server() {
         fi
         exec "$@"
     )
+}
+
+# Install what is missing for a purpose (packages.sh) and settle which server it is.
+prepare() {
+    "$top/test/setup/packages.sh" "$@"
+    export PG_CONFIG=${PG_CONFIG:-$("$top/test/setup/pg_config.sh")}
 }
 
 # Build as the owner of the checkout, so that `sudo make demo` leaves no files of root's in it.
@@ -113,11 +118,11 @@ make_tmp() {
 
 build() {
     echo "Building"
-    as_owner make -s -C "$top" -j"$(nproc)" "$@" ${PG_CONFIG:+PG_CONFIG="$PG_CONFIG"}
+    as_owner make -s -C "$top" -j"$(nproc)" "$@" PG_CONFIG="$PG_CONFIG"
 }
 
 # A second home for the server: its programs copied (they look for their files beside themselves), everything
-# else linked, the extension installed. PostgreSQL 15 looks for extensions in that one place only.
+# else linked, the extension installed. PostgreSQL up to 17 looks for extensions in that one place only.
 make_private_tree() {
     local bindir libdir sharedir file
     bindir=$("$PG_CONFIG" --bindir)

@@ -7,11 +7,15 @@
 #   test/setup/packages.sh cross    what `make check-cross` needs beside that
 #   test/setup/packages.sh bench    what `make bench` needs; bench-llama: what compiling its peer llama.cpp needs
 #
-# Needs root or sudo, and only when something is missing. No database cluster is created, started or restarted,
-# and nothing stays in /etc beyond the packages' own files.
+# Needs root or sudo, and only when something is missing. Where there is no PostgreSQL, it is the version that the
+# system's packages name `postgresql`. No database cluster is created, started or restarted, and nothing stays in
+# /etc beyond the packages' own files.
 set -euo pipefail
-pg_major=15
-pg_config=${PG_CONFIG:-/usr/lib/postgresql/$pg_major/bin/pg_config}
+pg_config=${PG_CONFIG:-$("$(dirname "$0")/pg_config.sh")}
+if [ -n "${PG_CONFIG:-}" ] && ! command -v "$PG_CONFIG" >/dev/null; then
+    echo "There is no program $PG_CONFIG (PG_CONFIG)." >&2
+    exit 1
+fi
 cc=${CC:-cc}
 
 has_header() { printf '#include <%s>\n' "$1" | "$cc" -E -x c - >/dev/null 2>&1; }
@@ -21,21 +25,30 @@ has_venv() { python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
 has_program() { command -v "$1" >/dev/null; }
 has_perl() { perl -e "use $1" >/dev/null 2>&1; }
 
+# The major version of the server to be had: the one that is here, else the one that the system's packages have.
+pg_major() {
+    if [ -n "$pg_config" ]; then
+        "$pg_config" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/'
+    else
+        apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1
+    fi
+}
+
 missing=()
 need() { local package=$1; shift; "$@" || missing+=("$package"); }
 
-if [ "${1:-}" = as-root ]; then
-    shift
-    missing=("$@")
-else
+find_missing() {
+    local major
+    major=$(pg_major)
+    missing=()
     need gcc has_header stdio.h
     need libc6-dev has_header stdio.h
     need libutf8proc-dev has_header utf8proc.h
     need libjansson-dev has_header jansson.h
     need libopenblas0 has_library libopenblas.so.0
-    # postgresql-15 alone has pgxs.mk, but no headers
-    need postgresql-server-dev-$pg_major has_file "$("$pg_config" --includedir-server 2>/dev/null || true)/postgres.h"
-    need postgresql-$pg_major has_file "$("$pg_config" --bindir 2>/dev/null || true)/initdb"
+    # The server's package alone has pgxs.mk, but no headers.
+    need postgresql-server-dev-"${major:-all}" has_file "$("$pg_config" --includedir-server 2>/dev/null || true)/postgres.h"
+    need postgresql"${major:+-$major}" has_file "$("$pg_config" --bindir 2>/dev/null || true)/initdb"
     if [ "${1:-}" = test ]; then
         need perl has_perl TAP::Harness
         need libipc-run-perl has_perl IPC::Run
@@ -56,31 +69,32 @@ else
         need git has_program git
         need npm has_program npm
     fi
-fi
+}
+
+find_missing "$@"
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 by_hand="apt-get install --no-install-recommends ${missing[*]}"
 if ! command -v apt-get >/dev/null; then
-    echo "Missing here, by their names in Debian 12: ${missing[*]}" >&2
+    echo "Missing here, by their names in Debian: ${missing[*]}" >&2
     exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
     if sudo -n true 2>/dev/null || { [ -t 0 ] && command -v sudo >/dev/null; }; then
-        exec sudo env PG_CONFIG="$pg_config" bash "$0" as-root "${missing[@]}"
+        exec sudo env ${PG_CONFIG:+PG_CONFIG="$PG_CONFIG"} CC="$cc" bash "$0" "$@"
     fi
     echo "Some packages are missing and there is neither root nor sudo to install them. Ask for:" >&2
     echo "  $by_hand" >&2
     exit 1
 fi
 
-echo "Installing from Debian: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 undo=("$log")
 trap 'rm -f "${undo[@]}"; rmdir /etc/postgresql-common/createcluster.d 2>/dev/null || true' EXIT
 trap 'exit 130' INT TERM HUP
 
-# postgresql-15 creates a cluster "main" and starts it unless told otherwise; an upgrade of a package that comes
+# The server's package creates a cluster "main" and starts it unless told otherwise; an upgrade of a package that comes
 # along would restart the clusters that run. Both are forbidden while apt runs.
 no_cluster=/etc/postgresql-common/createcluster.d/fsi_intent.conf
 mkdir -p "${no_cluster%/*}"
@@ -95,6 +109,8 @@ fi
 apt() { apt-get -q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >>"$log" 2>&1; }
 install_missing() { apt install --no-install-recommends --no-upgrade "${missing[@]}"; }
 ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || apt update || true
+find_missing "$@"
+echo "Installing from Debian: ${missing[*]}"
 if ! install_missing && ! { apt update && install_missing; }; then
     cat "$log" >&2
     echo "apt could not install what is missing: $by_hand" >&2

@@ -59,9 +59,12 @@ SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 EXPLAIN (COSTS off) SELECT count(*) FROM plain WHERE fsi_classify(msg, intents()) = intent;
 SELECT count(*) = (SELECT count(intent) FROM plain) AS same_in_workers FROM plain WHERE fsi_classify(msg, intents()) = intent;
-SET force_parallel_mode = on;
+-- the setting that is force_parallel_mode until PostgreSQL 15
+SELECT name AS debug_parallel FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')
+\gset
+SET :debug_parallel = on;
 SELECT fsi_classify('weather', intents());
-RESET force_parallel_mode;
+RESET :debug_parallel;
 
 -- cheap filters run before the model, the model after the sort
 EXPLAIN (COSTS off) SELECT * FROM copied WHERE fsi_classify(intent, intents()) = 'weather' AND id < 10;

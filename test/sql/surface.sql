@@ -18,7 +18,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'fsi_intent' AND d
 SELECT pg_describe_object(d.classid, d.objid, 0) AS object
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
 WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'fsi_intent' AND d.deptype = 'e'
-	AND d.classid <> 'pg_proc'::regclass
+	AND d.classid NOT IN ('pg_proc'::regclass, 'pg_type'::regclass)
 ORDER BY 1;
 
 -- what the public must not call
@@ -36,7 +36,9 @@ SELECT fsi_version() ~ '^fsi_intent [0-9.]+, (scalar|avx2|avx-vnni|avx512-vnni|n
 SELECT name, context, vartype, unit, boot_val FROM pg_settings WHERE name LIKE 'fsi\_intent.%' ORDER BY name;
 SET fsi_intent.nonsense = 1;
 SET fsi_intent.simd = 'mmx';
+\set VERBOSITY sqlstate
 SET fsi_intent.cache_size = '1kB';
+\set VERBOSITY default
 
 -- any schema will do, quoted ones too
 CREATE SCHEMA "Odd schema";
