@@ -176,6 +176,11 @@ demo: ## see it work: install what is missing, build, classify tickets in a thro
 check-sql check-tap check-isolation check-cross: ## one kind of test; REGRESS, PROVE_TESTS or ISOLATION pick some
 	@test/check.sh $(@:check-%=%)
 
+SUITE ?= trixie
+
+check-debian: ## demo and check on another release of Debian, SUITE (trixie: PostgreSQL 17), in a system of its own
+	@test/debian.sh $(SUITE)
+
 psql: ## try it: psql in a throw-away cluster that has the extension
 	@test/demo/psql.sh
 
@@ -232,4 +237,4 @@ help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z][a-z -]*:.*## /{printf "  make %-36s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
 		| sed 's|\$$(BUILD)|$(BUILD)|g'
 
-.PHONY: all demo check check-sql check-tap check-isolation check-cross psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help
+.PHONY: all demo check check-sql check-tap check-isolation check-cross check-debian psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help
