@@ -64,10 +64,13 @@ static const char *
 tap_shared(void)
 {
 	const char *dir = getenv("FSI_SHARED");
+	char		reference[4096];
 
 	if (dir == NULL || dir[0] == '\0')
 		dir = "../shared";
-	return access(dir, R_OK) == 0 ? dir : NULL;
+	/* A folder of that name may be somebody else's. */
+	snprintf(reference, sizeof(reference), "%s/reference", dir);
+	return access(reference, R_OK) == 0 ? dir : NULL;
 }
 
 __attribute__((unused))
