@@ -178,7 +178,7 @@ check-sql check-tap check-isolation check-cross: ## one kind of test; REGRESS, P
 
 SUITE ?= trixie
 
-check-debian: ## demo and check on another release of Debian, SUITE (trixie: PostgreSQL 17), in a system of its own
+check-debian: ## demo, check-clang and check on another release of Debian, SUITE (trixie: PostgreSQL 17), in a system of its own
 	@test/debian.sh $(SUITE)
 
 psql: ## try it: psql in a throw-away cluster that has the extension

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The README's commands on another release of Debian, and with it another PostgreSQL: make demo and make check in a
-# bare system of its own, below build/debian, that is gone afterwards.
+# The README's commands on another release of Debian, and with it another PostgreSQL: make demo and make check, and
+# make check-clang between them, in a bare system of its own, below build/debian, that is gone afterwards.
 #
 #   test/debian.sh [SUITE]       trixie (PostgreSQL 17) where none is named; forky, sid: what Debian has there
 #
@@ -13,7 +13,8 @@ root=$top/build/debian/$suite
 # Mounts belong to a namespace of its own: they go when it ends, however it ends.
 if [ -z "${FSI_NAMESPACE:-}" ]; then
     [ "$(id -u)" -eq 0 ] || { echo "test/debian.sh needs root: it makes a system of its own." >&2; exit 1; }
-    command -v debootstrap >/dev/null || apt-get -qq -y install --no-install-recommends debootstrap >/dev/null
+    install() { apt-get -qq -y install --no-install-recommends debootstrap >/dev/null; }
+    command -v debootstrap >/dev/null || install 2>/dev/null || { apt-get -qq update && install; }
     rm -rf "$root"
     trap 'rm -rf "$root"' EXIT
     mkdir -p "$root"
@@ -31,6 +32,8 @@ mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/dev/shm"
 cp /etc/resolv.conf "$root/etc"
+# As bare as a container's image: no lists of packages either.
+rm -rf "$root"/var/lib/apt/lists/*
 # A mirror may be older than a testing release's lists stay valid.
 echo 'Acquire::Check-Valid-Until "false";' >"$root/etc/apt/apt.conf.d/99fsi"
 
@@ -46,4 +49,5 @@ fi
 unset FSI_SHARED FSI_NAMESPACE PG_CONFIG MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 WERROR=1 ${CI:+CI="$CI"} \
     ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
-    make -C /src/fsi_intent demo check
+    bash -c 'cd /src/fsi_intent
+        make demo && apt-get -qq -y install --no-install-recommends clang >/dev/null 2>&1 && make -s check-clang check'

@@ -25,12 +25,13 @@ has_venv() { python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
 has_program() { command -v "$1" >/dev/null; }
 has_perl() { perl -e "use $1" >/dev/null 2>&1; }
 
-# The major version of the server to be had: the one that is here, else the one that the system's packages have.
+# The major version of the server to be had: the one that is here, else the one that the system's packages have;
+# nothing where their lists are not there yet.
 pg_major() {
     if [ -n "$pg_config" ]; then
         "$pg_config" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/'
     else
-        apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1
+        { apt-cache depends postgresql 2>/dev/null || true; } | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p'
     fi
 }
 
@@ -74,7 +75,7 @@ find_missing() {
 find_missing "$@"
 [ ${#missing[@]} -gt 0 ] || exit 0
 
-by_hand="apt-get install --no-install-recommends ${missing[*]}"
+by_hand() { echo "apt-get install --no-install-recommends ${missing[*]}"; }
 if ! command -v apt-get >/dev/null; then
     echo "Missing here, by their names in Debian: ${missing[*]}" >&2
     exit 1
@@ -84,7 +85,7 @@ if [ "$(id -u)" -ne 0 ]; then
         exec sudo env ${PG_CONFIG:+PG_CONFIG="$PG_CONFIG"} CC="$cc" bash "$0" "$@"
     fi
     echo "Some packages are missing and there is neither root nor sudo to install them. Ask for:" >&2
-    echo "  $by_hand" >&2
+    echo "  $(by_hand)" >&2
     exit 1
 fi
 
@@ -113,6 +114,6 @@ find_missing "$@"
 echo "Installing from Debian: ${missing[*]}"
 if ! install_missing && ! { apt update && install_missing; }; then
     cat "$log" >&2
-    echo "apt could not install what is missing: $by_hand" >&2
+    echo "apt could not install what is missing: $(by_hand)" >&2
     exit 1
 fi

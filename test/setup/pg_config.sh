@@ -3,6 +3,7 @@
 #
 # The one in the path comes first, then Debian's from the newest on; one that has a server's headers before one
 # that has not (Debian keeps them in a package of their own).
+bare=
 candidates=$(command -v pg_config; ls -rv /usr/lib/postgresql/*/bin/pg_config 2>/dev/null)
 for program in $candidates; do
     # Debian's own wrapper stands for one of the others.
