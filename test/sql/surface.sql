@@ -48,6 +48,19 @@ SELECT "Odd schema".fsi_classify('where is my parcel', ARRAY['parcel', 'weather'
 SET search_path = pg_catalog;
 SELECT "Odd schema".fsi_classify('where is my parcel', ARRAY['parcel', 'weather']);
 RESET search_path;
+-- what keeps answers is made and made again with core's schema alone in the path, since PostgreSQL 17 always
+CREATE TABLE kept (id int PRIMARY KEY, msg text,
+	intent text GENERATED ALWAYS AS ("Odd schema".fsi_classify(msg, ARRAY['parcel', 'weather'])) STORED);
+INSERT INTO kept VALUES (1, 'where is my parcel'), (2, 'is it raining?');
+CREATE INDEX kept_intent ON kept ("Odd schema".fsi_classify(msg, ARRAY['parcel', 'weather']));
+CREATE MATERIALIZED VIEW kept_view AS SELECT id, "Odd schema".fsi_classify(msg, ARRAY['parcel', 'weather']) AS intent FROM kept;
+REINDEX TABLE kept;
+REINDEX INDEX CONCURRENTLY kept_intent;
+CLUSTER kept USING kept_intent;
+VACUUM (FULL, ANALYZE) kept;
+REFRESH MATERIALIZED VIEW kept_view;
+SELECT k.id, k.intent, v.intent AS viewed FROM kept k JOIN kept_view v USING (id) ORDER BY id;
+DROP TABLE kept CASCADE;
 DROP EXTENSION fsi_intent;
 DROP SCHEMA "Odd schema";
 CREATE EXTENSION fsi_intent;
