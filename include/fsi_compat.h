@@ -25,6 +25,11 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* ExplainPropertyUInteger() and its kin left commands/explain.h. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#endif
+
 /* A backend's number of a transaction moved into a struct. */
 #if PG_VERSION_NUM >= 170000
 #define compat_lxid(proc) ((proc)->vxid.lxid)
@@ -51,6 +56,13 @@
 #define compat_guc_variables(n) get_guc_variables(n)
 #else
 #define compat_guc_variables(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
+#endif
+
+/* MERGE learned of rows that the source lacks. */
+#if PG_VERSION_NUM >= 170000
+#define compat_merge_conditions(modify) ((modify)->mergeJoinConditions)
+#else
+#define compat_merge_conditions(modify) NIL
 #endif
 
 /* The planner's guess of an array's length came to want the query it stands in. */

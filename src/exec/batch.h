@@ -52,7 +52,7 @@ extern bool batch_is_quiet(Node *node);
 /* --- batch_walk.c: all of a plan --- */
 
 /* Run walker on every expression of the node itself until it returns true. */
-extern bool batch_walk_expressions(Plan *plan, bool (*walker) (), void *context);
+extern bool batch_walk_expressions(Plan *plan, bool (*walker) (Node *expr, void *context), void *context);
 /* Run walker on the node's children until it returns true. */
 extern bool batch_walk_children(Plan *plan, bool (*walker) (Plan *plan, void *context), void *context);
 extern bool batch_query_is_volatile(Query *query);

@@ -9,9 +9,6 @@
 
 #include "access/parallel.h"
 #include "commands/explain.h"
-#if PG_VERSION_NUM >= 180000
-#include "commands/explain_format.h"
-#endif
 
 #include "batch.h"
 

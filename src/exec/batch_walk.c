@@ -17,7 +17,7 @@
 	do { if ((expr) != NULL && walker((Node *) (expr), context)) return true; } while (0)
 
 static bool
-walk_scan(Plan *plan, bool (*walker) (), void *context)
+walk_scan(Plan *plan, bool (*walker) (Node *expr, void *context), void *context)
 {
 	switch (nodeTag(plan))
 	{
@@ -69,17 +69,18 @@ walk_scan(Plan *plan, bool (*walker) (), void *context)
 }
 
 static bool
-walk_modify(ModifyTable *modify, bool (*walker) (), void *context)
+walk_modify(ModifyTable *modify, bool (*walker) (Node *expr, void *context), void *context)
 {
 	VISIT(modify->returningLists);
 	VISIT(modify->onConflictSet);
 	VISIT(modify->onConflictWhere);
 	VISIT(modify->mergeActionLists);
+	VISIT(compat_merge_conditions(modify));
 	return false;
 }
 
 bool
-batch_walk_expressions(Plan *plan, bool (*walker) (), void *context)
+batch_walk_expressions(Plan *plan, bool (*walker) (Node *expr, void *context), void *context)
 {
 	VISIT(plan->targetlist);
 	VISIT(plan->qual);
