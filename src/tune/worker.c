@@ -17,19 +17,16 @@
 #include "storage/dsm.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
 #include "tune.h"
 
-/* The worker wakes the caller; this is for the case that it cannot. */
-#define WAIT_MS 1000
-
 typedef struct TuneJob
 {
 	SessionIdentity identity;
 	pg_atomic_uint32 begun;
-	int			caller;			/* its number among the server's processes */
 	SessionError error;
 	Size		options;		/* offsets of what follows; options 0: none */
 	Size		settings;
@@ -64,7 +61,6 @@ make_job(const char *name, const char *source, const Jsonb *options)
 	initStringInfo(&settings);
 	session_collect_settings(&settings);
 	session_identify(&job.identity);
-	job.caller = (int) (MyProc - ProcGlobal->allProcs);
 	job.settings = put(&data, settings.data, settings.len);
 	job.name = put(&data, name, strlen(name) + 1);
 	job.source = put(&data, source, strlen(source) + 1);
@@ -115,7 +111,8 @@ wait_until_begun(const TuneJob *job, BackgroundWorkerHandle *handle)
 					(errcode(ERRCODE_OPERATOR_INTERVENTION),
 					 errmsg("the background worker ended before the training began"),
 					 errhint("The server's log says why.")));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, WAIT_MS, PG_WAIT_EXTENSION);
+		/* The worker wakes this process, and the postmaster where the worker is gone. */
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, 0, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -153,9 +150,12 @@ tune_start_worker(const char *name, const char *source, Jsonb *options, void (*c
 /* ---- In the worker. ---- */
 
 static void
-wake_caller(const TuneJob *job)
+wake_caller(void)
 {
-	SetLatch(&GetPGProcByNumber(job->caller)->procLatch);
+	PGPROC	   *caller = BackendPidGetProc(MyBgworkerEntry->bgw_notify_pid);
+
+	if (caller != NULL)
+		SetLatch(&caller->procLatch);
 }
 
 static void
@@ -164,7 +164,7 @@ note_begun(void *arg)
 	TuneJob    *job = arg;
 
 	pg_atomic_write_u32(&job->begun, 1);
-	wake_caller(job);
+	wake_caller();
 }
 
 static void
@@ -208,7 +208,7 @@ fsi_train_worker_main(Datum arg)
 	{
 		MemoryContextSwitchTo(TopMemoryContext);
 		session_note_error(&job->error, CopyErrorData());
-		wake_caller(job);
+		wake_caller();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
