@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The README's commands on another release of Debian, and with it another PostgreSQL: make demo and make check, and
-# make check-clang between them, in a bare system of its own, below build/debian, that is gone afterwards.
+# make check-clang between them, in a bare system of its own, below build/debian, that is gone afterwards
+# (what a run that was killed leaves, by the next).
 #
 #   test/debian.sh [SUITE]       trixie (PostgreSQL 17) where none is named; forky, sid: what Debian has there
 #
