@@ -106,6 +106,9 @@ class Source:
     own_share = 0.0  # share of sets that we wrote, likewise
     favoured = {}  # sets by language, every second of those that we wrote is one of, likewise
     ways = (16,)  # the most candidates of an episode is one of these, likewise
+    shots = (0, 0, 0, 1, 1, 2, 3)  # examples of a candidate: one of these for all of an episode, likewise
+    queries = 6  # the most messages of an episode, likewise
+    discriminant = 0.0  # the discriminant's share in an episode's logits, likewise
     mistyped = 0.0  # share of messages that are misspelt, likewise
     misspelt = {}  # set by bank.py
     contrasted = 24  # intents of a set that are contrasted, likewise

@@ -1,6 +1,6 @@
 """Training episodes: few-shot questions made from the intent sets, as a user would put them.
 
-2 to 16 intents, 0 to 3 examples of each; names hidden in a part of those with examples; other spellings of labels, and
+2 to 16 intents, 0 to 3 examples of each (`shown` phases: up to 5); names hidden in a part of those with examples; other spellings of labels, and
 descriptions where the set has them; in a tenth the right intent is missing and the answer is `other`. Some episodes
 are made of paraphrase pairs, some of translated pairs (a Chinese message, English candidates, or the reverse).
 """
@@ -10,7 +10,6 @@ import torch.nn.functional as F
 import batches
 from readout import DESCRIPTION, EXAMPLE, NAME
 
-QUERIES = 6
 SPELLINGS = (str, lambda label: label.replace(" ", "_"), lambda label: label.replace(" ", "-"))
 
 
@@ -25,18 +24,18 @@ def spell(rng, label, others):
     return label
 
 
-def from_pairs(rng, pairs, kind):
+def from_pairs(rng, pairs, kind, asked):
     n = rng.randint(5, 20)
     chosen = rng.sample(pairs, n)
     flip = rng.random() < 0.5
     ask, show = (1, 0) if flip else (0, 1)
     segments = [(p[show], i, kind) for i, p in enumerate(chosen)]
-    return segments, [(chosen[i][ask], i) for i in rng.sample(range(n), min(QUERIES, n))], n
+    return segments, [(chosen[i][ask], i) for i in rng.sample(range(n), min(asked, n))], n
 
 
-def from_set(rng, s, most=16):
+def from_set(rng, s, most, several, asked):
     labels = rng.sample(list(s["labels"]), rng.randint(2, min(most, len(s["labels"]))))
-    shots = rng.choice((0, 0, 0, 1, 1, 2, 3))
+    shots = rng.choice(several)
     hidden = shots > 0 and rng.random() < 0.25
     missing = len(labels) > 2 and rng.random() < 0.1
     described = rng.random() < 0.3
@@ -51,16 +50,16 @@ def from_set(rng, s, most=16):
             if described and s["descriptions"].get(label):
                 segments.append((rng.choice(s["descriptions"][label]), i, DESCRIPTION))
         segments += [(t, i, EXAMPLE) for t in texts[1:]]
-    return segments, rng.sample(queries, min(QUERIES, len(queries))), len(labels)
+    return segments, rng.sample(queries, min(asked, len(queries))), len(labels)
 
 
 def draw(rng, source):
     r = rng.random()
     if r < 0.12:
-        return from_pairs(rng, source.pairs, EXAMPLE)
+        return from_pairs(rng, source.pairs, EXAMPLE, source.queries)
     if r < 0.20:
-        return from_pairs(rng, source.parallel, NAME)
-    return from_set(rng, source.intent_set(rng, source.chinese), rng.choice(source.ways))
+        return from_pairs(rng, source.parallel, NAME, source.queries)
+    return from_set(rng, source.intent_set(rng, source.chinese), rng.choice(source.ways), source.shots, source.queries)
 
 
 def loss(embed, head, source, rng, n=4):
@@ -82,7 +81,7 @@ def loss(embed, head, source, rng, n=4):
         gold[e, :q] = [i if i in present else ways for _, i in queries]
         shown, first = shown + s, first + q
     at, owner, kind, ask, gold = (batches.onto(a, embed.device) for a in (at, owner, kind, ask, gold))
-    logits = head.logits(z[ask], z[at], owner, kind, ways)
+    logits = head.logits(z[ask], z[at], owner, kind, ways, source.discriminant)
     asked = gold >= 0
     each = F.cross_entropy(logits.flatten(0, 1), gold.flatten(), reduction="none").view(gold.shape)
     right = (logits.argmax(-1) == gold) & asked

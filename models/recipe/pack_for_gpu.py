@@ -25,6 +25,7 @@ import fetch
 import quant
 import restore
 import texts
+import vocab
 from glosses import HAN, PARTED, Glosses, words
 
 PIECE = 15 * 2 ** 20
@@ -62,8 +63,7 @@ def pack(work, out, data):
     for n in MOST:
         shutil.rmtree(f"{out}/{n}", ignore_errors=True)
         os.makedirs(f"{out}/{n}", exist_ok=True)
-    for name in ("tokenizer.json", "plan.json"):
-        shutil.copyfile(f"{work}/{name}", f"{out}/1/{name}")
+    shutil.copyfile(f"{work}/plan.json", f"{out}/1/plan.json")
     folder = fetch.teacher(work)
     w = {k: v for k, v in load_file(f"{folder}/model.safetensors").items() if v.is_floating_point()}
     save_file(small(w), f"{out}/1/teacher.safetensors")
@@ -106,7 +106,8 @@ def unpack(out, folder):
         else:
             shutil.copyfile(path, f"{out}/{name}")
     if os.path.exists(f"{out}/plan.json") and not os.path.exists(f"{out}/checkpoint.pt"):
-        student, head = restore.weights(SHIPPED)
+        student, head, tokenizer = restore.read(SHIPPED)
+        vocab.save(tokenizer, f"{out}/tokenizer.json")
         with open(f"{out}/plan.json", encoding="utf8") as f:
             plan = json.load(f)
         checkpoint.save(f"{out}/end-{plan[-1]['name']}.pt", {"student": student, "head": head})

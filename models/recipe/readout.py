@@ -38,8 +38,8 @@ candidates and, if asked for, `other`; the label is the highest logit, ties to t
 descriptions run in a canonical order that does not depend on the order of the arguments (the engine sorts similarities
 ascending), so that permuting them changes no bit.
 
-During training the same form is used with w = 0, t = 0, d = 0, one learned scale and one learned `other`
-(`Head`); the other scalars are chosen afterwards on validation sets (choose.py).
+During training the same form is used with w = 0, t = 0, u = 1/2, d = 0 or, in phases of kind `shown`, 1, one learned
+scale and one learned `other` (`Head`); the other scalars are chosen afterwards on validation sets (choose.py).
 """
 import math
 
@@ -75,10 +75,11 @@ class Head(nn.Module):
         """cos(z_m Q, z_s K): (…, M, C), (…, S, C) -> (…, M, S)."""
         return F.normalize(zm @ self.q, dim=-1) @ F.normalize(zs @ self.k, dim=-1).transpose(-1, -2)
 
-    def logits(self, zm, zs, owner, kind, n):
+    def logits(self, zm, zs, owner, kind, n, discriminant=0.0):
         """Training's logits of n candidates and, last, `other`: (…, M, n + 1), from messages (…, M, C), segments
         (…, S, C), their candidates and kinds (…, S); owner -1 is no segment. Candidates without segments get -1e4."""
-        s = self.meaning(zm, zs)
+        m, p = F.normalize(zm @ self.q, dim=-1), F.normalize(zs @ self.k, dim=-1)
+        s = m @ p.transpose(-1, -2)
         examples = kind == EXAMPLE
 
         def mean(rows):
@@ -91,8 +92,23 @@ class Head(nn.Module):
         names, has_n = mean(~examples)
         names = names + torch.where(has_x, 0.0, 1.0) * self.name_bias / self.log_scale.exp()
         mixed = torch.where(has_x & has_n, (names + x) / 2, torch.where(has_x, x, names))
+        if discriminant:
+            f = m @ apart(p, owner, n, DEFAULTS["discriminant_ridge"]).transpose(-1, -2)
+            mixed = mixed + discriminant * torch.where(has_x.any(-1, keepdim=True), f, 0.0)
         logits = torch.where(has_x | has_n, self.log_scale.exp() * mixed, torch.tensor(-1e4, device=s.device))
         return torch.cat([logits, self.other.expand(*logits.shape[:-1], 1)], -1)
+
+
+def apart(p, owner, n, ridge):
+    """`directions` of several questions, to train through: (…, n, C) from segments (…, S, C) and their candidates (…, S); owner -1
+    is no segment, and a candidate without segments has no direction (0)."""
+    hit = F.one_hot(owner.clamp_min(0), n).to(p.dtype) * (owner >= 0)[..., None]
+    each = hit / hit.sum(-2, keepdim=True).clamp_min(1)  # a segment's weight, in its candidate's column
+    means, here = each.transpose(-1, -2) @ p, hit.any(-2)[..., None]
+    v = (means - means.sum(-2, keepdim=True) / here.sum(-2, keepdim=True)) * here
+    u = p * each.sum(-1, keepdim=True).sqrt()
+    inner = u @ u.transpose(-1, -2) + ridge * torch.eye(u.shape[-2], device=p.device)
+    return (v - v @ u.transpose(-1, -2) @ torch.linalg.solve(inner, u)) / ridge
 
 
 def other(logits, scalars):

@@ -4,8 +4,9 @@
     restore.py --work WORK [--data DATA] models/small-1.fsi
 
 Matrices come back as int8 times scale (what the file holds), the rest as it was, but the head's scale, bias and `other`, which begin anew. The plan's present phases count as
-done: name the next one with `make.py --extend`. The vocabulary is trained again from the data, which gives the same
-one; that is checked against the test vectors beside the file. The layout read here is fsifile_layout.h's.
+done: name the next one with `make.py --extend`. The vocabulary is the file's, checked against the test vectors beside it. The layouts
+read here are fsifile_layout.h's and tokblob.h's. With --end NAME the weights become the end of that phase and nothing else is
+touched: for means with editions of before (`git show COMMIT:models/small-1.fsi`).
 """
 import argparse
 import json
@@ -24,6 +25,7 @@ import vocab
 from student import SHAPE, Student
 
 CONFIG, SECTIONS = 80, 256  # offsets in the file
+TOKENIZER, BPE = 2, 2  # section number; kind of tokenizer
 WTE, WPE, LNF, Q, K = 16, 20, (24, 28), 36, 40  # section numbers; a matrix has panels, scales after them
 NORMS = {"ln_1": (64, 68), "ln_2": (88, 92)}
 MATRICES = {"c_attn": (72, 76), "c_proj": (80, 84), "c_fc": (96, 100), "m_proj": (104, 108)}
@@ -53,8 +55,20 @@ def floats(found, number, layer, *shape):
     return torch.from_numpy(np.frombuffer(found[number, layer], np.float32).copy()).view(*shape)
 
 
-def weights(path):
-    """(student, head) of a packed file, as state dictionaries."""
+def tokenizer_of(blob):
+    """The tokenizer of a byte-level BPE's blob."""
+    if blob[:8] != b"FSITOKN\0" or struct.unpack_from("<II", blob, 8) != (1, BPE):
+        raise SystemExit("the file's tokenizer is no byte-level BPE")
+    n, slots = (struct.unpack_from("<I", blob, at)[0] for at in (28, 108))
+    strings, pool, _, _, _, merges = struct.unpack_from("<6Q", blob, 120)
+    ends = struct.unpack_from(f"<{n + 1}I", blob, strings)
+    rows = np.frombuffer(blob, np.uint32, 4 * slots, merges).reshape(slots, 4)  # left (all ones: an empty slot), right, rank, id
+    rows = rows[rows[:, 0] != 2 ** 32 - 1]
+    return vocab.of([blob[pool + a: pool + b].decode() for a, b in zip(ends, ends[1:])], rows[rows[:, 2].argsort(), :2].tolist())
+
+
+def read(path):
+    """(student, head, tokenizer) of a packed file, weights as state dictionaries."""
     with open(path, "rb") as f:
         data = f.read()
     found = sections(data)
@@ -75,7 +89,7 @@ def weights(path):
             n, k = student[f"blocks.{i}.{name}.weight"].shape
             student[f"blocks.{i}.{name}.weight"] = matrix(found, number, i, k, n)
             student[f"blocks.{i}.{name}.bias"] = floats(found, bias, i, n)
-    return student, head
+    return student, head, tokenizer_of(found[TOKENIZER, -1])
 
 
 def same_vocabulary(tokenizer, path):
@@ -90,15 +104,21 @@ def main():
     p.add_argument("file")
     p.add_argument("--work", default="models/recipe/work")
     p.add_argument("--data", help="needed when the work folder has no corpus.json yet")
+    p.add_argument("--end", metavar="NAME", help="only write the weights, as the end of a phase of that name")
     a = p.parse_args()
     target = f"{a.work}/checkpoint.pt"
+    os.makedirs(a.work, exist_ok=True)
+    student, head, tokenizer = read(a.file)
+    if a.end:
+        if vocab.load(a.work).to_str() != tokenizer.to_str():
+            raise SystemExit(f"the vocabulary of {a.work} is not that of {a.file}")
+        return checkpoint.save(checkpoint.end_path(a.work, a.end), {"student": student, "head": head})
     if os.path.exists(target):
         raise SystemExit(f"{target} exists: training goes on from there")
-    os.makedirs(a.work, exist_ok=True)
-    student, head = weights(a.file)
-    tokenizer = vocab.load(a.work, texts.load(a.work, a.data))
-    if not same_vocabulary(tokenizer, a.file):
-        raise SystemExit(f"the vocabulary of {a.work} is not that of {a.file}: the data differ from those it was made from")
+    vocab.save(tokenizer, f"{a.work}/tokenizer.json")
+    if not same_vocabulary(vocab.load(a.work), a.file):
+        raise SystemExit(f"the vocabulary of {a.file} gives other ids than the test vectors beside it")
+    texts.load(a.work, a.data)
     plan = train.load_plan(a.work)
     checkpoint.save(f"{a.work}/end-{plan[-1]['name']}.pt", {"student": student, "head": head})
     checkpoint.save(target, {"phase": len(plan), "step": 0, "student": student, "head": head, "optimiser": None})

@@ -27,6 +27,7 @@ import losses
 import pack_for_gpu
 import quant
 import readout
+import restore
 import spelling
 import texts
 import train
@@ -375,6 +376,10 @@ def readout_is_consistent(tokenizer, spell):
     twice = readout.directions(np.repeat(p, 2, 0), np.repeat(owner, 2), 3, 0.1)
     check("directions are weighted ridge regression, by either matrix",
           np.allclose(small, ridge_regression, atol=1e-9) and np.allclose(twice, ridge_regression, atol=1e-9))
+    padded = torch.cat([torch.from_numpy(p), torch.full((2, 8), 9.0)]), torch.tensor([0, 0, 1, 2, 2, 2, -1, -1])
+    several = readout.apart(*(torch.stack([t, t]) for t in padded), 4, 0.1).numpy()
+    check("training's directions are the same, of several questions, beside candidates without segments",
+          np.allclose(several[:, :3], small, atol=1e-4) and not several[:, 3].any())
     zm, zs = embed(["a", "b"]), embed(["x", "y", "z", "w"])
     owner, kind = torch.tensor([0, 0, 1, 2]), torch.tensor([readout.NAME, readout.EXAMPLE, readout.EXAMPLE,
                                                             readout.NAME])
@@ -383,6 +388,10 @@ def readout_is_consistent(tokenizer, spell):
     plain = [readout.mix(s[:2], [0, 2], readout.DEFAULTS), readout.mix(s[2:3], [2], readout.DEFAULTS),
              readout.mix(s[3:], [0], readout.DEFAULTS)]
     check("training's logits are the formula's", all(abs(a - b) < 1e-3 for a, b in zip(trained, plain)))
+    told = head.logits(zm, zs, owner, kind, 3, 0.7)[0, :3].tolist()
+    towards = readout.directions(torch.nn.functional.normalize(zs @ head.k, dim=-1), owner, 3, 0.1)
+    f = towards @ torch.nn.functional.normalize(zm @ head.q, dim=-1)[0].numpy()
+    check("with the discriminant too", all(abs(a - b - 16 * 0.7 * x) < 1e-3 for a, b, x in zip(told, plain, f)))
 
 
 def rounding_is_int8():
@@ -410,6 +419,14 @@ intent 退货 | return
 能退吗 | can I return it
 想退{drug} | I want to return {drug}
 """
+
+
+def shipped_vocabulary_reads_back(tmp):
+    """A work folder begun from the shipped file has its vocabulary, whatever texts there are today."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "small-1.fsi")
+    with open(path, "rb") as f:
+        vocab.save(restore.tokenizer_of(restore.sections(f.read())[restore.TOKENIZER, -1]), f"{tmp}/tokenizer.json")
+    check("the shipped file's vocabulary gives the ids of its test vectors", restore.same_vocabulary(vocab.load(tmp), path))
 
 
 def written_is_read(tmp):
@@ -478,6 +495,7 @@ def main():
         batches_are_their_parts(corpus, tokenizer)
         growing_changes_nothing(tokenizer)
         export_reads_back(tmp, tokenizer, spell, idf)
+        shipped_vocabulary_reads_back(tmp)
         written_is_read(tmp)
     spelling_is_exact(tokenizer, spell)
     readout_is_consistent(tokenizer, spell)

@@ -23,12 +23,18 @@ CLS_PIECE, SEP_PIECE = 101, 102  # the teacher's marks
 STOP = set("of the a an to for in on at by with and or is be sb sth one's ; , . 1 2".split())
 
 
-def train(texts, size=SIZE):
-    """Learn the merges from a list of texts."""
-    t = Tokenizer(models.BPE())
+def byte_level(bpe):
+    """A tokenizer round a BPE model."""
+    t = Tokenizer(bpe)
     t.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     t.decoder = decoders.ByteLevel()
+    return t
+
+
+def train(texts, size=SIZE):
+    """Learn the merges from a list of texts."""
+    t = byte_level(models.BPE())
     t.train_from_iterator(texts, trainers.BpeTrainer(
         vocab_size=size, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         limit_alphabet=256, max_token_length=24, show_progress=False))
@@ -44,12 +50,25 @@ def sample(corpus, seed=0):
     return texts
 
 
+def of(tokens, merges):
+    """The tokenizer of a vocabulary (by id; the special tokens first) and of merges, pairs of ids by rank."""
+    if tokens[:len(SPECIAL)] != SPECIAL:
+        raise SystemExit("another vocabulary than this recipe's: its first tokens are not the special ones")
+    t = byte_level(models.BPE({w: i for i, w in enumerate(tokens)}, [(tokens[a], tokens[b]) for a, b in merges]))
+    t.add_special_tokens(SPECIAL)
+    return t
+
+
+def save(tokenizer, path):
+    tokenizer.save(path + ".new")
+    os.replace(path + ".new", path)
+
+
 def load(work, corpus=None):
     """The work folder's tokenizer, trained from `corpus` when it is not there yet."""
     path = f"{work}/tokenizer.json"
     if not os.path.exists(path):
-        train(sample(corpus)).save(path + ".new")
-        os.replace(path + ".new", path)
+        save(train(sample(corpus)), path)
     t = Tokenizer.from_file(path)
     t.encode_special_tokens = True  # text is text, also where it spells a special token
     return t
