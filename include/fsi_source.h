@@ -26,7 +26,7 @@ typedef struct Source Source;
 /* SPI is connected by the caller.  function: the SQL function's name, for errors. */
 extern Source *source_open(const char *function, const char *source, const SourceColumn *columns, int n_columns);
 /*
- * The next row: values[i] is column i as text (by its type's output function), palloc'd in
+ * The next row: values[i] is column i as a cast to text gives it, palloc'd in
  * the current memory context, or NULL where it is NULL or the source lacks it.  False at the end.
  */
 extern bool source_next(Source *source, char **values);

@@ -6,11 +6,14 @@
 
 #include <ctype.h>
 
+#include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_coerce.h"
 #include "parser/parser.h"
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
@@ -33,6 +36,7 @@ struct Source
 	char	   *query;
 	int			n_columns;
 	int		   *column;			/* [n_columns] number in the query's result, 0: it lacks it */
+	Oid		   *cast;			/* [n_columns] PostgreSQL's own function that makes it text; invalid: its output function does */
 	char	   *portal;			/* its name: the portal may be closed behind our back */
 	MemoryContext context;		/* of all this */
 	MemoryContext rows_context; /* of the values */
@@ -221,6 +225,29 @@ find_column(TupleDesc desc, const SourceColumn *wanted)
 	return found;
 }
 
+/*
+ * The function by which a cast to text differs from what the type prints: char(n) loses its blanks, false is not "f".
+ * One that a user has made is called nowhere without being asked for.
+ */
+static Oid
+find_cast(Oid type)
+{
+	Oid			function;
+
+	if (find_coercion_pathway(TEXTOID, getBaseType(type), COERCION_EXPLICIT, &function) == COERCION_PATH_FUNC &&
+		function < FirstNormalObjectId && get_func_nargs(function) == 1)
+		return function;
+	return InvalidOid;
+}
+
+static void
+find_casts(Source *s, TupleDesc desc)
+{
+	for (int i = 0; i < s->n_columns; i++)
+		if (s->column[i] > 0)
+			s->cast[i] = find_cast(TupleDescAttr(desc, s->column[i] - 1)->atttypid);
+}
+
 static SPIPlanPtr
 prepare(const char *sql, TupleDesc *desc)
 {
@@ -252,7 +279,9 @@ prepare_relation(Source *s, const char *relation, const SourceColumn *columns)
 	}
 	appendStringInfo(&sql, " FROM %s", relation);
 	SPI_freeplan(plan);
-	return prepare(sql.data, &desc);
+	plan = prepare(sql.data, &desc);
+	find_casts(s, desc);
+	return plan;
 }
 
 static SPIPlanPtr
@@ -265,6 +294,7 @@ prepare_query(Source *s, const SourceColumn *columns)
 	plan = prepare(s->query, &desc);
 	for (int i = 0; i < s->n_columns; i++)
 		s->column[i] = find_column(desc, &columns[i]);
+	find_casts(s, desc);
 	return plan;
 }
 
@@ -282,6 +312,7 @@ create_source(const char *function, const char *source, int n_columns)
 	s->query = MemoryContextStrdup(context, source);
 	s->n_columns = n_columns;
 	s->column = MemoryContextAllocZero(context, sizeof(int) * n_columns);
+	s->cast = MemoryContextAllocZero(context, sizeof(Oid) * n_columns);
 	s->values = MemoryContextAllocZero(context, sizeof(char *) * SOURCE_CHUNK * n_columns);
 	return s;
 }
@@ -319,6 +350,21 @@ source_open(const char *function, const char *source, const SourceColumn *column
 	return s;
 }
 
+/* A column of a row as text, as a cast gives it; NULL: it is NULL, or the source lacks it. */
+static char *
+get_value(const Source *s, HeapTuple row, TupleDesc desc, int column)
+{
+	Datum		value;
+	bool		isnull;
+
+	if (s->column[column] == 0)
+		return NULL;
+	if (!OidIsValid(s->cast[column]))
+		return SPI_getvalue(row, desc, s->column[column]);
+	value = SPI_getbinval(row, desc, s->column[column], &isnull);
+	return isnull ? NULL : TextDatumGetCString(OidFunctionCall1(s->cast[column], value));
+}
+
 /* Take the next rows from the cursor; how many. */
 static int
 fetch(Source *s)
@@ -340,8 +386,7 @@ fetch(Source *s)
 	MemoryContextSwitchTo(s->rows_context);
 	for (int i = 0; i < s->n_rows; i++)
 		for (int k = 0; k < s->n_columns; k++)
-			s->values[i * s->n_columns + k] = s->column[k] == 0 ? NULL :
-				SPI_getvalue(table->vals[i], table->tupdesc, s->column[k]);
+			s->values[i * s->n_columns + k] = get_value(s, table->vals[i], table->tupdesc, k);
 	SPI_freetuptable(table);
 	MemoryContextSwitchTo(old);
 	return s->n_rows;

@@ -223,6 +223,12 @@ SELECT call, f.* FROM unnest(ARRAY[
 	$$fsi_evaluate_thresholds('rows', thresholds => '{{0.5},{0.6}}')$$,
 	$$fsi_evaluate_intents(NULL)$$, $$fsi_evaluate_confusion('nowhere')$$,
 	$$fsi_evaluate_generation('rows')$$]) AS call, LATERAL pg_temp.fails('SELECT ' || call) f;
+-- columns are text as a cast makes them: char(n) has no blanks at its end, a boolean is a word
+CREATE TABLE padded (text char(80), intent char(12), split char(8));
+INSERT INTO padded SELECT text, intent, CASE WHEN id % 2 = 0 THEN 'test' END FROM known WHERE intent IS NOT NULL;
+SELECT a.rows > 0 AS rows, a = b AS same FROM fsi_evaluate('padded', split => 'test') a,
+	fsi_evaluate('SELECT text::text, intent::text, split::text FROM padded', split => 'test') b;
+SELECT intent FROM fsi_evaluate_intents('SELECT text, intent = ''alpha'' AS intent FROM known', ARRAY['true', 'false']) WHERE rows > 0 ORDER BY intent;
 -- white space around a label makes no other label
 SELECT rows, correct FROM fsi_evaluate('SELECT text, '' '' || intent AS intent FROM known WHERE id < 4', ARRAY['alpha', 'beta ', 'gamma'], :'examples');
 
