@@ -6,9 +6,9 @@
  * computes the loss and its gradient, and updates the weights; what it draws depends on the
  * seed and the number of the step alone, so a checkpoint is weights, moments and that number.
  *
- * Memory: train_create() takes everything from its host once (train_bytes() says how much
- * before: 16 bytes per trained parameter, 4 per frozen one, and the activations of a pass,
- * 387 KB per token at 12 x 768).  Model and data are borrowed: the model until train_create() returns, the
+ * Memory: train_create() takes everything from its host once, but for what a step or an evaluation
+ * of a segments model takes while it lasts (train_bytes() says how much in all: 16 bytes per trained
+ * parameter, 4 per frozen one, and the activations of a pass, 387 KB per token at 12 x 768).  Model and data are borrowed: the model until train_create() returns, the
  * data as long as the Train.  Threads: options.threads - 1 of our own, signals blocked,
  * which end in train_destroy(); OpenBLAS always runs with one, called by each of ours.
  * Bits depend on the CPU's kernels in OpenBLAS, never on the number of threads.
@@ -170,8 +170,11 @@ typedef struct TrainScores
 extern FsiStatus train_create(const FsiHost *host, const KernOps *ops, const Gpt2Model *model,
 							  const TrainOptions *options, const TrainData *data, Train **train, FsiError *err);
 extern void train_destroy(Train *train);
-/* Bytes that train_create() will take, data's longest row known (segments: any; n_text texts for freeze). */
-extern size_t train_bytes(const Gpt2Config *cfg, const TrainOptions *options, int longest, int n_text);
+/*
+ * Bytes that a training will take, data's longest row known (segments: any; n_text texts, n_name names and descriptions
+ * among them).
+ */
+extern size_t train_bytes(const Gpt2Config *cfg, const TrainOptions *options, int longest, int n_text, int n_name);
 
 /* FSI_INVALID when loss or gradient is no finite number (nothing is updated) or max_steps are done. */
 extern FsiStatus train_step(Train *train, TrainReport *report, FsiError *err);

@@ -30,23 +30,50 @@ pass_rows(const TrainOptions *o, int longest)
 	return o->pass_tokens > longest ? o->pass_tokens : longest;
 }
 
-/* Vectors of the texts of a step's largest episodes, and their gradients. */
 static size_t
-episodes_bytes(const Gpt2Config *cfg, const TrainOptions *o, int n_text)
+least(size_t a, size_t b)
 {
-	size_t		ways = (size_t) (n_text < o->max_ways ? n_text : o->max_ways),
-				texts = ways * ((size_t) o->max_shots + 2) + (size_t) o->queries;
+	return a < b ? a : b;
+}
 
-	return (size_t) o->per_device_train_batch_size * (size_t) o->gradient_accumulation_steps * texts *
-		2 * (size_t) cfg->n_embd * sizeof(float);
+/*
+ * The readout over one list of messages and segments, forward and back: their vectors, the gradients of those, and a
+ * similarity for each pair.
+ */
+static size_t
+pairs_bytes(const Gpt2Config *cfg, size_t messages, size_t segments)
+{
+	return ((messages + segments) * 2 * (size_t) cfg->n_embd + messages * segments) * sizeof(float);
+}
+
+/* Vectors of the texts of a step's largest episodes, and their gradients; then one episode's pairs at a time. */
+static size_t
+episodes_bytes(const Gpt2Config *cfg, const TrainOptions *o, size_t n_text, size_t n_name)
+{
+	size_t		ways = least(n_name, (size_t) o->max_ways),
+				segments = least(ways * (size_t) o->max_shots + least(2 * ways, n_name), n_text),
+				messages = least((size_t) o->queries, n_text);
+
+	return (size_t) o->per_device_train_batch_size * (size_t) o->gradient_accumulation_steps * (segments + messages) *
+		2 * (size_t) cfg->n_embd * sizeof(float) + pairs_bytes(cfg, messages, segments);
+}
+
+/* Vectors of all names and of some messages, and their pairs. */
+static size_t
+evaluation_bytes(const Gpt2Config *cfg, size_t n_name)
+{
+	return (n_name + TRAIN_QUERY_CHUNK) * (size_t) cfg->n_embd * sizeof(float) +
+		pairs_bytes(cfg, TRAIN_QUERY_CHUNK, n_name);
 }
 
 size_t
-train_bytes(const Gpt2Config *cfg, const TrainOptions *o, int longest, int n_text)
+train_bytes(const Gpt2Config *cfg, const TrainOptions *o, int longest, int n_text, int n_name)
 {
 	size_t		n_weight,
 				n_state,
-				bytes;
+				bytes,
+				step,
+				evaluation;
 	int			rows;
 
 	if (cfg->layout == GPT2_SEGMENTS)
@@ -56,7 +83,10 @@ train_bytes(const Gpt2Config *cfg, const TrainOptions *o, int longest, int n_tex
 	bytes = (n_weight + 3 * n_state) * sizeof(float) + train_acts_bytes(cfg, rows, rows, o->threads);
 	if (cfg->layout == GPT2_PROMPT)
 		return bytes + train_loss_scratch(cfg) * sizeof(float);
-	return bytes + episodes_bytes(cfg, o, n_text) + (o->freeze ? (size_t) n_text * (size_t) cfg->n_embd * sizeof(float) : 0);
+	step = episodes_bytes(cfg, o, (size_t) n_text, (size_t) n_name);
+	evaluation = evaluation_bytes(cfg, (size_t) n_name);
+	return bytes + (step > evaluation ? step : evaluation) +
+		(o->freeze ? (size_t) n_text * (size_t) cfg->n_embd * sizeof(float) : 0);
 }
 
 /* Updates that the options ask for. */

@@ -275,6 +275,9 @@ extern void train_pool_mean(const KernOps *ops, const TrainBatch *b, int E, cons
 extern void train_pool_mean_back(const KernOps *ops, const TrainBatch *b, int E, const float *z, const float *norm,
 								 const float *dz, float *d_hidden);
 
+/* Messages of an evaluation of a segments model that are scored at a time. */
+#define TRAIN_QUERY_CHUNK 1024
+
 /* ---- train_episode.c ---- */
 
 /* Texts of the data by number: names of all intents, their descriptions, then the texts. */

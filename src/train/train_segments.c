@@ -13,8 +13,6 @@
 
 #include "train.h"
 
-#define QUERY_CHUNK 1024		/* messages of an evaluation that are scored at a time */
-
 /* A list of texts and their z. */
 typedef struct List
 {
@@ -81,8 +79,9 @@ train_segments_check(const Gpt2Config *cfg, const TrainData *data, FsiError *err
 
 /* ---------------------------------------------------------------- lists */
 
+/* Room for n texts; z (n, E): where their vectors go, NULL: into memory of the list's own. */
 static FsiStatus
-list_take(Train *t, int n, bool gradients, List *l, FsiError *err)
+list_take(Train *t, int n, bool gradients, float *z, List *l, FsiError *err)
 {
 	size_t		E = (size_t) t->params.w.cfg.n_embd,
 				N = (size_t) n;
@@ -92,7 +91,7 @@ list_take(Train *t, int n, bool gradients, List *l, FsiError *err)
 	l->from = fsi_arena_array(&t->work, N + 1, sizeof(int));
 	l->first = fsi_arena_array(&t->work, N + 1, sizeof(int));
 	l->row = fsi_arena_array(&t->work, N + 1, sizeof(uint64_t));
-	l->z = fsi_arena_array(&t->work, N, E * sizeof(float));
+	l->z = z != NULL ? z : fsi_arena_array(&t->work, N, E * sizeof(float));
 	l->norm = fsi_arena_array(&t->work, N, sizeof(float));
 	l->dz = fsi_arena_array(&t->work, gradients ? N : 1, E * sizeof(float));
 	l->tokens = fsi_arena_array(&t->work, (size_t) train_acts_rows(t->acts), sizeof(int32_t));
@@ -178,12 +177,10 @@ train_segments_encode_all(Train *t, FsiError *err)
 {
 	List		l;
 
-	FSI_TRY(list_take(t, t->texts.n, false, &l, err));
+	FSI_TRY(list_take(t, t->texts.n, false, t->z, &l, err));
 	for (int i = 0; i < t->texts.n; i++)
 		list_add(&l, t->texts.ids[i]);
-	FSI_TRY(list_encode(t, &l));
-	memcpy(t->z, l.z, (size_t) l.n * (size_t) t->params.w.cfg.n_embd * sizeof(float));
-	return FSI_OK;
+	return list_encode(t, &l);
 }
 
 static TrainReadout
@@ -238,7 +235,7 @@ episodes_z(Train *t, int n, const TrainEpisode *episodes, List *l, FsiError *err
 		total += (int64_t) episodes[i].n_segment + episodes[i].n_query;
 	if (total > INT32_MAX)
 		return fsi_fail(err, FSI_LIMIT, "a step of %lld texts is too large", (long long) total);
-	FSI_TRY(list_take(t, (int) total, !t->options.freeze, l, err));
+	FSI_TRY(list_take(t, (int) total, !t->options.freeze, NULL, l, err));
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < episodes[i].n_segment + episodes[i].n_query; j++)
 		{
@@ -319,12 +316,12 @@ take_candidates(Train *t, const TrainData *data, Candidates *c, FsiError *err)
 		n += data->intents[i].n_description;
 	if (n > INT32_MAX)
 		return fsi_fail(err, FSI_LIMIT, "too many examples to evaluate with");
-	FSI_TRY(list_take(t, (int) n, false, &c->l, err));
+	FSI_TRY(list_take(t, (int) n, false, NULL, &c->l, err));
 	c->e.n_candidate = data->n_intent;
 	c->e.owner = fsi_arena_array(&t->work, (size_t) n, sizeof(int));
 	c->e.kind = fsi_arena_array(&t->work, (size_t) n, sizeof(TrainKind));
-	c->e.gold = fsi_arena_array(&t->work, QUERY_CHUNK, sizeof(int));
-	c->e.query_spell = fsi_arena_array(&t->work, QUERY_CHUNK, sizeof(SpellVec *));
+	c->e.gold = fsi_arena_array(&t->work, TRAIN_QUERY_CHUNK, sizeof(int));
+	c->e.query_spell = fsi_arena_array(&t->work, TRAIN_QUERY_CHUNK, sizeof(SpellVec *));
 	c->spell = fsi_arena_array(&t->work, (size_t) n, sizeof(SpellVec *));
 	if (c->e.owner == NULL || c->e.kind == NULL || c->e.gold == NULL || c->e.query_spell == NULL || c->spell == NULL)
 		return fsi_nomem(err, (size_t) n * 2 * sizeof(int));
@@ -389,13 +386,13 @@ train_segments_evaluate(Train *t, const TrainData *data, int n_weight, const dou
 	FSI_TRY(train_segments_check(&t->params.w.cfg, data, err));
 	FSI_TRY(all_candidates(t, data, &c, err));
 	c.e.offers_other = has_others(t->data) || has_others(data);
-	for (int at = 0; at < data->n_text; at += QUERY_CHUNK)
+	for (int at = 0; at < data->n_text; at += TRAIN_QUERY_CHUNK)
 	{
 		FsiArenaMark mark = fsi_arena_mark(&t->work);
 		List		l;
 
-		c.e.n_query = data->n_text - at < QUERY_CHUNK ? data->n_text - at : QUERY_CHUNK;
-		FSI_TRY(list_take(t, c.e.n_query, false, &l, err));
+		c.e.n_query = data->n_text - at < TRAIN_QUERY_CHUNK ? data->n_text - at : TRAIN_QUERY_CHUNK;
+		FSI_TRY(list_take(t, c.e.n_query, false, NULL, &l, err));
 		for (int i = 0; i < c.e.n_query; i++)
 		{
 			const TrainText *text = &data->texts[at + i];

@@ -196,9 +196,10 @@ tune_segments_data(TuneRows *rows, const StoreModel *model, const TuneOptions *o
 	data->train.texts = train;
 	data->eval.texts = eval;
 	data->longest = cfg->n_positions;
-	data->n_text = data->train.n_text + n;
+	data->n_name = n;
 	for (int i = 0; i < n; i++)
-		data->n_text += data->train.intents[i].n_description;
+		data->n_name += data->train.intents[i].n_description;
+	data->n_text = data->train.n_text + data->n_name;
 	pfree(intents);
 }
 

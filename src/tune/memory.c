@@ -64,7 +64,8 @@ tune_check_memory(const StoreModel *model, const TuneOptions *options, const Tun
 {
 	const Gpt2Config *cfg = &model->file.model.cfg;
 	/* The base model as floats, until the trainer has its own copy: four bytes for each of the file's. */
-	double		need = (double) train_bytes(cfg, &options->train, data->longest, data->n_text) + 4.0 * (double) model->size;
+	double		need = (double) train_bytes(cfg, &options->train, data->longest, data->n_text, data->n_name) +
+		4.0 * (double) model->size;
 	double		limit = train_memory_kb > 0 ? train_memory_kb * 1024.0 : available_bytes();
 
 	if (limit == 0 || need <= limit)
@@ -77,5 +78,8 @@ tune_check_memory(const StoreModel *model, const TuneOptions *options, const Tun
 			 cfg->layout == GPT2_SEGMENTS && !options->train.freeze ?
 			 errhint("Lower the option \"pass_tokens\" (%d), or train the readout alone with {\"freeze\": true}.",
 					 options->train.pass_tokens) :
+			 cfg->layout == GPT2_SEGMENTS ?
+			 errhint("Lower the option \"pass_tokens\" (%d), \"queries\" (%d) or \"max_ways\" (%d), or take a smaller model.",
+					 options->train.pass_tokens, options->train.queries, options->train.max_ways) :
 			 errhint("Lower the option \"pass_tokens\" (%d), or take a smaller model.", options->train.pass_tokens)));
 }

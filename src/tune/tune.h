@@ -100,6 +100,7 @@ typedef struct TuneData
 	TrainData	eval;			/* n_text and n_row 0: nothing is held out */
 	int			longest;		/* tokens */
 	int			n_text;			/* segments: names, descriptions and texts */
+	int			n_name;			/* segments: names and descriptions */
 	/* prompt layout */
 	int			n_question;
 	TuneQuestion *questions;

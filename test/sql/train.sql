@@ -288,6 +288,8 @@ CALL fsi_train('z', $$SELECT 'only one' AS prompt, 'alpha' AS response$$, '{"mod
 CALL fsi_train('z2', $$SELECT 'a' AS text, 'alpha' AS intent UNION ALL SELECT 'b', 'ALPHA'$$);
 SET fsi_intent.train_memory = '100MB';
 CALL fsi_train('z2', 'labelled', '{"freeze": false}');
+CALL fsi_train('z2', 'SELECT ''wug '' || g AS text, ''kind '' || g % 3000 AS intent, ''train'' AS split FROM generate_series(1, 6000) g',
+	'{"model": "tiny segments", "max_steps": 1, "per_device_train_batch_size": 1, "queries": 3000, "max_ways": 3000}');
 RESET fsi_intent.train_memory;
 
 -- where it may be called, and by whom
