@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
+
 #include "utils/memutils.h"
 
 #include "store.h"
@@ -16,6 +18,7 @@ store_export(const char *name, const char *path)
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent export", ALLOCSET_DEFAULT_SIZES);
 	FsiHost		host;
 	HfExport	source = {0};
+	mode_t		mask;
 
 	source.model = &model->file.model;
 	source.tok = &model->file.tok;
@@ -23,6 +26,16 @@ store_export(const char *name, const char *path)
 	source.card = model->file.card;
 	source.card_len = model->file.card_len;
 	host_init(&host, cxt);
-	HOST_TRY(hf_write_dir(path, &source, &host, &err));
+	/* Others are to read it, as what COPY writes: the server's own umask keeps files to itself. */
+	mask = umask(S_IWGRP | S_IWOTH);
+	PG_TRY();
+	{
+		HOST_TRY(hf_write_dir(path, &source, &host, &err));
+	}
+	PG_FINALLY();
+	{
+		umask(mask);
+	}
+	PG_END_TRY();
 	MemoryContextDelete(cxt);
 }

@@ -5,10 +5,12 @@
 #include "postgres.h"
 
 #include <math.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
 
 #include "catalog/pg_authid.h"
+#include "common/file_perm.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -250,8 +252,13 @@ open_events(TuneRun *run)
 {
 	FsiError	err = {0};
 	const char *directory = run->options.logging_dir ? run->options.logging_dir : run->folder;
+	/* Others are to read what lies outside, as what COPY writes: the server's own umask keeps files to itself. */
+	mode_t		mask = umask(run->options.logging_dir ? S_IWGRP | S_IWOTH : pg_mode_mask);
+	FsiStatus	status = train_events_open(&run->host, directory, (double) time(NULL), &run->events, &err);
 
-	HOST_TRY(train_events_open(&run->host, directory, (double) time(NULL), &run->events, &err));
+	umask(mask);
+	if (status != FSI_OK)
+		host_report(&err);
 }
 
 static void

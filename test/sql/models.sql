@@ -157,6 +157,8 @@ ROLLBACK;
 SELECT fsi_import_model('tiny', :'tiny') IS NOT NULL AS imported;
 SELECT fsi_export_model('tiny', :'out' || '/tiny'), fsi_export_model('default', :'out' || '/default');
 SELECT f FROM pg_ls_dir(:'out' || '/tiny') f ORDER BY f COLLATE "C";
+-- for others than the server's user, too
+\! stat -c %a "$out"/tiny "$out"/tiny/model.safetensors
 SELECT fsi_import_model('small-again', :'out' || '/default') = (SELECT sha256 FROM fsi_models WHERE is_default) AS same_identity;
 SELECT fsi_import_model('tiny-again', :'out' || '/tiny') IS NOT NULL AS imported;
 SELECT bool_and(fsi_tokens(txt, 'tiny') = fsi_tokens(txt, 'tiny-again')) AS same_tokens,

@@ -315,6 +315,7 @@ mkdir "$dir/logs";
 $node->safe_psql('postgres', call('logged', 20, "\"logging_dir\": \"$dir/logs\""));
 my @events = glob("$dir/logs/events.out.tfevents.*");
 is(scalar @events, 1, 'an event file');
+is(sprintf('%o', (stat $events[0])[2] & 07777), '644', 'it is for others to read');
 like(slurp_file($events[0]), qr/brain.Event:2.*eval\/loss.*train\/loss.*train\/learning_rate/s, 'it has the tags');
 
 # A model is replaced while another transaction builds on its name, which is not to be seen from outside: that one fails.
