@@ -501,9 +501,10 @@ work(void *arg)
 	begin_training(run);
 	train(run);
 	tune_register(run);
+	/* The model is there: who ends the process or the statement from now on does not undo it. */
+	run->finished = true;
 	tune_folder_remove(run->folder);
 	report_end(run);
-	run->finished = true;
 	MemoryContextSwitchTo(old);
 }
 

@@ -7,6 +7,7 @@
  *
  *	trace FILE				append every step to FILE, a line each
  *	kill COUNT PATTERN		at the COUNTth step that the pattern fits (fnmatch): SIGKILL; a write is half done before
+ *	term COUNT PATTERN		before that step: SIGTERM; not before one that writes
  *	full COUNT PATTERN		from that step on there is no room, but for the WAL; a write is half done before
  *
  * Without the file nothing is done.  Nothing is synced: what a killed process has written stays.  For processes with one
@@ -39,7 +40,7 @@
 		real; \
 	})
 
-static enum { UNREAD, NOTHING, TRACE, KILL, FULL } mode;
+static enum { UNREAD, NOTHING, TRACE, KILL, TERM, FULL } mode;
 static pid_t reader;			/* whose mode it is: a child reads its own */
 static char argument[256];
 static int	count;
@@ -61,7 +62,7 @@ read_mode(void)
 	if (fscanf(file, "%7s", word) == 1 && strcmp(word, "trace") == 0)
 		mode = fscanf(file, " %255[^\n]", argument) == 1 ? TRACE : NOTHING;
 	else if (fscanf(file, "%d %255[^\n]", &count, argument) == 2)
-		mode = strcmp(word, "kill") == 0 ? KILL : FULL;
+		mode = strcmp(word, "kill") == 0 ? KILL : strcmp(word, "term") == 0 ? TERM : FULL;
 	fclose(file);
 }
 
@@ -121,9 +122,9 @@ may(const char *call, const char *name, bool takes_room)
 {
 	if (reach(call, name))
 	{
-		if (mode == KILL)
-			kill(getpid(), SIGKILL);
-		full = true;
+		if (mode != FULL)
+			kill(getpid(), mode == KILL ? SIGKILL : SIGTERM);
+		full = mode == FULL;
 	}
 	if (!takes_room || !is_full(name))
 		return true;

@@ -152,5 +152,13 @@ my (undef, undef, $err) = $node->psql('postgres', call('n', 1, ''));
 like($err, qr/model "n" already exists/, 'a new name is trained once');
 is(files(), "*.fsi $files checked-*-*", 'and its folder is gone');
 
+# Told to go just then, it has finished: that is what the view says.
+stop_at('term 1 rename pgsql_tmp_train_*');
+(undef, undef, $err) = $node->psql('postgres', call('o', 1, ''));
+go_on();
+like($err, qr/terminating connection due to administrator command/, 'a process is told to go when its model is there');
+is($node->safe_psql('postgres', q{SELECT state || (SELECT ' ' || source FROM fsi_models WHERE name = 'o') FROM fsi_training WHERE model = 'o'}),
+	'finished trained', 'its training has finished');
+
 $node->stop;
 done_testing();
