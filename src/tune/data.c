@@ -124,6 +124,11 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 			continue;
 		if (value.type != jbvString)
 			args_wrong_type(path, "a string", &value);
+		if (out[intent].n_description > 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"descriptions\" describes intent \"%s\" twice", args_key_excerpt(&key)),
+					 errhint("Keys that differ in white space around them are the same intent.")));
 		ids = host_array(arena, 1, sizeof(TokIds));
 		spell = host_array(arena, 1, sizeof(SpellVec));
 		described = host_utf8(value.val.string.val, value.val.string.len);

@@ -245,6 +245,7 @@ CALL fsi_train('x', 'prompts', '{"model": "tiny prompt", "freeze": true}');
 CALL fsi_train('x', 'labelled', '{"descriptions": []}');
 CALL fsi_train('x', 'labelled', '{"descriptions": {"delta": "none of them"}}');
 CALL fsi_train('x', 'labelled', '{"descriptions": {"alpha": 1}}');
+CALL fsi_train('x', 'labelled', '{"descriptions": {"alpha": "a zork", " alpha ": "a blip"}}');
 CALL fsi_train('x', 'labelled', '{"logging_dir": "relative"}');
 CALL fsi_train('x', 'labelled', '{"logging_dir": "/no/such/directory", "model": "tiny segments", "freeze": true, "max_steps": 1}');
 CALL fsi_train('x', 'labelled', '{"background": "yes"}');
