@@ -256,6 +256,12 @@ make_row(const StoreModel *model, const TuneOptions *options, const TuneRow *row
 	append_ids(&whole, &question->response);
 	whole.ids[whole.n++] = cfg->end;
 	*out = (TrainRow) {whole, (int) question->prompt.n};
+	/* Its end alone: there is nothing to go on from. */
+	if (whole.n < 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("prompt and response of a row of the source are both empty"),
+				 errhint("Leave such rows out of the source.")));
 	if (whole.n <= (size_t) cfg->n_positions)
 		return true;
 	if (options->too_long == TUNE_TOO_LONG_ERROR)
@@ -350,6 +356,7 @@ tune_prompt_data(TuneRows *rows, const StoreModel *model, const TuneOptions *opt
 	TrainRow   *eval = host_array(arena, rows->n_eval, sizeof(TrainRow));
 	TuneQuestion *questions = host_array(arena, rows->n_eval, sizeof(TuneQuestion));
 	const TuneRow **asked = host_array(arena, rows->n_eval, sizeof(TuneRow *));
+	int			n_asked = 0;
 
 	memset(data, 0, sizeof(*data));
 	for (int i = 0; i < rows->n; i++)
@@ -371,10 +378,12 @@ tune_prompt_data(TuneRows *rows, const StoreModel *model, const TuneOptions *opt
 		if (row->split == TUNE_SPLIT_TRAIN)
 			train[data->train.n_row++] = made;
 		else
-		{
-			questions[data->eval.n_row] = question;
-			asked[data->eval.n_row] = row;
 			eval[data->eval.n_row++] = made;
+		/* A model without a begin token cannot be asked with nothing. */
+		if (row->split == TUNE_SPLIT_EVAL && question.prompt.n > 0)
+		{
+			questions[n_asked] = question;
+			asked[n_asked++] = row;
 		}
 	}
 	if (data->train.n_row == 0)
@@ -384,7 +393,7 @@ tune_prompt_data(TuneRows *rows, const StoreModel *model, const TuneOptions *opt
 				 errdetail("All of them are longer than the model reads.")));
 	data->train.rows = train;
 	data->eval.rows = eval;
-	choose_questions(rows, model, options, data->eval.n_row, asked, questions, arena, data);
+	choose_questions(rows, model, options, n_asked, asked, questions, arena, data);
 }
 
 /* ---- Both. ---- */

@@ -185,6 +185,10 @@ CALL fsi_train('tuned wide', $$SELECT prompt, response, 'train' AS split FROM pr
 CALL fsi_train('long', $$SELECT * FROM prompts UNION ALL SELECT repeat('a b ', 40) || 'intent:', 'alpha'$$, '{"model": "tiny prompt", "max_steps": 1}');
 CALL fsi_train('long', $$SELECT * FROM prompts UNION ALL SELECT repeat('a b ', 40) || 'intent:', 'alpha'$$, '{"model": "tiny prompt", "max_steps": 1, "too_long": "skip"}');
 CALL fsi_train('longer', $$SELECT repeat('a b ', 40) || i AS prompt, 'alpha' AS response FROM generate_series(1, 3) i$$, '{"model": "tiny prompt", "max_steps": 1, "too_long": "skip"}');
+-- a prompt may be empty, though a model without a begin token cannot be asked with it; a row of nothing teaches nothing
+CALL fsi_train('no prompt', $$SELECT CASE WHEN g > 1 THEN 'p' || g ELSE '' END AS prompt, 'r' || g % 3 AS response, CASE WHEN g > 3 THEN 'train' ELSE 'valid' END AS split
+	FROM generate_series(1, 12) g$$, '{"model": "tiny bytes", "max_steps": 1, "load_best_model_at_end": false}');
+CALL fsi_train('nothing', $$SELECT '' AS prompt, '' AS response, split FROM unnest(ARRAY['train', 'valid']) split$$, '{"model": "tiny bytes", "max_steps": 1}');
 -- a segments model reads head and tail, as it classifies
 CALL fsi_train('long text', $$SELECT text, intent FROM labelled UNION ALL SELECT repeat('a b ', 2000), 'alpha'$$, '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
 
