@@ -23,6 +23,9 @@ PER_CELL = 400  # questions of each set and form
 WAYS = (3, 5, 8, 12, 20, 32, 60)  # of the questions for `other`
 
 
+FORMS = [("plain", 0), ("plain", 1), ("plain", 3), ("plain", 8), ("hidden", 1), ("hidden", 3), ("mixed", 0)]  # kind and shots
+
+
 def form(rng, shots, kind, names, train, labels):
     """The candidates of one question. kind: plain, hidden (no names), mixed (some without examples)."""
     out = []
@@ -36,10 +39,9 @@ def form(rng, shots, kind, names, train, labels):
 def questions(valid, seed=5, per_cell=PER_CELL):
     """Questions from the validation sets: 0, 1, 3 and 8 shots, names hidden, mixed; some lack the right intent."""
     rng, out = random.Random(seed), []
-    forms = [("plain", 0), ("plain", 1), ("plain", 3), ("plain", 8), ("hidden", 1), ("hidden", 3), ("mixed", 0)]
     for name, s in valid.items():
         usable = sorted(label for label in s["train"] if label in s["test"])
-        for kind, shots in forms:
+        for kind, shots in FORMS:
             for i in range(per_cell):
                 ways = 5 if i % 2 else rng.randint(3, 16)
                 labels = rng.sample(usable, min(ways, len(usable)))
@@ -94,11 +96,11 @@ def other(table, c):
     return {"other_logit": round(p[0].item(), 3), "other_share": round(p[1].item(), 3)}
 
 
-def balanced(table, c, wanted=("plain", "hidden", "mixed")):
-    """Mean accuracy over the groups of a language, then over languages."""
+def balanced(table, c, wanted=("plain", "hidden", "mixed"), shots=None):
+    """Mean accuracy over the groups of a language (of so many shots; None: all), then over languages."""
     right, scores = table.right(c), {}
     for g in sorted(set(table.groups)):
-        if g.split()[1] in wanted:
+        if g.split()[-2] in wanted and shots in (None, int(g.split()[-1])):
             at = (table.groups == g) & (table.gold >= 0)
             scores.setdefault(table.langs[at][0], []).append(right[at].mean())
     return float(np.mean([np.mean(v) for v in scores.values()]))

@@ -6,7 +6,8 @@
 A name is a phase's, whose end is in the work folder; r+u is the mean of two, r+r+u one in which r counts twice. Each gets its
 own shape of the readout by the rule of choose.py. Prints accuracy in % (plain and hidden names, which decides; mixed; the best
 cell of the grid; the best without spelling), and with --int8 the same through the serving engine's rounding. With --misspelt also
-the accuracy where every message is mistyped (typos.py, as in training but by another seed).
+the accuracy where every message is mistyped (typos.py, as in training but by another seed), with --forms by kind of question and
+number of examples.
 """
 import argparse
 import copy
@@ -40,8 +41,8 @@ def mistyped(asked, typos):
 
 
 @torch.no_grad()
-def measure(student, head, tokenizer, spell, asked, spoilt=None):
-    """The chosen shape and its figures; those on spoilt questions by the shape of the whole ones."""
+def measure(student, head, tokenizer, spell, asked, spoilt=None, forms=False):
+    """The chosen shape and its figures; those on spoilt questions by the shape of the whole ones, those by form as well."""
     table = Table(asked, student, head, tokenizer, spell)
     picked, grid = choose.shape(table)
     c = {**readout.DEFAULTS, **picked}
@@ -51,7 +52,8 @@ def measure(student, head, tokenizer, spell, asked, spoilt=None):
     return picked, {"validation": 100 * choose.balanced(table, c, ("plain", "hidden")), **by_spoilt,
                     "mixed": 100 * choose.balanced(table, c, ("mixed",)), "best cell": best(grid),
                     "without spelling": best(g for g in grid if g[1] == 0),
-                    "without discriminant": best(g for g in grid if g[4] == 0)}
+                    "without discriminant": best(g for g in grid if g[4] == 0),
+                    **({f"{kind} {shots}": 100 * choose.balanced(table, c, (kind,), shots) for kind, shots in choose.FORMS} if forms else {})}
 
 
 def main():
@@ -59,6 +61,7 @@ def main():
     p.add_argument("--work", required=True)
     p.add_argument("--int8", action="store_true", help="through the serving engine's int8 rounding too")
     p.add_argument("--misspelt", action="store_true", help="where every message is mistyped, too")
+    p.add_argument("--forms", action="store_true", help="by kind of question and number of examples, too")
     p.add_argument("--threads", type=int)
     p.add_argument("phases", nargs="+", metavar="PHASE[+PHASE…]")
     a = p.parse_args()
@@ -75,7 +78,7 @@ def main():
         for rounding in (False, True)[: 1 + a.int8]:
             if rounding:
                 student = quant.round_weights(copy.deepcopy(student)).round(True)
-            picked, figures = measure(student, head, tokenizer, spell, asked, spoilt)
+            picked, figures = measure(student, head, tokenizer, spell, asked, spoilt, a.forms)
             print(f"{names}{' int8' if rounding else ''}: " + ", ".join(f"{k} {v:.2f}" for k, v in figures.items())
                   + f"; {picked}", flush=True)
 
