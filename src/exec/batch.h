@@ -48,6 +48,11 @@ extern void batch_find_calls(Node *node, List **calls);
  * types.
  */
 extern bool batch_is_quiet(Node *node);
+/*
+ * Whether one of these executor parameters, a Bitmapset, stands where a short cut may pass it by: what it stands for is
+ * perhaps never computed.
+ */
+extern bool batch_has_late_param(Node *node, void *params);
 
 /* --- batch_walk.c: all of a plan --- */
 
@@ -75,6 +80,7 @@ typedef struct BatchPlanner
 	PlannedStmt *stmt;
 	bool		volatile_query;
 	bool		in_worker;		/* below a Gather */
+	Bitmapset  *init_params;	/* executor parameters that InitPlans set */
 	int			next_id;		/* for plan nodes */
 	int			made;
 } BatchPlanner;

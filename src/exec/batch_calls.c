@@ -396,3 +396,30 @@ batch_is_quiet(Node *node)
 {
 	return !has_loud_part(node, NULL);
 }
+
+static bool
+has_param(Node *node, void *params)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param))
+		return ((Param *) node)->paramkind == PARAM_EXEC && bms_is_member(((Param *) node)->paramid, params);
+	return expression_tree_walker(node, has_param, params);
+}
+
+bool
+batch_has_late_param(Node *node, void *params)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_CaseExpr:
+		case T_CoalesceExpr:
+		case T_BoolExpr:
+		case T_SubscriptingRef:
+			return has_param(node, params);
+		default:
+			return expression_tree_walker(node, batch_has_late_param, params);
+	}
+}

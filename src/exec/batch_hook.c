@@ -188,10 +188,36 @@ find_last_id(Plan *plan, void *context)
 	return batch_walk_children(plan, find_last_id, context);
 }
 
+static bool
+find_init_params(Plan *plan, void *params)
+{
+	ListCell   *lc;
+	ListCell   *param;
+
+	foreach(lc, plan->initPlan)
+		foreach(param, lfirst_node(SubPlan, lc)->setParam)
+			*(Bitmapset **) params = bms_add_member(*(Bitmapset **) params, lfirst_int(param));
+	return batch_walk_children(plan, find_init_params, params);
+}
+
+/* The executor parameters that InitPlans set, in all of a statement. */
+static Bitmapset *
+init_params(const PlannedStmt *stmt)
+{
+	Bitmapset  *params = NULL;
+	ListCell   *lc;
+
+	(void) find_init_params(stmt->planTree, &params);
+	foreach(lc, stmt->subplans)
+		if (lfirst(lc) != NULL)
+			(void) find_init_params(lfirst(lc), &params);
+	return params;
+}
+
 static void
 rewrite_statement(PlannedStmt *stmt, bool volatile_query, int cursor_options)
 {
-	BatchPlanner planner = {.stmt = stmt, .volatile_query = volatile_query};
+	BatchPlanner planner = {.stmt = stmt, .volatile_query = volatile_query, .init_params = init_params(stmt)};
 	BatchBound	none = {0};
 	ListCell   *lc;
 
@@ -241,19 +267,6 @@ typedef struct LeftCall
 	Bitmapset  *once;
 } LeftCall;
 
-static bool
-find_init_params(Plan *plan, void *context)
-{
-	LeftCall   *left = context;
-	ListCell   *lc;
-	ListCell   *param;
-
-	foreach(lc, plan->initPlan)
-		foreach(param, lfirst_node(SubPlan, lc)->setParam)
-			left->once = bms_add_member(left->once, lfirst_int(param));
-	return batch_walk_children(plan, find_init_params, context);
-}
-
 /* A row without a table is computed once, unless by an outer one's values. */
 static bool
 find_left_call(Plan *plan, void *context)
@@ -269,13 +282,10 @@ find_left_call(Plan *plan, void *context)
 static void
 check_all_batched(PlannedStmt *stmt)
 {
-	LeftCall	left = {NULL, NULL};
+	LeftCall	left = {NULL, init_params(stmt)};
 	List	   *plans = list_concat(list_make1(stmt->planTree), stmt->subplans);
 	ListCell   *lc;
 
-	foreach(lc, plans)
-		if (lfirst(lc) != NULL)
-			(void) find_init_params(lfirst(lc), &left);
 	foreach(lc, plans)
 		if (left.call == NULL && lfirst(lc) != NULL)
 			(void) find_left_call(lfirst(lc), &left);

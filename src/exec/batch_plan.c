@@ -319,8 +319,15 @@ split_filter(Plan *plan, List **filter, List **moved, const BatchPlanner *planne
 	return NIL;
 }
 
+/* Whether the custom node may evaluate an argument: it does so where errors are caught, having computed its parameters. */
+static bool
+is_its_own(Node *arg, const BatchPlanner *planner)
+{
+	return batch_is_quiet(arg) && !batch_has_late_param(arg, planner->init_params);
+}
+
 static void
-find_loud(Columns *columns)
+find_loud(Columns *columns, const BatchPlanner *planner)
 {
 	ListCell   *lc;
 
@@ -329,7 +336,7 @@ find_loud(Columns *columns)
 		ListCell   *arg;
 
 		foreach(arg, ((FuncExpr *) lfirst(lc))->args)
-			if (!batch_is_quiet(lfirst(arg)))
+			if (!is_its_own(lfirst(arg), planner))
 				columns->loud = list_append_unique(columns->loud, lfirst(arg));
 	}
 }
@@ -388,7 +395,7 @@ wrap_once(Plan *plan, List *moved, List *calls, const BatchBound *bound, BatchPl
 
 	if (has_multi_expression((Node *) tlist, NULL) || ends_early_beside_volatile(plan))
 		return NULL;
-	find_loud(&columns);
+	find_loud(&columns, planner);
 	(void) collect_inputs((Node *) tlist, &columns);
 	(void) collect_inputs((Node *) moved, &columns);
 	(void) collect_inputs((Node *) calls, &columns);
@@ -530,7 +537,7 @@ wrap_input(Plan *agg, BatchPlanner *planner)
 	(void) find_in_aggregates((Node *) agg->qual, &calls);
 	calls = usable(calls, planner);
 	for (int i = list_length(calls) - 1; i >= 0; i--)
-		if (!batch_is_quiet((Node *) ((FuncExpr *) list_nth(calls, i))->args))
+		if (!is_its_own((Node *) ((FuncExpr *) list_nth(calls, i))->args, planner))
 			calls = list_delete_nth_cell(calls, i);
 	if (calls == NIL || list_length(input->targetlist) + list_length(calls) > MaxTupleAttributeNumber ||
 		(planner->volatile_query && batch_plan_is_volatile(input, planner->stmt)))

@@ -135,6 +135,12 @@ SELECT plan_and_differ(format($$SELECT * FROM (SELECT id, txt, fsi_classify(txt,
 SELECT plan_and_differ(format('WITH c AS MATERIALIZED (SELECT * FROM msg) SELECT id, fsi_classify(txt, %s) FROM c', :'q'));
 SELECT plan_and_differ(format($$SELECT fsi_classify(t, %s) FROM (VALUES ('one'), ('two'), (NULL)) v (t)$$, :'q'));
 SELECT plan_and_differ(format('SELECT id, (SELECT count(*) FROM msg b WHERE b.id < a.id AND fsi_classify(b.txt, %s) = ''refund'') FROM msg a WHERE id < 9', :'q'));
+-- a subquery behind a short cut is computed where it is reached, and this one nowhere: it would be an error
+SELECT differ(format($$SELECT id, fsi_classify(CASE kind WHEN 9 THEN (SELECT txt FROM msg) ELSE txt END, %s) FROM msg ORDER BY id LIMIT 3$$, :'q'));
+SELECT differ(format($$SELECT id, fsi_classify(coalesce(txt, (SELECT txt FROM msg)), %s) FROM msg WHERE txt IS NOT NULL ORDER BY id LIMIT 3$$, :'q'));
+SELECT differ($$SELECT id, fsi_classify(txt, CASE WHEN kind < 9 OR (SELECT txt FROM msg) = 'a' THEN own END) FROM msg ORDER BY id LIMIT 3$$);
+SELECT differ($$SELECT id, fsi_classify(own[(SELECT id FROM msg)], own) FROM msg WHERE own IS NULL ORDER BY id LIMIT 3$$);
+SELECT count(fsi_classify(CASE kind WHEN 9 THEN (SELECT txt FROM msg) ELSE txt END, :q)) FROM msg;
 -- scanned again while rows that were read ahead are left
 SELECT plan_and_differ(format('SELECT a.id, ARRAY(SELECT s.id FROM (SELECT b.id, fsi_classify(b.txt, %s) AS i FROM msg b WHERE b.id >= a.id ORDER BY b.id OFFSET 0) s
 	WHERE i IS NOT NULL LIMIT 2) AS next FROM msg a', :'q'));
