@@ -376,14 +376,15 @@ renumber_run_condition(Plan *plan, List *tlist, const Columns *columns)
 }
 
 /*
- * PostgreSQL computes a window's row before the condition that ends it; volatile columns must go on being computed for
- * it.
+ * PostgreSQL computes the columns also for what is no row: that on which a window's condition ends it, and the end of a
+ * set.  Volatile ones must go on being computed for it.
  */
 static bool
-ends_early_beside_volatile(const Plan *plan)
+is_computed_for_no_row(const Plan *plan)
 {
-	return IsA(plan, WindowAgg) && ((const WindowAgg *) plan)->runCondition != NIL &&
-		contain_volatile_functions((Node *) plan->targetlist);
+	bool		ends = IsA(plan, ProjectSet) || (IsA(plan, WindowAgg) && ((const WindowAgg *) plan)->runCondition != NIL);
+
+	return ends && contain_volatile_functions((Node *) plan->targetlist);
 }
 
 /* One custom node above plan for calls of its target list, or of the filters that move up; NULL: it may not be. */
@@ -393,7 +394,7 @@ wrap_once(Plan *plan, List *moved, List *calls, const BatchBound *bound, BatchPl
 	Columns		columns = {NIL, calls, NIL, INDEX_VAR};
 	List	   *tlist = plan->targetlist;
 
-	if (has_multi_expression((Node *) tlist, NULL) || ends_early_beside_volatile(plan))
+	if (has_multi_expression((Node *) tlist, NULL) || is_computed_for_no_row(plan))
 		return NULL;
 	find_loud(&columns, planner);
 	(void) collect_inputs((Node *) tlist, &columns);

@@ -265,6 +265,9 @@ SELECT plan(format('DECLARE c SCROLL CURSOR FOR SELECT id, fsi_classify(txt, %s)
 CREATE SEQUENCE counter;
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg WHERE nextval(''counter'') > 0', :'q'));
 SELECT plan(format('SELECT nextval(''counter''), fsi_classify(txt, %s) FROM msg', :'q'), 'COSTS OFF, VERBOSE');
+-- ... nor less often: PostgreSQL computes columns beside a set once more at its end
+SELECT nextval('counter'), unnest(ARRAY['a', 'b']) AS set, fsi_classify(txt, :q) IS NOT NULL AS answered FROM msg WHERE id < 3;
+SELECT plan(format('SELECT id, unnest(own), fsi_classify(txt, %s) FROM msg', :'q'));
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg WHERE random() < 0.5', :'q'));
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM (SELECT * FROM msg FOR UPDATE) s', :'q'));
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg FOR UPDATE', :'q'));
