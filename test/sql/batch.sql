@@ -268,6 +268,10 @@ SELECT plan(format('SELECT nextval(''counter''), fsi_classify(txt, %s) FROM msg'
 -- ... nor less often: PostgreSQL computes columns beside a set once more at its end
 SELECT nextval('counter'), unnest(ARRAY['a', 'b']) AS set, fsi_classify(txt, :q) IS NOT NULL AS answered FROM msg WHERE id < 3;
 SELECT plan(format('SELECT id, unnest(own), fsi_classify(txt, %s) FROM msg', :'q'));
+-- what a set or a window function is made of is answered ahead where a subquery computes it
+SELECT plan(format('SELECT id, unnest(fsi_classify_multi(txt, %s)) FROM msg', :'q'));
+SELECT plan_and_differ(format('SELECT id, unnest(i) AS i FROM (SELECT id, fsi_classify_multi(txt, %s) AS i FROM msg OFFSET 0) s', :'q'));
+SELECT plan_and_differ(format('SELECT id, lag(i) OVER (ORDER BY id) AS i FROM (SELECT id, fsi_classify(txt, %s) AS i FROM msg OFFSET 0) s', :'q'));
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg WHERE random() < 0.5', :'q'));
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM (SELECT * FROM msg FOR UPDATE) s', :'q'));
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg FOR UPDATE', :'q'));
