@@ -61,8 +61,11 @@ extern bool batch_walk_expressions(Plan *plan, bool (*walker) (Node *expr, void 
 /* Run walker on the node's children until it returns true. */
 extern bool batch_walk_children(Plan *plan, bool (*walker) (Plan *plan, void *context), void *context);
 extern bool batch_query_is_volatile(Query *query);
-/* Whether anything in a plan, or in the subplans that it uses, is volatile. */
-extern bool batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt);
+/* The executor parameters that InitPlans set, in all of a statement; those of them that stand for something volatile. */
+extern Bitmapset *batch_init_params(PlannedStmt *stmt);
+extern Bitmapset *batch_volatile_params(PlannedStmt *stmt);
+/* Whether anything in a plan, in the subplans that it uses or behind such parameters is volatile. */
+extern bool batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt, Bitmapset *volatile_params);
 
 /* --- batch_plan.c: the custom node --- */
 
@@ -81,6 +84,7 @@ typedef struct BatchPlanner
 	bool		volatile_query;
 	bool		in_worker;		/* below a Gather */
 	Bitmapset  *init_params;	/* executor parameters that InitPlans set */
+	Bitmapset  *volatile_params;	/* those of them that stand for something volatile */
 	int			next_id;		/* for plan nodes */
 	int			made;
 } BatchPlanner;

@@ -188,36 +188,10 @@ find_last_id(Plan *plan, void *context)
 	return batch_walk_children(plan, find_last_id, context);
 }
 
-static bool
-find_init_params(Plan *plan, void *params)
-{
-	ListCell   *lc;
-	ListCell   *param;
-
-	foreach(lc, plan->initPlan)
-		foreach(param, lfirst_node(SubPlan, lc)->setParam)
-			*(Bitmapset **) params = bms_add_member(*(Bitmapset **) params, lfirst_int(param));
-	return batch_walk_children(plan, find_init_params, params);
-}
-
-/* The executor parameters that InitPlans set, in all of a statement. */
-static Bitmapset *
-init_params(const PlannedStmt *stmt)
-{
-	Bitmapset  *params = NULL;
-	ListCell   *lc;
-
-	(void) find_init_params(stmt->planTree, &params);
-	foreach(lc, stmt->subplans)
-		if (lfirst(lc) != NULL)
-			(void) find_init_params(lfirst(lc), &params);
-	return params;
-}
-
 static void
 rewrite_statement(PlannedStmt *stmt, bool volatile_query, int cursor_options)
 {
-	BatchPlanner planner = {.stmt = stmt, .volatile_query = volatile_query, .init_params = init_params(stmt)};
+	BatchPlanner planner = {.stmt = stmt, .volatile_query = volatile_query, .init_params = batch_init_params(stmt)};
 	BatchBound	none = {0};
 	ListCell   *lc;
 
@@ -226,6 +200,8 @@ rewrite_statement(PlannedStmt *stmt, bool volatile_query, int cursor_options)
 		if (lfirst(lc) != NULL)
 			(void) find_last_id(lfirst(lc), &planner.next_id);
 	planner.next_id++;
+	if (volatile_query)
+		planner.volatile_params = batch_volatile_params(stmt);
 
 	rewrite(&stmt->planTree, none, &planner);
 	foreach(lc, stmt->subplans)
@@ -282,7 +258,7 @@ find_left_call(Plan *plan, void *context)
 static void
 check_all_batched(PlannedStmt *stmt)
 {
-	LeftCall	left = {NULL, init_params(stmt)};
+	LeftCall	left = {NULL, batch_init_params(stmt)};
 	List	   *plans = list_concat(list_make1(stmt->planTree), stmt->subplans);
 	ListCell   *lc;
 

@@ -282,7 +282,7 @@ last_filter(Plan *plan)
 	}
 }
 
-/* Leave out calls whose arguments look into a subplan that may do something volatile. */
+/* Leave out calls whose arguments look into a subplan that may do something volatile, now or perhaps. */
 static List *
 usable(List *calls, const BatchPlanner *planner)
 {
@@ -290,7 +290,8 @@ usable(List *calls, const BatchPlanner *planner)
 	ListCell   *lc;
 
 	foreach(lc, calls)
-		if (!planner->volatile_query || !contain_subplans(lfirst(lc)))
+		if (!planner->volatile_query ||
+			(!contain_subplans(lfirst(lc)) && !batch_has_late_param(lfirst(lc), planner->volatile_params)))
 			kept = lappend(kept, lfirst(lc));
 	return kept;
 }
@@ -319,7 +320,7 @@ split_filter(Plan *plan, List **filter, List **moved, const BatchPlanner *planne
 	return NIL;
 }
 
-/* Whether the custom node may evaluate an argument: it does so where errors are caught, having computed its parameters. */
+/* Whether the custom node may evaluate an argument, which it does where errors are caught, having computed parameters. */
 static bool
 is_its_own(Node *arg, const BatchPlanner *planner)
 {
@@ -403,7 +404,7 @@ wrap_once(Plan *plan, List *moved, List *calls, const BatchBound *bound, BatchPl
 	if (list_length(columns.inputs) + list_length(calls) > MaxTupleAttributeNumber)
 		return NULL;
 	plan->targetlist = as_targets(columns.inputs);
-	if (planner->volatile_query && batch_plan_is_volatile(plan, planner->stmt))
+	if (planner->volatile_query && batch_plan_is_volatile(plan, planner->stmt, planner->volatile_params))
 	{
 		plan->targetlist = tlist;
 		return NULL;
@@ -541,7 +542,7 @@ wrap_input(Plan *agg, BatchPlanner *planner)
 		if (!is_its_own((Node *) ((FuncExpr *) list_nth(calls, i))->args, planner))
 			calls = list_delete_nth_cell(calls, i);
 	if (calls == NIL || list_length(input->targetlist) + list_length(calls) > MaxTupleAttributeNumber ||
-		(planner->volatile_query && batch_plan_is_volatile(input, planner->stmt)))
+		(planner->volatile_query && batch_plan_is_volatile(input, planner->stmt, planner->volatile_params)))
 		return;
 	columns.inputs = all_columns(input);
 	columns.calls = calls;

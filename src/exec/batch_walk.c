@@ -212,6 +212,7 @@ typedef struct PlanCheck
 {
 	PlannedStmt *stmt;
 	Bitmapset  *seen;			/* subplans */
+	Bitmapset  *params;			/* executor parameters that stand for something volatile */
 } PlanCheck;
 
 static bool plan_is_volatile(Plan *plan, void *context);
@@ -244,6 +245,9 @@ expression_is_volatile(Node *node, void *context)
 		return true;
 	if (IsA(node, SubPlan) && subplan_is_volatile(context, ((SubPlan *) node)->plan_id))
 		return true;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC &&
+		bms_is_member(((Param *) node)->paramid, ((PlanCheck *) context)->params))
+		return true;
 	return expression_tree_walker(node, expression_is_volatile, context);
 }
 
@@ -267,9 +271,72 @@ plan_is_volatile(Plan *plan, void *context)
 }
 
 bool
-batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt)
+batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt, Bitmapset *volatile_params)
 {
-	PlanCheck	check = {stmt, NULL};
+	PlanCheck	check = {stmt, NULL, volatile_params};
 
 	return plan_is_volatile(plan, &check);
+}
+
+/* ---------------------------------------------------------------- parameters of InitPlans */
+
+typedef struct InitParams
+{
+	Bitmapset  *params;
+	PlannedStmt *volatile_in;	/* NULL: those of all InitPlans */
+} InitParams;
+
+static bool
+find_init_params(Plan *plan, void *context)
+{
+	InitParams *found = context;
+	ListCell   *lc;
+	ListCell   *param;
+
+	foreach(lc, plan->initPlan)
+	{
+		SubPlan    *init = lfirst_node(SubPlan, lc);
+		PlanCheck	check = {found->volatile_in, NULL, found->params};
+
+		if (found->volatile_in != NULL && !subplan_is_volatile(&check, init->plan_id))
+			continue;
+		foreach(param, init->setParam)
+			found->params = bms_add_member(found->params, lfirst_int(param));
+	}
+	return batch_walk_children(plan, find_init_params, context);
+}
+
+static void
+find_all_init_params(PlannedStmt *stmt, InitParams *found)
+{
+	ListCell   *lc;
+
+	(void) find_init_params(stmt->planTree, found);
+	foreach(lc, stmt->subplans)
+		if (lfirst(lc) != NULL)
+			(void) find_init_params(lfirst(lc), found);
+}
+
+Bitmapset *
+batch_init_params(PlannedStmt *stmt)
+{
+	InitParams	found = {NULL, NULL};
+
+	find_all_init_params(stmt, &found);
+	return found.params;
+}
+
+Bitmapset *
+batch_volatile_params(PlannedStmt *stmt)
+{
+	InitParams	found = {NULL, stmt};
+	int			n;
+
+	/* One may stand for what another one is made of. */
+	do
+	{
+		n = bms_num_members(found.params);
+		find_all_init_params(stmt, &found);
+	} while (bms_num_members(found.params) > n);
+	return found.params;
 }

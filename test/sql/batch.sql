@@ -265,6 +265,10 @@ SELECT plan(format('DECLARE c SCROLL CURSOR FOR SELECT id, fsi_classify(txt, %s)
 CREATE SEQUENCE counter;
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg WHERE nextval(''counter'') > 0', :'q'));
 SELECT plan(format('SELECT nextval(''counter''), fsi_classify(txt, %s) FROM msg', :'q'), 'COSTS OFF, VERBOSE');
+SELECT count(*) FROM plan(format('SELECT id, fsi_classify(coalesce(txt, (SELECT nextval(''counter'')::text)), %s) FROM msg ORDER BY id + 1', :'q')) line WHERE line ~ 'FsiBatch';
+SELECT count(*) FROM plan(format('SELECT id, fsi_classify(txt, %s) FROM msg WHERE coalesce(txt, (SELECT (SELECT nextval(''counter''))::text)) <> ''1'' ORDER BY id + 1', :'q')) line WHERE line ~ 'FsiBatch';
+-- ... but what the first row needs anyway
+SELECT count(*) FROM plan('SELECT id, fsi_classify(txt, ARRAY[''a'', (SELECT nextval(''counter''))::text]) FROM msg ORDER BY id + 1') line WHERE line ~ 'FsiBatch';
 -- ... nor less often: PostgreSQL computes columns beside a set once more at its end
 SELECT nextval('counter'), unnest(ARRAY['a', 'b']) AS set, fsi_classify(txt, :q) IS NOT NULL AS answered FROM msg WHERE id < 3;
 SELECT plan(format('SELECT id, unnest(own), fsi_classify(txt, %s) FROM msg', :'q'));
