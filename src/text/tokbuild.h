@@ -70,7 +70,7 @@ extern void build_init(TokBuild *b, int32_t n_vocab_model, FsiArena *arena, FsiE
 /* Give an id its string.  A string met again moves to the later id; an id met again is an error. */
 extern FsiStatus build_token(TokBuild *b, int64_t id, const char *s, size_t len, uint8_t flags);
 extern int32_t build_find(const TokBuild *b, const char *s, size_t len);
-/* Add an added token; its id may be new. */
+/* Add an added token; its id may be new.  One that was added before stays as it is. */
 extern FsiStatus build_added(TokBuild *b, int64_t id, const char *s, size_t len, uint8_t flags, bool normalized);
 /* Merges of two tokens each, in rank order: room for n, then one after another. */
 extern FsiStatus build_merges(TokBuild *b, size_t n);
@@ -93,7 +93,9 @@ extern bool toksrc_int(const json_t *value, int64_t *n);
 extern FsiStatus toksrc_only_keys(const json_t *object, const char *what, const char *const *keys, FsiError *err);
 
 /* ---- toksrc_tokenizer.c: tokenizer.json ---- */
+/* All but the added tokens; then these, of which those that are known already stay as they are, and what refers to them. */
 extern FsiStatus toksrc_read_tokenizer_json(TokBuild *b, const json_t *root);
+extern FsiStatus toksrc_read_tokenizer_json_added(TokBuild *b, const json_t *root);
 
 /* ---- toksrc_vocab.c: vocab.txt; vocab.json and merges.txt ---- */
 extern FsiStatus toksrc_read_vocab_txt(TokBuild *b, const uint8_t *data, size_t len);

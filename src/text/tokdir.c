@@ -5,7 +5,8 @@
  * Behaviour source: transformers' AutoTokenizer, BertTokenizer(Fast), GPT2Tokenizer(Fast).
  * Where tokenizer.json and tokenizer_config.json disagree, a key that stands in
  * tokenizer_config.json wins, as it does there; a key that is missing there changes
- * nothing (transformers would put its class's default).
+ * nothing (transformers would put its class's default).  So its added_tokens_decoder
+ * brings tokens that tokenizer.json lacks, and gives others their flags.
  */
 #include <string.h>
 
@@ -98,19 +99,28 @@ read_named_roles(TokBuild *b, const Docs *docs)
 	return FSI_OK;
 }
 
+/* Tokens of a list, or the values of an object. */
+static FsiStatus
+add_named_all(TokBuild *b, json_t *items)
+{
+	json_t	   *item;
+	const char *key;
+	size_t		i;
+	int32_t		id;
+
+	json_array_foreach(items, i, item)
+		FSI_TRY(add_named(b, item, &id));
+	json_object_foreach(items, key, item)
+		FSI_TRY(add_named(b, item, &id));
+	return FSI_OK;
+}
+
+/* Special tokens without a role, under the names of old and of newer versions of transformers. */
 static FsiStatus
 read_additional(TokBuild *b, const json_t *doc)
 {
-	const json_t *item;
-	size_t		i;
-
-	json_array_foreach(toksrc_get(doc, "additional_special_tokens"), i, item)
-	{
-		int32_t		id;
-
-		FSI_TRY(add_named(b, item, &id));
-	}
-	return FSI_OK;
+	FSI_TRY(add_named_all(b, toksrc_get(doc, "additional_special_tokens")));
+	return add_named_all(b, toksrc_get(doc, "extra_special_tokens"));
 }
 
 /* Give a role without a token the first of the names that the vocabulary has. */
@@ -244,25 +254,29 @@ read_added_special(TokBuild *b, const json_t *added, const json_t *value)
 static FsiStatus
 read_added_specials(TokBuild *b, const json_t *added, const json_t *doc)
 {
-	const json_t *item;
-	size_t		i;
+	static const char *const lists[] = {"additional_special_tokens", "extra_special_tokens"};
 
 	for (int role = 0; role < TOK_ROLES; role++)
 		FSI_TRY(read_added_special(b, added, toksrc_get(doc, role_key[role])));
-	json_array_foreach(toksrc_get(doc, "additional_special_tokens"), i, item)
-		FSI_TRY(read_added_special(b, added, item));
+	for (size_t list = 0; list < sizeof(lists) / sizeof(lists[0]); list++)
+	{
+		json_t	   *items = toksrc_get(doc, lists[list]);
+		const json_t *item;
+		size_t		i;
+
+		json_array_foreach(items, i, item)
+			FSI_TRY(read_added_special(b, added, item));
+	}
 	return FSI_OK;
 }
 
 /* added_tokens.json, where older versions of transformers kept them: {"token": id}. */
 static FsiStatus
-read_added_tokens(TokBuild *b, const Docs *docs)
+read_added_file(TokBuild *b, const Docs *docs)
 {
 	const char *token;
 	json_t	   *item;
 
-	if (toksrc_get(docs->config, "added_tokens_decoder") != NULL)
-		return read_added_decoder(b, docs->config);
 	FSI_TRY(read_added_specials(b, docs->added, docs->config));
 	FSI_TRY(read_added_specials(b, docs->added, docs->map));
 	json_object_foreach(docs->added, token, item)
@@ -273,6 +287,22 @@ read_added_tokens(TokBuild *b, const Docs *docs)
 		FSI_TRY(build_added(b, id, token, strlen(token), 0, true));
 	}
 	return FSI_OK;
+}
+
+/*
+ * Added tokens of all files.  Of two that say something about one token the first counts: added_tokens_decoder, then
+ * tokenizer.json, then added_tokens.json, which is not asked where there is the first.
+ */
+static FsiStatus
+read_added_tokens(TokBuild *b, const Docs *docs)
+{
+	bool		decoder = toksrc_get(docs->config, "added_tokens_decoder") != NULL;
+
+	if (decoder)
+		FSI_TRY(read_added_decoder(b, docs->config));
+	if (docs->tokenizer != NULL)
+		FSI_TRY(toksrc_read_tokenizer_json_added(b, docs->tokenizer));
+	return decoder ? FSI_OK : read_added_file(b, docs);
 }
 
 /* ---- The three kinds of directory ---- */
@@ -332,7 +362,7 @@ read_from_tokenizer_json(TokBuild *b, const Docs *docs)
 	if (b->kind == TOK_WORDPIECE && b->n_steps == 1 && (b->steps[0] & TOK_STEP_KIND) == TOK_STEP_BERT &&
 		!is_plain_fast(docs->config))
 		b->steps[0] = (uint16_t) bert_step(docs->config, b->steps[0]);
-	return FSI_OK;
+	return read_added_tokens(b, docs);
 }
 
 static FsiStatus
@@ -368,10 +398,10 @@ read_vocabulary(TokBuild *b, Docs *docs, const char *dir, FsiArena *arena)
 	size_t		len;
 	FsiStatus	status;
 
+	FSI_TRY(load_optional(dir, "added_tokens.json", arena, &docs->added, b->err));
 	FSI_TRY(load_optional(dir, "tokenizer.json", arena, &docs->tokenizer, b->err));
 	if (docs->tokenizer != NULL)
 		return read_from_tokenizer_json(b, docs);
-	FSI_TRY(load_optional(dir, "added_tokens.json", arena, &docs->added, b->err));
 
 	status = toksrc_read(dir, "vocab.txt", arena, &data, &len, b->err);
 	if (status == FSI_OK)

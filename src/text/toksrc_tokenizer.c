@@ -345,8 +345,13 @@ toksrc_read_tokenizer_json(TokBuild *b, const json_t *root)
 	FSI_TRY(read_model(b, json_object_get(root, "model")));
 	FSI_TRY(read_normalizer(b, toksrc_get(root, "normalizer"), 0));
 	FSI_TRY(read_pre_tokenizer(b, toksrc_get(root, "pre_tokenizer")));
+	return read_decoder(b, toksrc_get(root, "decoder"));
+}
+
+FsiStatus
+toksrc_read_tokenizer_json_added(TokBuild *b, const json_t *root)
+{
 	FSI_TRY(read_added(b, toksrc_get(root, "added_tokens")));
-	FSI_TRY(read_decoder(b, toksrc_get(root, "decoder")));
 	read_post_processor(b, toksrc_get(root, "post_processor"), 0);
 	return FSI_OK;
 }

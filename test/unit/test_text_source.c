@@ -232,6 +232,34 @@ test_disagreement(void)
 	drop_dir(dir);
 }
 
+/* Added tokens of the other files beside tokenizer.json: as transformers has them. */
+static void
+test_added_beside(void)
+{
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+
+	put_json(dir, "tokenizer.json", "{'added_tokens': [{'id': 4, 'content': '<end>', 'normalized': false, 'special': true}],"
+			 "'pre_tokenizer': " BYTE_LEVEL ", 'model': {'type': 'BPE', 'vocab': {'a': 0, 'b': 1, '<': 2, "
+			 "'\u0120': 3}, 'merges': []}}");
+	put_json(dir, "added_tokens.json", "{'<old>': 5, '<end>': 4}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok.n_vocab == 6 && tok_flags(&tok, 4) == (TOK_SPECIAL | TOK_ADDED),
+	   "added_tokens.json beside tokenizer.json: %s", err.message);
+	check_tokens(&tok, "a<old> <end> b", "a|<old>|Ġ|<end>|Ġ|b", "its tokens are found, the others keep their flags");
+	put_json(dir, "tokenizer_config.json", "{'added_tokens_decoder': {'5': {'content': '<new>', 'special': true}, "
+			 "'4': {'content': '<end>', 'lstrip': true, 'rstrip': true, 'normalized': false, 'special': true}}, "
+			 "'extra_special_tokens': {'image_token': '<image>'}}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok.n_vocab == 7 && tok_lookup(&tok, "<image>", 7) == 6,
+	   "added_tokens_decoder beside tokenizer.json: %s", err.message);
+	check_tokens(&tok, "a<new> <end> b<old>a<image>a", "a|<new>|<end>|b|<|a|<image>|a", "its tokens and flags count, added_tokens.json does not");
+	put_json(dir, "tokenizer_config.json", "{'added_tokens_decoder': {'5': {'content': '<end>'}}}");
+	ok(build_open(dir, 0, &tok) == FSI_INVALID, "one token, two ids: %s", err.message);
+	put_json(dir, "tokenizer_config.json", "{'extra_special_tokens': ['<one>', '<old>']}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok_lookup(&tok, "<one>", 5) == 6 &&
+	   tok_flags(&tok, 5) == (TOK_SPECIAL | TOK_ADDED), "extra_special_tokens, a list: %s", err.message);
+	drop_dir(dir);
+}
+
 int
 main(void)
 {
@@ -242,6 +270,7 @@ main(void)
 	test_named();
 	test_overlap();
 	test_disagreement();
+	test_added_beside();
 	fsi_arena_free(&arena);
 	return tap_done();
 }
