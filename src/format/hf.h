@@ -19,7 +19,7 @@ extern void hf_card_init(HfCard *card, FsiArena *arena);
 /* Note something unusual that was met and handled: a sentence without a full stop. */
 extern void hf_card_quirk(HfCard *card, const char *fmt,...) __attribute__((format(printf, 2, 3)));
 
-/* ---- config.json ---- */
+/* ---- config.json, generation_config.json ---- */
 
 /* A scalar of the readout: read and written by this table. */
 typedef struct HfScalar
@@ -48,7 +48,9 @@ typedef struct HfConfig
 {
 	Gpt2Config	cfg;			/* begin, end_prompt and end are chosen later */
 	int64_t		bos,
-				eos;			/* as written; TOK_NONE when absent */
+				eos,			/* as written; TOK_NONE when absent */
+				answer_eos;		/* generation_config.json's first eos_token_id, else as eos */
+	size_t		n_answer_eos;	/* tokens that the list names whose first answer_eos is */
 	bool		biases;			/* "bias" is not false */
 	bool		tie;			/* tie_word_embeddings */
 	PointingScalars pointing;

@@ -3,7 +3,8 @@
  *	  Read config.json of a GPT-2, and its "fsi" object when the model was made for segments.
  *
  * Keys and defaults: transformers' GPT2Config.  The shape must be written out; the rest has
- * the defaults of that class.  A segments model adds
+ * the defaults of that class.  Of generation_config.json, which transformers' generate() goes
+ * by where there is one, the token that ends an answer is read.  A segments model adds
  *	"fsi": {"layout": "segments", "name": "...", "readout": {one number for each field of
  *	PointingScalars}, "spelling": {the constants of src/text/spelling.c}, "card": {…}}.
  */
@@ -90,19 +91,20 @@ get_bool(const json_t *root, const char *key, bool fallback, bool *out, FsiError
 	return FSI_OK;
 }
 
-/* bos_token_id, eos_token_id: an integer, the first of a list, or absent. */
+/* bos_token_id, eos_token_id of a file: an integer, the first of a list of *n, or absent. */
 static FsiStatus
-get_token(const json_t *root, const char *key, int64_t *out, FsiError *err)
+get_token(const json_t *root, const char *key, const char *file, int64_t *out, size_t *n, FsiError *err)
 {
 	const json_t *value = get(root, key, NULL);
 
+	*n = json_is_array(value) ? json_array_size(value) : value != NULL;
 	if (json_is_array(value))
 		value = json_array_get(value, 0);
 	*out = TOK_NONE;
 	if (value == NULL)
 		return FSI_OK;
 	if (!json_is_integer(value))
-		return fsi_fail(err, FSI_CORRUPT, "\"%s\" in config.json is not an integer", key);
+		return fsi_fail(err, FSI_CORRUPT, "\"%s\" in %s is not an integer", key, file);
 	*out = json_integer_value(value);
 	return FSI_OK;
 }
@@ -266,41 +268,80 @@ read_fsi(const json_t *root, FsiArena *arena, HfConfig *out, FsiError *err)
 static FsiStatus
 read_root(const json_t *root, FsiArena *arena, HfConfig *out, FsiError *err)
 {
-	if (!json_is_object(root))
-		return fsi_fail(err, FSI_CORRUPT, "config.json is not a JSON object");
+	size_t		n_bos;
+
 	FSI_TRY(read_model_type(root, err));
 	FSI_TRY(read_shape(root, &out->cfg, err));
 	FSI_TRY(read_arithmetic(root, out, err));
-	FSI_TRY(get_token(root, "bos_token_id", &out->bos, err));
-	FSI_TRY(get_token(root, "eos_token_id", &out->eos, err));
+	FSI_TRY(get_token(root, "bos_token_id", "config.json", &out->bos, &n_bos, err));
+	FSI_TRY(get_token(root, "eos_token_id", "config.json", &out->eos, &out->n_answer_eos, err));
+	out->answer_eos = out->eos;
 	FSI_TRY(read_fsi(root, arena, out, err));
 	out->cfg.tied = true;
 	out->cfg.begin = out->cfg.end_prompt = out->cfg.end = TOK_NONE;
 	return model_check_config(&out->cfg, err);
 }
 
-FsiStatus
-hf_read_config(const char *dir, FsiArena *arena, HfConfig *out, FsiError *err)
+/* A file of the directory that holds a JSON object; FSI_MISSING if it is not there. */
+static FsiStatus
+load(const char *dir, const char *file, FsiArena *arena, json_t **root, FsiError *err)
 {
-	char	   *path = hf_path(arena, dir, "config.json");
+	char	   *path = hf_path(arena, dir, file);
 	uint8_t    *text;
 	size_t		len;
 	json_error_t where;
+
+	if (path == NULL)
+		return fsi_nomem(err, strlen(dir));
+	FSI_TRY(fsi_read_file(path, CONFIG_LIMIT, arena, &text, &len, err));
+	*root = json_loadb((const char *) text, len, 0, &where);
+	if (*root == NULL)
+	{
+		fsi_fail(err, FSI_CORRUPT, "%s is not valid JSON", file);
+		fsi_detail(err, "%s in line %d.", show_name(where.text, strlen(where.text)).text, where.line);
+		return FSI_CORRUPT;
+	}
+	if (!json_is_object(*root))
+	{
+		json_decref(*root);
+		return fsi_fail(err, FSI_CORRUPT, "%s is not a JSON object", file);
+	}
+	return FSI_OK;
+}
+
+/* Where answers end, if the directory says it apart. */
+static FsiStatus
+read_generation(const char *dir, FsiArena *arena, HfConfig *out, FsiError *err)
+{
+	const char *file = "generation_config.json";
+	json_t	   *root;
+	int64_t		eos;
+	size_t		n;
+	FsiStatus	status = load(dir, file, arena, &root, err);
+
+	if (status == FSI_MISSING)
+		return FSI_OK;
+	FSI_TRY(status);
+	status = get_token(root, "eos_token_id", file, &eos, &n, err);
+	json_decref(root);
+	if (status == FSI_OK && eos != TOK_NONE)
+	{
+		out->answer_eos = eos;
+		out->n_answer_eos = n;
+	}
+	return status;
+}
+
+FsiStatus
+hf_read_config(const char *dir, FsiArena *arena, HfConfig *out, FsiError *err)
+{
 	json_t	   *root;
 	FsiStatus	status;
 
 	*out = (HfConfig) {0};
-	if (path == NULL)
-		return fsi_nomem(err, strlen(dir));
-	FSI_TRY(fsi_read_file(path, CONFIG_LIMIT, arena, &text, &len, err));
-	root = json_loadb((const char *) text, len, 0, &where);
-	if (root == NULL)
-	{
-		fsi_fail(err, FSI_CORRUPT, "config.json is not valid JSON");
-		fsi_detail(err, "%s in line %d.", show_name(where.text, strlen(where.text)).text, where.line);
-		return FSI_CORRUPT;
-	}
+	FSI_TRY(load(dir, "config.json", arena, &root, err));
 	status = read_root(root, arena, out, err);
 	json_decref(root);
-	return status;
+	FSI_TRY(status);
+	return read_generation(dir, arena, out, err);
 }

@@ -32,32 +32,41 @@ no_token(const char *what, FsiError *err)
 static FsiStatus
 choose_wordpiece(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Config *cfg, FsiError *err)
 {
+	int64_t		eos = config->answer_eos;
+
 	cfg->begin = tok->cls;
 	cfg->end_prompt = cfg->end = tok->sep;
 	if (cfg->end == TOK_NONE)
 		return no_token("ends an answer", err);
-	if (config->eos != TOK_NONE && config->eos != cfg->end)
-		hf_card_quirk(card, in_vocab(cfg, config->eos) ?
+	if (eos != TOK_NONE && eos != cfg->end)
+		hf_card_quirk(card, in_vocab(cfg, eos) ?
 					  "eos_token_id %lld is not [SEP]: answers end at [SEP] %d" :
 					  "eos_token_id %lld is outside the vocabulary: answers end at [SEP] %d",
-					  (long long) config->eos, (int) cfg->end);
+					  (long long) eos, (int) cfg->end);
 	return FSI_OK;
 }
 
-/* Byte-level BPE: nothing before a prompt or after it, an answer ends at config.json's eos, else at the tokenizer's. */
+/* Byte-level BPE: nothing before a prompt or after it, an answer ends at the files' eos_token_id, else at the tokenizer's. */
 static FsiStatus
 choose_bpe(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Config *cfg, FsiError *err)
 {
-	cfg->end = in_vocab(cfg, config->eos) ? (int32_t) config->eos :
+	int64_t		eos = config->answer_eos;
+
+	cfg->end = in_vocab(cfg, eos) ? (int32_t) eos :
 		in_vocab(cfg, tok->eos) ? tok->eos : look_up(tok, "<|endoftext|>");
 	if (!in_vocab(cfg, cfg->end))
 		return no_token("ends an answer", err);
-	if (cfg->end == config->eos && tok->eos != TOK_NONE && tok->eos != cfg->end)
+	if (eos != config->eos && config->eos != TOK_NONE)
+		hf_card_quirk(card, "eos_token_id %lld of generation_config.json is not config.json's %lld: it goes before that",
+					  (long long) eos, (long long) config->eos);
+	if (config->n_answer_eos > 1)
+		hf_card_quirk(card, "eos_token_id lists %zu tokens: answers end at the first alone", config->n_answer_eos);
+	if (cfg->end == eos && tok->eos != TOK_NONE && tok->eos != cfg->end)
 		hf_card_quirk(card, "eos_token_id %lld is not the tokenizer's eos_token %d: answers end at eos_token_id",
-					  (long long) config->eos, (int) tok->eos);
-	if (config->eos != TOK_NONE && !in_vocab(cfg, config->eos))
+					  (long long) eos, (int) tok->eos);
+	if (eos != TOK_NONE && !in_vocab(cfg, eos))
 		hf_card_quirk(card, "eos_token_id %lld is outside the vocabulary: answers end at %d",
-					  (long long) config->eos, (int) cfg->end);
+					  (long long) eos, (int) cfg->end);
 	return FSI_OK;
 }
 
@@ -85,10 +94,10 @@ choose_tokens(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Co
 	if (tok != NULL)
 		return tok->kind == TOK_WORDPIECE ? choose_wordpiece(config, tok, card, cfg, err) :
 			choose_bpe(config, tok, card, cfg, err);
-	if (in_vocab(cfg, config->eos))
-		cfg->end = (int32_t) config->eos;
-	else if (config->eos != TOK_NONE)
-		hf_card_quirk(card, "eos_token_id %lld is outside the vocabulary and is not used", (long long) config->eos);
+	if (in_vocab(cfg, config->answer_eos))
+		cfg->end = (int32_t) config->answer_eos;
+	else if (config->answer_eos != TOK_NONE)
+		hf_card_quirk(card, "eos_token_id %lld is outside the vocabulary and is not used", (long long) config->answer_eos);
 	return FSI_OK;
 }
 

@@ -175,13 +175,19 @@ test_end(void)
 		bool		named;		/* tokenizer_config.json names <|endoftext|> */
 		int32_t		end;
 		const char *quirk;
+		const char *generation; /* generation_config.json, or NULL */
 	}			cases[] = {
-		{"", false, 0, "\"quirks\": []"},
-		{"", true, 0, "\"quirks\": []"},
-		{", \"eos_token_id\": 0", true, 0, "\"quirks\": []"},
-		{", \"eos_token_id\": 1", false, 1, "eos_token_id 1 is not the tokenizer's eos_token 0"},
-		{", \"eos_token_id\": [1, 0]", true, 1, "eos_token_id 1 is not the tokenizer's eos_token 0"},
-		{", \"eos_token_id\": 50256", true, 0, "eos_token_id 50256 is outside the vocabulary"},
+		{"", false, 0, "\"quirks\": []", NULL},
+		{"", true, 0, "\"quirks\": []", NULL},
+		{", \"eos_token_id\": 0", true, 0, "\"quirks\": []", NULL},
+		{", \"eos_token_id\": 1", false, 1, "eos_token_id 1 is not the tokenizer's eos_token 0", NULL},
+		{", \"eos_token_id\": [1, 0]", true, 1, "eos_token_id 1 is not the tokenizer's eos_token 0", NULL},
+		{", \"eos_token_id\": 50256", true, 0, "eos_token_id 50256 is outside the vocabulary", NULL},
+		{", \"eos_token_id\": [1, 0]", false, 1, "eos_token_id lists 2 tokens: answers end at the first alone", NULL},
+		{", \"eos_token_id\": 0", true, 1, "eos_token_id 1 of generation_config.json is not config.json's 0", "{\"eos_token_id\": 1}"},
+		{"", false, 1, "eos_token_id lists 3 tokens", "{\"max_length\": 9, \"eos_token_id\": [1, 0, 5]}"},
+		{", \"eos_token_id\": 1", true, 1, "eos_token_id 1 is not the tokenizer's", "{\"eos_token_id\": null, \"top_k\": 5}"},
+		{", \"eos_token_id\": 1", true, 0, "eos_token_id 99 is outside the vocabulary", "{\"eos_token_id\": 99}"},
 	};
 	const TinyModel m = {.vocab = 30, .prefix = "transformer."};
 
@@ -199,8 +205,17 @@ test_end(void)
 				   "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 2, \"b\": 3}, \"merges\": []}}");
 		snprintf(path, sizeof(path), "%s/tokenizer_config.json", dir);
 		write_text(path, cases[i].named ? "{\"eos_token\": \"<|endoftext|>\"}" : "{}");
+		snprintf(path, sizeof(path), "%s/generation_config.json", dir);
+		if (cases[i].generation != NULL)
+			write_text(path, cases[i].generation);
 		ok(fine(read_dir(dir, true)) && model.model.cfg.end == cases[i].end && card_says(cases[i].quirk),
 		   "BPE%s%s: answers end at %d", cases[i].more, cases[i].named ? ", eos_token named" : "", (int) cases[i].end);
+		if (cases[i].generation == NULL)
+			continue;
+		write_text(path, "{\"eos_token_id\": \"x\"}");
+		ok(refused(read_dir(dir, true), FSI_CORRUPT, "\"eos_token_id\" in generation_config.json"), "no id");
+		write_text(path, "{");
+		ok(refused(read_dir(dir, true), FSI_CORRUPT, "generation_config.json is not valid JSON"), "no JSON");
 	}
 }
 
