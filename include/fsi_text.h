@@ -45,15 +45,23 @@ typedef struct TokIds
 	size_t		n;
 } TokIds;
 
+/* Tokens round a text, or TOK_NONE, where the files say which (its post_processor, or add_bos_token and the like). */
+typedef struct TokMarks
+{
+	bool		known;
+	int32_t		first,
+				last;
+} TokMarks;
+
 /*
  * Build the blob from a directory: tokenizer.json if there, else vocab.txt (+ tokenizer_config.json,
  * whose do_lower_case defaults to TRUE when the file or key is missing, as BertTokenizer does),
  * else vocab.json + merges.txt.  special_tokens_map.json / tokenizer_config.json / config.json
  * name the special tokens; one that they name without an id is the vocabulary's next, as in transformers.
- * n_vocab_model: rows of the model's embedding; ids past it are an error.
+ * n_vocab_model: rows of the model's embedding; ids past it are an error.  marks may be NULL.
  */
 extern FsiStatus tok_build_dir(const char *dir, int32_t n_vocab_model, FsiArena *arena,
-							   uint8_t **blob, size_t *blob_len, FsiError *err);
+							   uint8_t **blob, size_t *blob_len, TokMarks *marks, FsiError *err);
 extern FsiStatus tok_open(const void *blob, size_t len, Tokenizer *tok, FsiError *err);
 
 /*

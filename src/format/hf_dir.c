@@ -28,14 +28,16 @@ no_token(const char *what, FsiError *err)
 	return FSI_UNSUPPORTED;
 }
 
-/* BERT vocabularies: [CLS] text [SEP] answer [SEP], whatever eos_token_id says. */
+/* BERT vocabularies: [CLS] text [SEP] answer [SEP], unless a post_processor has others, whatever eos_token_id says. */
 static FsiStatus
-choose_wordpiece(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Config *cfg, FsiError *err)
+choose_wordpiece(const HfConfig *config, const Tokenizer *tok, const TokMarks *marks, HfCard *card, Gpt2Config *cfg,
+				 FsiError *err)
 {
 	int64_t		eos = config->answer_eos;
 
-	cfg->begin = tok->cls;
-	cfg->end_prompt = cfg->end = tok->sep;
+	cfg->begin = marks->known ? marks->first : tok->cls;
+	cfg->end = tok->sep;
+	cfg->end_prompt = marks->known ? marks->last : tok->sep;
 	if (cfg->end == TOK_NONE)
 		return no_token("ends an answer", err);
 	if (eos != TOK_NONE && eos != cfg->end)
@@ -46,12 +48,22 @@ choose_wordpiece(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt
 	return FSI_OK;
 }
 
-/* Byte-level BPE: nothing before a prompt or after it, an answer ends at the files' eos_token_id, else at the tokenizer's. */
+/*
+ * Byte-level BPE: before a prompt and after it what the tokenizer puts round a text, mostly nothing; an answer ends at the
+ * files' eos_token_id, else at the tokenizer's.
+ */
 static FsiStatus
-choose_bpe(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Config *cfg, FsiError *err)
+choose_bpe(const HfConfig *config, const Tokenizer *tok, const TokMarks *marks, HfCard *card, Gpt2Config *cfg,
+		   FsiError *err)
 {
 	int64_t		eos = config->answer_eos;
 
+	cfg->begin = marks->first;
+	cfg->end_prompt = marks->last;
+	if (marks->first != TOK_NONE)
+		hf_card_quirk(card, "the tokenizer puts token %d before a text: prompts begin with it", (int) marks->first);
+	if (marks->last != TOK_NONE)
+		hf_card_quirk(card, "the tokenizer puts token %d after a text: prompts end with it", (int) marks->last);
 	cfg->end = in_vocab(cfg, eos) ? (int32_t) eos :
 		in_vocab(cfg, tok->eos) ? tok->eos : look_up(tok, "<|endoftext|>");
 	if (!in_vocab(cfg, cfg->end))
@@ -85,15 +97,16 @@ choose_segments(const HfConfig *config, const Tokenizer *tok, Gpt2Config *cfg, F
 
 /* tok is NULL when the directory has no tokenizer (and none was asked for). */
 static FsiStatus
-choose_tokens(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Config *cfg, FsiError *err)
+choose_tokens(const HfConfig *config, const Tokenizer *tok, const TokMarks *marks, HfCard *card, Gpt2Config *cfg,
+			  FsiError *err)
 {
 	if (config->bos != TOK_NONE && !in_vocab(cfg, config->bos))
 		hf_card_quirk(card, "bos_token_id %lld is outside the vocabulary and is not used", (long long) config->bos);
 	if (cfg->layout == GPT2_SEGMENTS)
 		return choose_segments(config, tok, cfg, err);
 	if (tok != NULL)
-		return tok->kind == TOK_WORDPIECE ? choose_wordpiece(config, tok, card, cfg, err) :
-			choose_bpe(config, tok, card, cfg, err);
+		return tok->kind == TOK_WORDPIECE ? choose_wordpiece(config, tok, marks, card, cfg, err) :
+			choose_bpe(config, tok, marks, card, cfg, err);
 	if (in_vocab(cfg, config->answer_eos))
 		cfg->end = (int32_t) config->answer_eos;
 	else if (config->answer_eos != TOK_NONE)
@@ -102,10 +115,11 @@ choose_tokens(const HfConfig *config, const Tokenizer *tok, HfCard *card, Gpt2Co
 }
 
 static FsiStatus
-build_tokenizer(const char *dir, bool need, FsiArena *arena, HfModel *out, Tokenizer *tok, bool *have, FsiError *err)
+build_tokenizer(const char *dir, bool need, FsiArena *arena, HfModel *out, Tokenizer *tok, TokMarks *marks, bool *have,
+				FsiError *err)
 {
 	FsiStatus	status = tok_build_dir(dir, out->model.cfg.n_vocab, arena,
-									   &out->tokenizer, &out->tokenizer_len, err);
+									   &out->tokenizer, &out->tokenizer_len, marks, err);
 
 	*have = status == FSI_OK;
 	if (*have)
@@ -150,6 +164,7 @@ hf_read_dir(const char *dir, bool need_tokenizer, FsiArena *arena, HfModel *out,
 	HfWeights	weights;
 	HfCard		card;
 	Tokenizer	tok;
+	TokMarks	marks;
 	bool		have_tok;
 
 	*out = (HfModel) {0};
@@ -157,8 +172,8 @@ hf_read_dir(const char *dir, bool need_tokenizer, FsiArena *arena, HfModel *out,
 	FSI_TRY(hf_read_config(dir, arena, &config, err));
 	FSI_TRY(hf_read_weights(dir, arena, &weights, err));
 	FSI_TRY(hf_bind_weights(&config, &weights.set, arena, &card, &out->model, &out->spelling_idf, err));
-	FSI_TRY(build_tokenizer(dir, need_tokenizer, arena, out, &tok, &have_tok, err));
-	FSI_TRY(choose_tokens(&config, have_tok ? &tok : NULL, &card, &out->model.cfg, err));
+	FSI_TRY(build_tokenizer(dir, need_tokenizer, arena, out, &tok, &marks, &have_tok, err));
+	FSI_TRY(choose_tokens(&config, have_tok ? &tok : NULL, &marks, &card, &out->model.cfg, err));
 	FSI_TRY(model_check_config(&out->model.cfg, err));
 	return build_card(&config, &card, weights.source, arena, out, err);
 }

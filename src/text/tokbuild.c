@@ -17,6 +17,7 @@ build_init(TokBuild *b, int32_t n_vocab_model, FsiArena *arena, FsiError *err)
 	b->limit = n_vocab_model > 0 ? n_vocab_model : TOK_MAX_VOCAB;
 	b->max_word_chars = 100;
 	b->byte_unk = TOK_NONE;
+	b->marks.first = b->marks.last = TOK_NONE;
 	for (int i = 0; i < TOK_ROLES; i++)
 		b->role[i] = TOK_NONE;
 }

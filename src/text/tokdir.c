@@ -418,6 +418,17 @@ read_vocabulary(TokBuild *b, Docs *docs, const char *dir, FsiArena *arena)
 	return FSI_MISSING;
 }
 
+/* GPT2Tokenizer's tokens round a text, by their roles; in a tokenizer.json they stand in its post_processor. */
+static void
+read_marks(TokBuild *b, const json_t *config)
+{
+	bool		bos = toksrc_bool(config, "add_bos_token", false),
+				eos = toksrc_bool(config, "add_eos_token", false);
+
+	if (b->kind == TOK_BPE && (bos || eos))
+		b->marks = (TokMarks) {true, bos ? b->role[TOK_ROLE_BOS] : TOK_NONE, eos ? b->role[TOK_ROLE_EOS] : TOK_NONE};
+}
+
 static FsiStatus
 build_from(TokBuild *b, Docs *docs, const char *dir, FsiArena *arena)
 {
@@ -431,13 +442,16 @@ build_from(TokBuild *b, Docs *docs, const char *dir, FsiArena *arena)
 	FSI_TRY(read_additional(b, docs->map));
 	FSI_TRY(default_roles(b, docs->tokenizer != NULL));
 	read_role_ids(b, docs->model);
+	if (docs->tokenizer == NULL)
+		read_marks(b, docs->config);
 	if (b->kind == TOK_WORDPIECE && b->role[TOK_ROLE_UNK] == TOK_NONE)
 		return fsi_fail(b->err, FSI_INVALID, "WordPiece vocabulary has no token for unknown words");
 	return FSI_OK;
 }
 
 FsiStatus
-tok_build_dir(const char *dir, int32_t n_vocab_model, FsiArena *arena, uint8_t **blob, size_t *blob_len, FsiError *err)
+tok_build_dir(const char *dir, int32_t n_vocab_model, FsiArena *arena, uint8_t **blob, size_t *blob_len, TokMarks *marks,
+			  FsiError *err)
 {
 	FsiError	unused;
 	FsiArena	scratch;
@@ -449,6 +463,8 @@ tok_build_dir(const char *dir, int32_t n_vocab_model, FsiArena *arena, uint8_t *
 	fsi_arena_init(&scratch, arena->host);
 	build_init(&b, n_vocab_model, &scratch, err != NULL ? err : &unused);
 	status = build_from(&b, &docs, dir, &scratch);
+	if (marks != NULL)
+		*marks = b.marks;
 	if (status == FSI_OK)
 		status = build_blob(&b, &built, blob_len);
 	if (status == FSI_OK)

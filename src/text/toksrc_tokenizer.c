@@ -4,7 +4,7 @@
  *
  * Byte-level BPE and BERT's WordPiece; every setting that would change ids and is not
  * run here is refused by name.  Truncation and padding settings are left to the caller;
- * of a post-processor only the marks before and after a text are read.
+ * of a post-processor the marks before and after a text are read, one token each.
  */
 #include <string.h>
 
@@ -295,42 +295,122 @@ read_decoder(TokBuild *b, const json_t *decoder)
 	return FSI_OK;
 }
 
-/* Token of a template's item, or TOK_NONE if it is the text's place. */
-static int32_t
-template_token(const TokBuild *b, const json_t *item)
+static FsiStatus
+unknown_mark(TokBuild *b)
 {
-	const json_t *id = json_object_get(json_object_get(item, "SpecialToken"), "id");
-
-	return json_is_string(id) ? build_find(b, json_string_value(id), json_string_length(id)) : TOK_NONE;
+	return fsi_fail(b->err, FSI_CORRUPT, "post_processor names a token that is not in the vocabulary");
 }
 
-/* A template "bos text eos" names the marks. */
+static bool
+is_known_id(const TokBuild *b, const json_t *value, int32_t *id)
+{
+	int64_t		number;
+
+	if (!toksrc_int(value, &number) || number < 0 || number >= b->n_vocab || b->tokens[number].s == NULL)
+		return false;
+	*id = (int32_t) number;
+	return true;
+}
+
+/* A template's special token: its ids count, whatever its name; without any, the name. */
+static FsiStatus
+read_template_token(TokBuild *b, const json_t *post, const json_t *special, int32_t *id)
+{
+	const json_t *name = json_object_get(special, "id");
+	const json_t *ids;
+
+	if (!json_is_string(name))
+		return unknown_mark(b);
+	ids = json_object_get(json_object_get(json_object_get(post, "special_tokens"), json_string_value(name)), "ids");
+	if (json_array_size(ids) > 1)
+		return fsi_fail(b->err, FSI_UNSUPPORTED, "post_processor with %zu tokens for \"%.100s\" is not supported",
+						json_array_size(ids), json_string_value(name));
+	if (json_array_size(ids) == 1)
+		return is_known_id(b, json_array_get(ids, 0), id) ? FSI_OK : unknown_mark(b);
+	*id = build_find(b, json_string_value(name), json_string_length(name));
+	return *id == TOK_NONE ? unknown_mark(b) : FSI_OK;
+}
+
 static void
+set_marks(TokBuild *b, int32_t first, int32_t last)
+{
+	b->role[b->kind == TOK_BPE ? TOK_ROLE_BOS : TOK_ROLE_CLS] = first;
+	b->role[b->kind == TOK_BPE ? TOK_ROLE_EOS : TOK_ROLE_SEP] = last;
+	b->marks.first = first;
+	b->marks.last = last;
+}
+
+/* A template "bos text eos", either mark or both or none. */
+static FsiStatus
+read_template(TokBuild *b, const json_t *post)
+{
+	const json_t *single = json_object_get(post, "single");
+	int32_t		first = TOK_NONE,
+				last = TOK_NONE;
+	const json_t *item;
+	size_t		i,
+				n_text = 0;
+
+	json_array_foreach(single, i, item)
+	{
+		const json_t *special = json_object_get(item, "SpecialToken");
+		int32_t    *mark = n_text == 0 ? &first : &last;
+
+		if (special == NULL)
+			n_text++;
+		else if (*mark != TOK_NONE)
+			return fsi_fail(b->err, FSI_UNSUPPORTED,
+							"post_processor that puts more than one token before or after a text is not supported");
+		else
+			FSI_TRY(read_template_token(b, post, special, mark));
+	}
+	if (n_text != 1)
+		return fsi_fail(b->err, FSI_CORRUPT, "post_processor has a template without a place for the text");
+	b->marks.known = true;
+	if (json_array_size(single) > 1)
+		set_marks(b, first, last);
+	return FSI_OK;
+}
+
+/* BertProcessing and RobertaProcessing: "cls" and "sep" are each a token and its id. */
+static FsiStatus
+read_cls_sep(TokBuild *b, const json_t *post)
+{
+	int32_t		cls,
+				sep;
+
+	if (!is_known_id(b, json_array_get(json_object_get(post, "cls"), 1), &cls) ||
+		!is_known_id(b, json_array_get(json_object_get(post, "sep"), 1), &sep))
+		return unknown_mark(b);
+	b->marks.known = true;
+	set_marks(b, cls, sep);
+	return FSI_OK;
+}
+
+/* What names the marks; ByteLevel's settings are about offsets. */
+static FsiStatus
 read_post_processor(TokBuild *b, const json_t *post, int depth)
 {
 	const char *type = type_of(post);
 
+	if (post == NULL || strcmp(type, "ByteLevel") == 0)
+		return FSI_OK;
 	if (strcmp(type, "Sequence") == 0 && depth < 8)
 	{
 		const json_t *item;
 		size_t		i;
 
 		json_array_foreach(json_object_get(post, "processors"), i, item)
-			read_post_processor(b, item, depth + 1);
+			FSI_TRY(read_post_processor(b, item, depth + 1));
+		return FSI_OK;
 	}
-	else if (strcmp(type, "TemplateProcessing") == 0)
-	{
-		const json_t *single = json_object_get(post, "single");
-		size_t		n = json_array_size(single);
-		TokRole		first = b->kind == TOK_BPE ? TOK_ROLE_BOS : TOK_ROLE_CLS,
-					last = b->kind == TOK_BPE ? TOK_ROLE_EOS : TOK_ROLE_SEP;
-
-		if (n > 1)
-		{
-			b->role[first] = template_token(b, json_array_get(single, 0));
-			b->role[last] = template_token(b, json_array_get(single, n - 1));
-		}
-	}
+	if (b->marks.known)
+		return fsi_fail(b->err, FSI_UNSUPPORTED, "post_processor that puts tokens round a text twice is not supported");
+	if (strcmp(type, "TemplateProcessing") == 0)
+		return read_template(b, post);
+	if (strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0)
+		return read_cls_sep(b, post);
+	return unsupported(b, "post_processor", type);
 }
 
 FsiStatus
@@ -352,6 +432,5 @@ FsiStatus
 toksrc_read_tokenizer_json_added(TokBuild *b, const json_t *root)
 {
 	FSI_TRY(read_added(b, toksrc_get(root, "added_tokens")));
-	read_post_processor(b, toksrc_get(root, "post_processor"), 0);
-	return FSI_OK;
+	return read_post_processor(b, toksrc_get(root, "post_processor"), 0);
 }

@@ -226,32 +226,47 @@ put_mark_ids(Writer *w, int32_t id)
 	put(w, "]}");
 }
 
-/* The marks around a text, and around a pair as BERT has it. */
+static void
+put_text(Writer *w, const char *id, int type_id)
+{
+	w->ok = w->ok && fsi_json_printf(w->out, "{\"Sequence\":{\"id\":\"%s\",\"type_id\":%d}}", id, type_id);
+}
+
+/* The marks around a text, and around a pair as BERT has it.  WordPiece without any has a template too: BERT's are usual. */
 static void
 put_post_processor(Writer *w, int32_t first, int32_t last)
 {
 	put(w, "\"post_processor\":");
-	if (first == TOK_NONE || last == TOK_NONE)
+	if (first == TOK_NONE && last == TOK_NONE && w->tok->kind == TOK_BPE)
 	{
-		put(w, w->tok->kind == TOK_BPE ?
-			"{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":false,\"use_regex\":true},\n" : "null,\n");
+		put(w, "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":false,\"use_regex\":true},\n");
 		return;
 	}
-	put(w, "{\"type\":\"TemplateProcessing\",\"single\":[");
-	put_mark(w, first, 0);
-	put(w, ",{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},");
-	put_mark(w, last, 0);
-	put(w, "],\"pair\":[");
-	put_mark(w, first, 0);
-	put(w, ",{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},");
-	put_mark(w, last, 0);
-	put(w, ",{\"Sequence\":{\"id\":\"B\",\"type_id\":1}},");
-	put_mark(w, last, 1);
-	put(w, "],\"special_tokens\":{");
-	put_mark_ids(w, first);
-	if (last != first)
+	put(w, "{\"type\":\"TemplateProcessing\"");
+	for (int pair = 0; pair < 2; pair++)
 	{
-		put(w, ",");
+		put(w, pair ? ",\"pair\":[" : ",\"single\":[");
+		if (first != TOK_NONE)
+		{
+			put_mark(w, first, 0);
+			put(w, ",");
+		}
+		for (int type_id = 0; type_id <= pair; type_id++)
+		{
+			put(w, type_id ? "," : "");
+			put_text(w, type_id ? "B" : "A", type_id);
+			put(w, last != TOK_NONE ? "," : "");
+			if (last != TOK_NONE)
+				put_mark(w, last, type_id);
+		}
+		put(w, "]");
+	}
+	put(w, ",\"special_tokens\":{");
+	if (first != TOK_NONE)
+		put_mark_ids(w, first);
+	if (last != TOK_NONE && last != first)
+	{
+		put(w, first != TOK_NONE ? "," : "");
 		put_mark_ids(w, last);
 	}
 	put(w, "}},\n");

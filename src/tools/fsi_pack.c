@@ -281,11 +281,12 @@ random_tokenizer(const char *dir, FsiArena *arena, HfModel *src, FsiError *err)
 {
 	Gpt2Config *cfg = &src->model.cfg;
 	Tokenizer	tok;
+	TokMarks	marks;
 
-	FSI_TRY(tok_build_dir(dir, cfg->n_vocab, arena, &src->tokenizer, &src->tokenizer_len, err));
+	FSI_TRY(tok_build_dir(dir, cfg->n_vocab, arena, &src->tokenizer, &src->tokenizer_len, &marks, err));
 	FSI_TRY(tok_open(src->tokenizer, src->tokenizer_len, &tok, err));
-	cfg->begin = tok.kind == TOK_WORDPIECE ? tok.cls : TOK_NONE;
-	cfg->end_prompt = tok.kind == TOK_WORDPIECE ? tok.sep : TOK_NONE;
+	cfg->begin = marks.known ? marks.first : tok.kind == TOK_WORDPIECE ? tok.cls : TOK_NONE;
+	cfg->end_prompt = marks.known ? marks.last : tok.kind == TOK_WORDPIECE ? tok.sep : TOK_NONE;
 	cfg->end = tok.kind == TOK_WORDPIECE ? tok.sep : tok.eos;
 	if (cfg->end == TOK_NONE)
 		return fsi_fail(err, FSI_UNSUPPORTED, "the tokenizer has no token that ends an answer");

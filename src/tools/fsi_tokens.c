@@ -110,7 +110,7 @@ main(int argc, char **argv)
 	}
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	fsi_arena_init(&scratch, &fsi_host_malloc);
-	status = tok_build_dir(argv[2], 0, &arena, &blob, &blob_len, &err);
+	status = tok_build_dir(argv[2], 0, &arena, &blob, &blob_len, NULL, &err);
 	if (status == FSI_OK)
 		status = tok_open(blob, blob_len, &tok, &err);
 	write = strcmp(argv[1], "write") == 0;

@@ -34,12 +34,12 @@ start(void)
 
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	put_text(d, "vocab.txt", vocab_txt);
-	if (tok_build_dir(d, 0, &arena, &good[1], &good_len[1], &err) != FSI_OK)
+	if (tok_build_dir(d, 0, &arena, &good[1], &good_len[1], NULL, &err) != FSI_OK)
 		abort();
 	good_json = strdup(bpe_json("{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFKC\"}, "
 								"{\"type\": \"Lowercase\"}]}", BYTE_LEVEL_SPACE, "", false));
 	put_text(d, "tokenizer.json", good_json);
-	if (tok_build_dir(d, 0, &arena, &good[0], &good_len[0], &err) != FSI_OK)
+	if (tok_build_dir(d, 0, &arena, &good[0], &good_len[0], NULL, &err) != FSI_OK)
 		abort();
 	drop_dir(d);
 	dir = temp_dir();
@@ -126,7 +126,7 @@ write_again(const Tokenizer *tok, FsiArena *scratch)
 	if (tok_write(tok, TOK_NONE, TOK_NONE, &json, &config, &err) != FSI_OK)
 		return;
 	put_bytes(dir, "tokenizer.json", json.data, json.len);
-	if (tok_build_dir(dir, 0, scratch, &blob, &len, &err) != FSI_OK || tok_open(blob, len, &again, &err) != FSI_OK)
+	if (tok_build_dir(dir, 0, scratch, &blob, &len, NULL, &err) != FSI_OK || tok_open(blob, len, &again, &err) != FSI_OK)
 	{
 		fprintf(stderr, "written, but not read: %s\n", err.message);
 		abort();
@@ -182,7 +182,7 @@ file(const char *name, const uint8_t *data, size_t size, FsiArena *scratch)
 	Tokenizer	tok;
 
 	put_bytes(dir, name, data, size);
-	read = tok_build_dir(dir, 0, scratch, &blob, &len, &err) == FSI_OK;
+	read = tok_build_dir(dir, 0, scratch, &blob, &len, NULL, &err) == FSI_OK;
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	unlink(path);
 	if (!read)

@@ -219,6 +219,23 @@ test_end(void)
 	}
 }
 
+/* A byte-level BPE that puts tokens round a text: prompts have them. */
+static void
+test_marks(void)
+{
+	const TinyModel m = {.vocab = 30, .prefix = "transformer."};
+	const char *dir = tiny_dir("marks", &m, ", \"eos_token_id\": 0", false);
+	char		path[1100];
+
+	snprintf(path, sizeof(path), "%s/tokenizer.json", dir);
+	write_text(path, "{\"added_tokens\": [{\"id\": 0, \"content\": \"<|endoftext|>\", \"special\": true}, "
+			   "{\"id\": 1, \"content\": \"<|start|>\", \"special\": true}], \"pre_tokenizer\": {\"type\": \"ByteLevel\"}, "
+			   "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<|start|>\"}}, "
+			   "{\"Sequence\": {\"id\": \"A\"}}]}, \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 2, \"b\": 3}, \"merges\": []}}");
+	ok(fine(read_dir(dir, true)) && model.model.cfg.begin == 1 && model.model.cfg.end_prompt == TOK_NONE &&
+	   model.model.cfg.end == 0 && card_says("puts token 1 before a text: prompts begin with it"), "BPE: a token before prompts");
+}
+
 #define READOUT \
 	"\"spelling_weight\": 1, \"description_weight\": 0.5, \"example_sharpness\": 2, \"name_share\": 0.25, " \
 	"\"name_scale\": 16, \"name_bias\": -1, \"both_scale\": 17, \"both_bias\": 0.125, \"example_scale\": 18, " \
@@ -341,6 +358,7 @@ main(void)
 	test_config();
 	test_quirks();
 	test_end();
+	test_marks();
 	test_segments();
 	test_directory();
 	test_reference();

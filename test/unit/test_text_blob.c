@@ -149,7 +149,7 @@ main(void)
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	put_text(dir, "tokenizer.json", bpe_json("{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFKC\"}, "
 											 "{\"type\": \"Lowercase\"}]}", BYTE_LEVEL_SPACE, "", false));
-	ok(tok_build_dir(dir, 0, &arena, &blob, &len, &err) == FSI_OK, "a BPE blob");
+	ok(tok_build_dir(dir, 0, &arena, &blob, &len, NULL, &err) == FSI_OK, "a BPE blob");
 	ok(tok_open(blob + 1, len - 1, &tok, &err) == FSI_INVALID, "an unaligned blob: %s", err.message);
 	test_damage("BPE", blob, len);
 	drop_dir(dir);
@@ -157,7 +157,7 @@ main(void)
 	dir = temp_dir();
 	put_text(dir, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
 			 "refund\nre\n##fund\n##ing\ncard\nthe\n退\n款\n##a\na\n");
-	ok(tok_build_dir(dir, 0, &arena, &blob, &len, &err) == FSI_OK, "a WordPiece blob");
+	ok(tok_build_dir(dir, 0, &arena, &blob, &len, NULL, &err) == FSI_OK, "a WordPiece blob");
 	test_damage("WordPiece", blob, len);
 	drop_dir(dir);
 	fsi_arena_free(&arena);

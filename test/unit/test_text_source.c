@@ -260,6 +260,69 @@ test_added_beside(void)
 	drop_dir(dir);
 }
 
+#define MARKED(post) "{'added_tokens': [{'id': 4, 'content': '<s>', 'special': true}], 'pre_tokenizer': " BYTE_LEVEL \
+	", 'post_processor': " post ", 'model': {'type': 'BPE', 'vocab': {'a': 0, 'b': 1, 'c': 2, '\u0120': 3}, 'merges': []}}"
+#define TEMPLATE(single) "{'type': 'TemplateProcessing', 'single': [" single "], 'special_tokens': " \
+	"{'S': {'id': 'S', 'ids': [4], 'tokens': ['<s>']}, 'E': {'id': 'E', 'ids': [1], 'tokens': ['b']}, " \
+	"'T': {'id': 'T', 'ids': [1, 2], 'tokens': ['b', 'c']}, 'X': {'id': 'X', 'ids': [9], 'tokens': ['x']}}}"
+#define SPECIAL(id) "{'SpecialToken': {'id': '" id "', 'type_id': 0}}"
+#define TEXT "{'Sequence': {'id': 'A', 'type_id': 0}}"
+
+/* The tokens that a tokenizer puts round a text. */
+static void
+test_marks(void)
+{
+	static const struct
+	{
+		const char *json;
+		int32_t		first,
+					last;
+		FsiStatus	status;
+	}			cases[] = {
+		{MARKED("null"), TOK_NONE, TOK_NONE, FSI_OK},
+		{MARKED(TEMPLATE(TEXT)), TOK_NONE, TOK_NONE, FSI_OK},
+		{MARKED(TEMPLATE(SPECIAL("S") "," TEXT)), 4, TOK_NONE, FSI_OK},
+		{MARKED(TEMPLATE(TEXT "," SPECIAL("E"))), TOK_NONE, 1, FSI_OK},
+		{MARKED(TEMPLATE(SPECIAL("S") "," TEXT "," SPECIAL("E"))), 4, 1, FSI_OK},
+		{MARKED(TEMPLATE(SPECIAL("<s>") "," TEXT)), 4, TOK_NONE, FSI_OK},
+		{MARKED("{'type': 'Sequence', 'processors': [{'type': 'ByteLevel'}, " TEMPLATE(SPECIAL("S") "," TEXT) "]}"), 4, TOK_NONE, FSI_OK},
+		{MARKED("{'type': 'RobertaProcessing', 'cls': ['<s>', 4], 'sep': ['b', 1], 'trim_offsets': true}"), 4, 1, FSI_OK},
+		{MARKED("{'type': 'BertProcessing', 'cls': ['<s>', 7], 'sep': ['b', 1]}"), 0, 0, FSI_CORRUPT},
+		{MARKED(TEMPLATE(SPECIAL("S") "," SPECIAL("E") "," TEXT)), 0, 0, FSI_UNSUPPORTED},
+		{MARKED(TEMPLATE(SPECIAL("T") "," TEXT)), 0, 0, FSI_UNSUPPORTED},
+		{MARKED(TEMPLATE(SPECIAL("X") "," TEXT)), 0, 0, FSI_CORRUPT},
+		{MARKED(TEMPLATE("{'SpecialToken': {}}," TEXT)), 0, 0, FSI_CORRUPT},
+		{MARKED(TEMPLATE(SPECIAL("S"))), 0, 0, FSI_CORRUPT},
+		{MARKED("{'type': 'Sequence', 'processors': [" TEMPLATE(TEXT) "," TEMPLATE(TEXT) "]}"), 0, 0, FSI_UNSUPPORTED},
+		{MARKED("{'type': 'Strange'}"), 0, 0, FSI_UNSUPPORTED},
+	};
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		put_json(dir, "tokenizer.json", cases[i].json);
+		ok(build_open(dir, 0, &tok) == cases[i].status &&
+		   (cases[i].status != FSI_OK || (marks.first == cases[i].first && marks.last == cases[i].last && marks.known == (i > 0))),
+		   "post_processor %zu: %s", i, cases[i].status == FSI_OK ? "read" : err.message);
+	}
+	put_json(dir, "tokenizer_config.json", "{'add_bos_token': true}");
+	put_json(dir, "tokenizer.json", MARKED("null"));
+	ok(build_open(dir, 0, &tok) == FSI_OK && !marks.known, "add_bos_token means nothing beside tokenizer.json");
+	drop_dir(dir);
+
+	dir = temp_dir();
+	put_json(dir, "vocab.json", "{'a': 0, 'b': 1, '<|endoftext|>': 2}");
+	put_text(dir, "merges.txt", "");
+	put_json(dir, "tokenizer_config.json", "{'add_bos_token': true, 'eos_token': 'b'}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && marks.known && marks.first == 2 && marks.last == TOK_NONE,
+	   "beside vocab.json it puts bos_token before a text");
+	put_json(dir, "tokenizer_config.json", "{'add_eos_token': true, 'eos_token': 'b'}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && marks.known && marks.first == TOK_NONE && marks.last == 1,
+	   "add_eos_token: eos_token after it");
+	drop_dir(dir);
+}
+
 int
 main(void)
 {
@@ -271,6 +334,7 @@ main(void)
 	test_overlap();
 	test_disagreement();
 	test_added_beside();
+	test_marks();
 	fsi_arena_free(&arena);
 	return tap_done();
 }

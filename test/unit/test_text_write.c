@@ -187,6 +187,11 @@ test_wordpiece(void)
 		check(configs[i], &tok);
 		ok(rewrite(&tok, tok.cls, tok.sep, true, &again) == FSI_OK && again.cls == 2 && again.sep == 3 && same_tokens(&tok, &again),
 		   "with marks round a text");
+		ok(marks.known && marks.first == 2 && marks.last == 3, "which are read back");
+		ok(rewrite(&tok, tok.cls, TOK_NONE, true, &again) == FSI_OK && marks.first == 2 && marks.last == TOK_NONE, "one before it");
+		ok(rewrite(&tok, TOK_NONE, tok.sep, true, &again) == FSI_OK && marks.first == TOK_NONE && marks.last == 3, "one after it");
+		ok(rewrite(&tok, TOK_NONE, TOK_NONE, true, &again) == FSI_OK && marks.known && marks.first == TOK_NONE &&
+		   marks.last == TOK_NONE && same_tokens(&tok, &again), "none");
 	}
 }
 

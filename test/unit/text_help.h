@@ -90,6 +90,9 @@ drop_dir(char *dir)
 	free(dir);
 }
 
+/* What build_open() has found out about the tokens round a text. */
+static TokMarks marks;
+
 __attribute__((unused))
 static FsiStatus
 build_open(const char *dir, int32_t n_vocab, Tokenizer *tok)
@@ -99,7 +102,7 @@ build_open(const char *dir, int32_t n_vocab, Tokenizer *tok)
 	FsiStatus	status;
 
 	memset(&err, 0, sizeof(err));
-	status = tok_build_dir(dir, n_vocab, &arena, &blob, &len, &err);
+	status = tok_build_dir(dir, n_vocab, &arena, &blob, &len, &marks, &err);
 	return status == FSI_OK ? tok_open(blob, len, tok, &err) : status;
 }
 
