@@ -78,6 +78,9 @@ extern FsiStatus tok_encode(const Tokenizer *tok, const char *text, size_t len,
 /* As tok_encode, but a literal special token in the text stays plain text (a user's message is not trusted). */
 extern FsiStatus tok_encode_plain(const Tokenizer *tok, const char *text, size_t len,
 								  FsiArena *arena, TokIds *out, FsiError *err);
+/* As tok_encode_plain, of what goes on after another text: a tokenizer that puts a space before texts puts none here. */
+extern FsiStatus tok_encode_within(const Tokenizer *tok, const char *text, size_t len,
+								   FsiArena *arena, TokIds *out, FsiError *err);
 /* Text of ids.  skip_special drops special tokens but the unknown one.  Broken UTF-8 and byte 0 become U+FFFD. */
 extern FsiStatus tok_decode(const Tokenizer *tok, const int32_t *ids, size_t n, bool skip_special,
 							FsiArena *arena, char **text, size_t *len, FsiError *err);

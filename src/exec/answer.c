@@ -196,7 +196,8 @@ tokenise_batch(ExecSet *set, FsiArena *arena, int n, ExecRow *rows)
 
 		row->clipped = exec_clip(row->message, &row->answer->shortened, arena);
 		whole = with_lead(set, row->clipped, arena);
-		HOST_TRY(tok_encode_plain(&set->model->file.tok, whole.s, whole.len, arena, &row->ids, &err));
+		HOST_TRY((set->within ? tok_encode_within : tok_encode_plain) (&set->model->file.tok, whole.s, whole.len, arena,
+																	   &row->ids, &err));
 		row->answer->tokens = (int) row->ids.n;
 		row->answer->shortened |= row->answer->tokens > room;
 		tokens += Min(row->answer->tokens, room) + marks(set);

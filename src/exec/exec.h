@@ -137,6 +137,7 @@ struct ExecSet
 	KvRun		prefix;
 	TokIds		suffix;			/* after the message, with the token that ends a prompt */
 	HostText	lead;			/* white space between prefix and message, read with the message */
+	bool		within;			/* there is a prefix: the message goes on after it */
 	bool		has_last;		/* where suffix is empty, each row begins with the prefix's last token */
 	int32_t		last;
 	int			room;			/* tokens left for a message */

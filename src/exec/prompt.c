@@ -73,14 +73,11 @@ render(const ExecQuestion *q, FsiArena *arena)
 	return parts;
 }
 
-TokIds
-exec_tokens_between(const Tokenizer *tok, int32_t first, HostText t, int32_t last, bool plain, FsiArena *arena)
+static TokIds
+put_between(int32_t first, TokIds ids, int32_t last, FsiArena *arena)
 {
-	FsiError	err = {0};
-	TokIds		ids;
 	TokIds		out;
 
-	HOST_TRY((plain ? tok_encode_plain : tok_encode) (tok, t.s, t.len, arena, &ids, &err));
 	out.ids = host_array(arena, ids.n + 2, sizeof(int32_t));
 	out.n = 0;
 	if (first != TOK_NONE)
@@ -90,6 +87,27 @@ exec_tokens_between(const Tokenizer *tok, int32_t first, HostText t, int32_t las
 	if (last != TOK_NONE)
 		out.ids[out.n++] = last;
 	return out;
+}
+
+TokIds
+exec_tokens_between(const Tokenizer *tok, int32_t first, HostText t, int32_t last, bool plain, FsiArena *arena)
+{
+	FsiError	err = {0};
+	TokIds		ids;
+
+	HOST_TRY((plain ? tok_encode_plain : tok_encode) (tok, t.s, t.len, arena, &ids, &err));
+	return put_between(first, ids, last, arena);
+}
+
+/* What follows the message. */
+static TokIds
+suffix_tokens(const StoreModel *model, HostText suffix, FsiArena *arena)
+{
+	FsiError	err = {0};
+	TokIds		ids;
+
+	HOST_TRY(tok_encode_within(&model->file.tok, suffix.s, suffix.len, arena, &ids, &err));
+	return put_between(TOK_NONE, ids, model->file.model.cfg.end_prompt, arena);
 }
 
 /* With a zero behind it. */
@@ -180,7 +198,8 @@ prompt_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
 	parts.prefix.len -= set->lead.len;
 	set->lead.s = copy_text(&set->arena, parts.prefix.s + parts.prefix.len, set->lead.len);
 	prefix = exec_tokens_between(&model->file.tok, cfg->begin, parts.prefix, TOK_NONE, true, &call->arena);
-	set->suffix = exec_tokens_between(&model->file.tok, TOK_NONE, parts.suffix, cfg->end_prompt, true, &set->arena);
+	set->within = parts.prefix.len > 0;
+	set->suffix = suffix_tokens(model, parts.suffix, &set->arena);
 	build_trie(set, q, parts.suffix, &call->arena);
 	find_room(set, prefix.n);
 

@@ -380,12 +380,12 @@ encode_word(const Tokenizer *tok, const char *word, size_t len, IdList *list, Fs
 }
 
 FsiStatus
-bpe_encode(const Tokenizer *tok, const char *text, size_t len, IdList *list, FsiError *err)
+bpe_encode(const Tokenizer *tok, const char *text, size_t len, bool within, IdList *list, FsiError *err)
 {
 	uint32_t	flags = tok_header(tok)->flags;
 	size_t		asked = 0;
 
-	if (len > 0 && (flags & TOK_PREFIX_SPACE) && text[0] != ' ')
+	if (len > 0 && (flags & TOK_PREFIX_SPACE) && !within && text[0] != ' ')
 	{
 		char	   *copy = fsi_arena_alloc(list->arena, len + 1);
 

@@ -15,6 +15,7 @@ typedef struct Pieces
 {
 	const Tokenizer *tok;
 	bool		plain;			/* special tokens are text */
+	bool		within;			/* the piece to come goes on after another text */
 	IdList		list;			/* in a scratch arena */
 	FsiArena	normal;			/* what the normaliser leaves of the piece in hand */
 	FsiError   *err;
@@ -185,6 +186,7 @@ split_added(Pieces *p, int which, const char *text, size_t len, PieceFn fn)
 		if (start > done)
 			FSI_TRY(fn(p, text + done, start - done));
 		FSI_TRY(idlist_push(&p->list, (int32_t) found->id, p->err));
+		p->within = false;
 		done = end;
 	}
 	return done < len ? fn(p, text + done, len - done) : FSI_OK;
@@ -193,9 +195,12 @@ split_added(Pieces *p, int which, const char *text, size_t len, PieceFn fn)
 static FsiStatus
 encode_piece(Pieces *p, const char *text, size_t len)
 {
+	bool		within = p->within;
+
+	p->within = false;
 	if (p->tok->kind == TOK_WORDPIECE)
 		return wordpiece_encode(p->tok, text, len, &p->list, p->err);
-	return bpe_encode(p->tok, text, len, &p->list, p->err);
+	return bpe_encode(p->tok, text, len, within, &p->list, p->err);
 }
 
 static FsiStatus
@@ -234,11 +239,11 @@ check_text(const FsiHost *host, const char *text, size_t len, FsiError *err)
 }
 
 static FsiStatus
-encode_text(const Tokenizer *tok, const char *text, size_t len, bool plain,
+encode_text(const Tokenizer *tok, const char *text, size_t len, bool plain, bool within,
 			FsiArena *arena, TokIds *out, FsiError *err)
 {
 	FsiArena	scratch;
-	Pieces		p = {.tok = tok, .plain = plain, .err = err};
+	Pieces		p = {.tok = tok, .plain = plain, .within = within, .err = err};
 	FsiStatus	status;
 
 	out->ids = NULL;
@@ -265,13 +270,19 @@ encode_text(const Tokenizer *tok, const char *text, size_t len, bool plain,
 FsiStatus
 tok_encode(const Tokenizer *tok, const char *text, size_t len, FsiArena *arena, TokIds *out, FsiError *err)
 {
-	return encode_text(tok, text, len, false, arena, out, err);
+	return encode_text(tok, text, len, false, false, arena, out, err);
 }
 
 FsiStatus
 tok_encode_plain(const Tokenizer *tok, const char *text, size_t len, FsiArena *arena, TokIds *out, FsiError *err)
 {
-	return encode_text(tok, text, len, true, arena, out, err);
+	return encode_text(tok, text, len, true, false, arena, out, err);
+}
+
+FsiStatus
+tok_encode_within(const Tokenizer *tok, const char *text, size_t len, FsiArena *arena, TokIds *out, FsiError *err)
+{
+	return encode_text(tok, text, len, true, true, arena, out, err);
 }
 
 FsiStatus

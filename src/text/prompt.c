@@ -410,5 +410,5 @@ prompt_label_ids(const Tokenizer *tok, FsiText label, FsiText before, FsiArena *
 		return fsi_nomem(err, label.len + 1);
 	s[0] = ' ';
 	memcpy(s + 1, label.s, label.len);
-	return tok_encode_plain(tok, s + !spaced, label.len + spaced, arena, ids, err);
+	return (before.len > 0 ? tok_encode_within : tok_encode_plain) (tok, s + !spaced, label.len + spaced, arena, ids, err);
 }

@@ -214,9 +214,9 @@ idlist_push(IdList *list, int32_t id, FsiError *err)
 /* Run the normaliser; *out may be text itself. */
 extern FsiStatus norm_apply(const uint16_t *steps, uint32_t n_steps, const char *text, size_t len,
 							FsiArena *scratch, const char **out, size_t *out_len, FsiError *err);
-/* Words and pieces of normalised text. */
+/* Words and pieces of normalised text; within: it goes on after another, and needs no space before it. */
 extern FsiStatus wordpiece_encode(const Tokenizer *tok, const char *text, size_t len, IdList *list, FsiError *err);
-extern FsiStatus bpe_encode(const Tokenizer *tok, const char *text, size_t len, IdList *list, FsiError *err);
+extern FsiStatus bpe_encode(const Tokenizer *tok, const char *text, size_t len, bool within, IdList *list, FsiError *err);
 /* Merge one word's bytes by rank, without the short cut for whole tokens. */
 extern FsiStatus bpe_merge_word(const Tokenizer *tok, const char *word, size_t len, IdList *list, FsiError *err);
 

@@ -174,3 +174,19 @@ SELECT * FROM pg_temp.export_fails('nothing', :'out' || '/nothing');
 SELECT f FROM pg_ls_dir(:'out') f ORDER BY f COLLATE "C";
 SELECT fsi_drop_model('small-again'), fsi_drop_model('tiny-again'), fsi_drop_model('tiny');
 \! rm -rf "$out"
+
+-- a byte-level model whose tokenizer puts a space before a text: before a prompt, not before its parts
+\setenv plain :abs_builddir/tiny.plain
+\setenv spaced :abs_builddir/tiny.spaced
+\! rm -rf "$plain" "$spaced" && perl "$make_tiny" "$plain" 3 256 bytes && cp -R "$plain" "$spaced"
+\! printf '{"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": true}' > "$spaced"/tokenizer_config.json
+\set plain :abs_builddir /tiny.plain
+\set spaced :abs_builddir /tiny.spaced
+SELECT fsi_import_model('plain', :'plain') <> fsi_import_model('spaced', :'spaced') AS imported;
+SELECT fsi_tokens('a b', 'plain') AS plain, fsi_tokens('a b', 'spaced') AS spaced;
+CREATE FUNCTION pg_temp.scores(msg text, template text, model text) RETURNS float8[]
+LANGUAGE sql AS $$SELECT array_agg(score ORDER BY intent) FROM fsi_scores(msg, ARRAY['refund', 'track order'], jsonb_build_object('template', template, 'model', model))$$;
+SELECT t AS template, pg_temp.scores('where is it', t, 'plain') = pg_temp.scores('where is it', t, 'spaced') AS same_scores
+FROM unnest(ARRAY[' text: {text}' || E'\nintent:', ' text:' || E'\n{text}\n', ' "{text}": ', ' {text}:']) WITH ORDINALITY AS u(t, at) ORDER BY at;
+SELECT fsi_drop_model('plain'), fsi_drop_model('spaced');
+\! rm -rf "$plain" "$spaced"

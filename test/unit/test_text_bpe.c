@@ -6,6 +6,25 @@
 
 #include "text_bpe.h"
 
+/* A text that goes on after another, a label too, has no space put before it. */
+static void
+test_within(const Tokenizer *tok)
+{
+	const FsiText line = {"intent:\n", 8},
+				word = {"intent:", 7},
+				none = {"", 0};
+	TokIds		ids,
+				spaced;
+
+	ok(tok_encode_within(tok, "refund", 6, &arena, &ids, &err) == FSI_OK && ids.n == 1 &&
+	   ids.ids[0] == tok_lookup(tok, "refund", 6), "nor before what goes on after another text");
+	ok(prompt_label_ids(tok, (FsiText) {"refund", 6}, line, &arena, &ids, &err) == FSI_OK && ids.n == 1 &&
+	   ids.ids[0] == tok_lookup(tok, "refund", 6), "or a label at the beginning of a line");
+	ok(prompt_label_ids(tok, (FsiText) {"refund", 6}, word, &arena, &spaced, &err) == FSI_OK && spaced.n == 1 &&
+	   prompt_label_ids(tok, (FsiText) {"refund", 6}, none, &arena, &ids, &err) == FSI_OK && ids.n == 1 &&
+	   ids.ids[0] == spaced.ids[0] && ids.ids[0] != tok_lookup(tok, "refund", 6), "after a word, or alone, it has one");
+}
+
 static void
 test_words(void)
 {
@@ -41,6 +60,7 @@ test_words(void)
 	check_tokens(&tok, " refund", "Ġrefund", "but not a second one");
 	check_tokens(&tok, "", "", "nor before an empty text");
 	check_tokens(&tok, "the<|eos|>the", "Ġthe|<|eos|>|Ġthe", "each piece gets its own");
+	test_within(&tok);
 
 	ok(build_bpe("null", "{\"type\": \"Sequence\", \"pretokenizers\": [" BYTE_LEVEL "]}",
 				 ", \"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": \"\", "
