@@ -131,6 +131,9 @@ build_trie(ExecSet *set, const ExecQuestion *q, HostText suffix, FsiArena *scrat
 	const char **names = host_array(scratch, set->n_labels, sizeof(char *));
 	HostText   *labels = host_array(scratch, set->n_labels, sizeof(HostText));
 
+	/* Where nothing follows the message a label follows its last word, and has the space that training gives it. */
+	if (suffix.len == 0)
+		suffix = (HostText) {"word", 4};
 	for (int i = 0; i < set->n_labels; i++)
 	{
 		bool		other = i == q->n_intents;

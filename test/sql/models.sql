@@ -188,5 +188,8 @@ CREATE FUNCTION pg_temp.scores(msg text, template text, model text) RETURNS floa
 LANGUAGE sql AS $$SELECT array_agg(score ORDER BY intent) FROM fsi_scores(msg, ARRAY['refund', 'track order'], jsonb_build_object('template', template, 'model', model))$$;
 SELECT t AS template, pg_temp.scores('where is it', t, 'plain') = pg_temp.scores('where is it', t, 'spaced') AS same_scores
 FROM unnest(ARRAY[' text: {text}' || E'\nintent:', ' text:' || E'\n{text}\n', ' "{text}": ', ' {text}:']) WITH ORDINALITY AS u(t, at) ORDER BY at;
+-- a prompt that ends with the message: a label follows its last word as it follows a word of the template
+SELECT model, pg_temp.scores('it', ' where is {text}', model) = pg_temp.scores('where', ' {text} is it', model) AS same_scores
+FROM unnest(ARRAY['plain', 'spaced']) AS model;
 SELECT fsi_drop_model('plain'), fsi_drop_model('spaced');
 \! rm -rf "$plain" "$spaced"
