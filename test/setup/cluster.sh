@@ -87,7 +87,8 @@ cluster_cleanup() {
     exit "$status"
 }
 
-# A new folder where programs may be run, with a path short enough for a socket.
+# A new folder where programs may be run, with a path short enough for a socket and without what PostgreSQL's test
+# modules do not quote in a connection string.
 make_tmp() {
     local base
     if [ "$(id -u)" -eq 0 ]; then
@@ -99,7 +100,7 @@ make_tmp() {
     trap 'exit 143' TERM
     trap 'exit 129' HUP
     for base in "${TMPDIR:-/tmp}" /tmp /var/tmp; do
-        [ ${#base} -le 60 ] || continue
+        [[ ${#base} -le 60 && $base != *[[:space:]\'\\]* ]] || continue
         FSI_TMP=$(mktemp -d "$base/fsi.XXXXXX" 2>/dev/null) || continue
         FSI_TMP=$(cd "$FSI_TMP" && pwd -P)
         chmod 755 "$FSI_TMP"
