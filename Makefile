@@ -1,6 +1,11 @@
 # fsi_intent: classify text into your own intents, with a native GPT-2 inside PostgreSQL.
 # `make help` lists what can be made.
 
+# Paths are relative to this folder; `make -f` from another one would find no sources and install half of it.
+ifeq ($(wildcard src/exports.map),)
+$(error fsi_intent is built in its own folder: cd there, or use make -C; BUILD=FOLDER puts the objects elsewhere)
+endif
+
 EXTENSION = fsi_intent
 MODULE_big = fsi_intent
 DATA = $(wildcard sql/fsi_intent--*.sql)
