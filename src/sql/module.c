@@ -7,9 +7,12 @@
 #include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include "fsi_compat.h"
 #include "fsi_exec.h"
@@ -56,13 +59,28 @@ is_preloaded(void)
 	return false;
 }
 
+/* Libraries as the server takes them from its files, maybe unquoted, and ours behind them, as SET takes them. */
+static char *
+with_ours(const char *libraries)
+{
+	StringInfoData list;
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	initStringInfo(&list);
+	if (libraries != NULL && SplitDirectoriesString(pstrdup(libraries), ',', &names))
+		foreach(cell, names)
+			appendStringInfo(&list, "%s, ", quote_identifier(lfirst(cell)));
+	appendStringInfoString(&list, "fsi_intent");
+	return list.data;
+}
+
 static bool hint_due;
 
 /* CREATE EXTENSION itself lets no NOTICE through, so it is said when the transaction commits. */
 static void
 say_at_commit(XactEvent event, void *arg)
 {
-	const char *others;
 	bool		due = hint_due;
 
 	(void) arg;
@@ -71,12 +89,11 @@ say_at_commit(XactEvent event, void *arg)
 	hint_due = false;
 	if (!due || event == XACT_EVENT_ABORT)
 		return;
-	others = GetConfigOption("session_preload_libraries", true, false);
 	ereport(NOTICE,
 			(errmsg("the first statement of a session is not batched unless the library is preloaded"),
-			 errhint("ALTER DATABASE %s SET session_preload_libraries = %s%sfsi_intent;",
+			 errhint("ALTER DATABASE %s SET session_preload_libraries = %s;",
 					 quote_identifier(get_database_name(MyDatabaseId)),
-					 others ? others : "", others && others[0] ? ", " : "")));
+					 with_ours(GetConfigOption("session_preload_libraries", true, false)))));
 }
 
 /* For CREATE EXTENSION: the planner hook is there from the second statement of a session on, or preloaded. */

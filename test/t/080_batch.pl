@@ -8,7 +8,6 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = fsi_node('batch', "jit = off\nshared_preload_libraries = 'pg_stat_statements'");
-$node->safe_psql('postgres', 'CREATE DATABASE "Odd name"');
 
 # How to preload is said once, and is right.
 my (undef, undef, $err) = $node->psql('postgres', 'CREATE EXTENSION fsi_intent; CREATE EXTENSION pg_stat_statements');
@@ -32,6 +31,16 @@ is($node->safe_psql('postgres', q{SET fsi_intent.debug_require_batch = on; SELEC
 my ($line) = $err =~ /HINT:  (.*;)/;
 $node->safe_psql('postgres', $line);
 like($node->safe_psql('postgres', $explain), qr/FsiBatch/, 'preloaded: in the first');
+$node->safe_psql('postgres', 'CREATE DATABASE "Odd name"');
+$node->append_conf('postgresql.conf', q{session_preload_libraries = '$libdir/auto_explain'});
+$node->reload;
+(undef, undef, $err) = $node->psql('Odd name', 'CREATE EXTENSION fsi_intent');
+like($err, qr/ALTER DATABASE "Odd name" SET session_preload_libraries = "\$libdir\/auto_explain", fsi_intent;/, 'beside a library by its path');
+($line) = $err =~ /HINT:  (.*;)/;
+$node->safe_psql('Odd name', $line);
+$node->safe_psql('postgres', 'DROP DATABASE "Odd name"; CREATE DATABASE "Odd name"');
+$node->append_conf('postgresql.conf', "session_preload_libraries = ''");
+$node->reload;
 $node->safe_psql('postgres', q{ALTER DATABASE "Odd name" SET session_preload_libraries = auto_explain});
 (undef, undef, $err) = $node->psql('Odd name', 'CREATE EXTENSION fsi_intent');
 like($err, qr/ALTER DATABASE "Odd name" SET session_preload_libraries = auto_explain, fsi_intent;/, 'beside other libraries');
