@@ -30,13 +30,13 @@ typedef enum FsiStatus
 	FSI_CORRUPT,				/* a file's contents are damaged, hostile or lack a part */
 	FSI_UNSUPPORTED,			/* well-formed, but a kind we do not run */
 	FSI_MISSING,				/* a file is not there */
-	FSI_IO						/* the operating system refused; sys_errno says why */
+	FSI_IO						/* reading or writing failed */
 } FsiStatus;
 
 typedef struct FsiError
 {
 	FsiStatus	status;
-	int			sys_errno;		/* for FSI_IO, else 0 */
+	int			sys_errno;		/* for FSI_MISSING and FSI_IO where the operating system said why, else 0 */
 	char		message[512];	/* lower case, no full stop */
 	char		detail[512];	/* a sentence or empty */
 	char		hint[512];		/* a sentence or empty */
@@ -45,7 +45,7 @@ typedef struct FsiError
 /* Fill *err (may be NULL) and return status, so that "return fsi_fail(err, ...)" reads well. */
 extern FsiStatus fsi_fail(FsiError *err, FsiStatus status, const char *fmt,...)
 			__attribute__((format(printf, 3, 4)));
-/* As fsi_fail with FSI_IO (FSI_MISSING for ENOENT): appends strerror(errno). */
+/* As fsi_fail with FSI_IO (FSI_MISSING for ENOENT and ENOTDIR): appends strerror(errno). */
 extern FsiStatus fsi_fail_errno(FsiError *err, const char *fmt,...)
 			__attribute__((format(printf, 2, 3)));
 extern FsiStatus fsi_nomem(FsiError *err, size_t bytes);

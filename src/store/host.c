@@ -149,8 +149,9 @@ status_sqlstate(const FsiError *err)
 			return ERRCODE_UNDEFINED_FILE;
 		case FSI_CANCELLED:
 			return ERRCODE_QUERY_CANCELED;
-		case FSI_OK:
 		case FSI_IO:
+			return ERRCODE_IO_ERROR;
+		case FSI_OK:
 			break;
 	}
 	return ERRCODE_INTERNAL_ERROR;
@@ -159,7 +160,7 @@ status_sqlstate(const FsiError *err)
 void
 host_report(const FsiError *err)
 {
-	bool		io = err->status == FSI_IO;
+	bool		io = err->status == FSI_IO && err->sys_errno != 0;
 
 	if (err->status == FSI_CANCELLED)
 	{

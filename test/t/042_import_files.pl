@@ -37,6 +37,16 @@ for my $change ([ 'cut short', "truncate -s 4096 '$file'" ], [ 'emptied', ": > '
 }
 my ($rc, $out, $err) = $node->psql('postgres', "$ask;\n\\! touch '$file'\n$ask;\n");
 is("$out$err", "t\nt", 'touched: still the same');
+# A file that ends before the size that it had: no errno says why.
+SKIP:
+{
+	my $short = '/sys/kernel/uevent_seqnum';
+	skip "$short is not there", 1 unless -s $short;
+	mkdir "$dir/short" or die $!;
+	symlink $short, "$dir/short/config.json" or die $!;
+	(undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT fsi_import_model('short', '$dir/short')");
+	like($err, qr/ERROR:  58030: file ".*" became shorter while it was read/, 'a file that becomes shorter: an error of reading');
+}
 # It cannot be written again: an error, and nothing of it is left.
 SKIP:
 {
