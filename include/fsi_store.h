@@ -6,8 +6,8 @@
  * _fsi_model_catalog ties the two together: the shipped model's row is written by CREATE
  * EXTENSION, an imported one's by fsi_import_model(), a trained one's by fsi_train(), and a
  * dropped name does not come back with other weights.  The one exception is fsi_train() with
- * the option "replace", which gives a name to new weights in one transaction, but not where
- * an index, a generated column or a constraint rests on the name.  So an answer that is kept
+ * the option "replace", which gives a name to new weights in one transaction, but not where an
+ * index, a partition key, a generated column or a constraint rests on the name.  So an answer that is kept
  * under a name rests on one file, and a statement, whose snapshot sees one row of the catalog,
  * has all its answers from one file too.
  *

@@ -452,7 +452,7 @@ CREATE AGGREGATE @extschema@.fsi_examples(text pg_catalog.text, intent pg_catalo
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE @extschema@.fsi_examples(pg_catalog.text, pg_catalog.text)
-	IS 'the option "examples" from labelled rows; rows with a NULL are left out';
+	IS 'the option "examples" from labelled rows; rows with a NULL or a blank text are left out';
 
 -- ---------------------------------------------------------------- what the model sees and says
 

@@ -87,7 +87,7 @@ aggregate_context(FunctionCallInfo fcinfo)
 	return context;
 }
 
-/* Add a row; one with a NULL is left out, as aggregates do. */
+/* Add a row; one with a NULL is left out, as aggregates do, and one with a blank text. */
 Datum
 fsi_examples_add(PG_FUNCTION_ARGS)
 {
