@@ -84,12 +84,12 @@ all install uninstall clean:
 check: ## run every test in a throw-away cluster
 	@test/check.sh
 else
-all install:
+all install uninstall:
 	@echo "PostgreSQL's server headers are missing ($(PG_CONFIG) --includedir-server)." >&2
 	@echo "On Debian: apt-get install postgresql-server-dev-all, or let \`make demo\` install what it needs." >&2
 	@exit 1
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) $(MODULE_big).so
 endif
 
 PG_CPPFLAGS_FSI = -isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
