@@ -20,6 +20,7 @@
 
 /*
  * $1: the name.  An intent of that spelling beside fsi_embed and its like is taken for it: better refused than wrong.
+ * With standard_conforming_strings a definition has the backslashes of a name in JSON, before its double quotes, once.
  */
 static const char *const find_sql =
 	"WITH calls AS ("
@@ -38,8 +39,15 @@ static const char *const find_sql =
 	" UNION ALL SELECT c.classid, c.objid, pg_get_constraintdef(k.oid) FROM calls c"
 	" JOIN pg_constraint k ON c.classid = 'pg_constraint'::regclass AND k.oid = c.objid)"
 	" SELECT min(pg_describe_object(classid, objid, 0) COLLATE \"C\") FROM kept"
-	" WHERE position(btrim(ltrim(quote_literal(to_jsonb($1)::text), ' E'), '''') IN definition) > 0"
+	" WHERE position(replace(to_jsonb($1)::text, '''', '''''') IN definition) > 0"
 	" OR (definition ~ '\\mfsi_(embed|tokens|generate)\\M' AND position(quote_literal($1) IN definition) > 0)";
+
+/* Until the caller's AtEOXact_GUC(). */
+static void
+set_for_now(const char *setting, const char *value)
+{
+	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
 
 char *
 store_find_dependent(const char *name)
@@ -51,7 +59,8 @@ store_find_dependent(const char *name)
 	char	   *object = NULL;
 
 	/* No operator of the caller's may come before core's, nor a temporary table before a catalog. */
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	set_for_now("search_path", "pg_catalog, pg_temp");
+	set_for_now("standard_conforming_strings", "on");
 	/* What has been committed since the statement began counts, and so does what this transaction has made. */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());

@@ -225,6 +225,19 @@ CREATE TEMP TABLE pg_depend (LIKE pg_catalog.pg_depend);
 CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
 DROP TABLE pg_temp.pg_depend, kept;
 CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+-- whatever quotes the name has, and however the session writes literals
+CALL fsi_train('tr "Bob''s"', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
+CREATE TABLE kept (msg text);
+CREATE INDEX kept_msg ON kept (fsi_classify(msg, ARRAY['alpha', 'beta'], '{"model": "tr \"Bob''s\""}'));
+CALL fsi_train('tr "Bob''s"', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+SET standard_conforming_strings = off;
+CALL fsi_train('tr "Bob''s"', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+DROP INDEX kept_msg;
+CREATE INDEX kept_msg ON kept (fsi_embed(msg, 'tr "Bob''s"'));
+CALL fsi_train('tr "Bob''s"', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+RESET standard_conforming_strings;
+DROP TABLE kept;
+SELECT fsi_drop_model('tr "Bob''s"');
 
 -- options
 CALL fsi_train('x', 'labelled', '[]');
