@@ -3,6 +3,8 @@
 
 -- Others may have made operators in the schema that the extension goes to.
 SET LOCAL search_path = pg_catalog, pg_temp;
+-- The library writes its tables as heaps.
+SET LOCAL default_table_access_method = heap;
 
 -- ---------------------------------------------------------------- models
 

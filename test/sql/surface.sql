@@ -40,10 +40,17 @@ SET fsi_intent.simd = 'mmx';
 SET fsi_intent.cache_size = '1kB';
 \set VERBOSITY default
 
--- any schema will do, quoted ones too
+-- any schema will do, quoted ones too; its tables are heaps, whatever the session makes otherwise
 CREATE SCHEMA "Odd schema";
 DROP EXTENSION fsi_intent;
+CREATE ACCESS METHOD regress_fsi_method TYPE TABLE HANDLER heap_tableam_handler;
+SET default_table_access_method = regress_fsi_method;
 CREATE EXTENSION fsi_intent SCHEMA "Odd schema";
+SHOW default_table_access_method;
+RESET default_table_access_method;
+SELECT DISTINCT amname FROM pg_class c JOIN pg_am a ON a.oid = c.relam
+WHERE relnamespace = '"Odd schema"'::regnamespace AND relkind = 'r';
+DROP ACCESS METHOD regress_fsi_method;
 SELECT "Odd schema".fsi_classify('where is my parcel', ARRAY['parcel', 'weather']);
 SET search_path = pg_catalog;
 SELECT "Odd schema".fsi_classify('where is my parcel', ARRAY['parcel', 'weather']);
