@@ -114,8 +114,8 @@ extern void store_write_all(int fd, const char *path, const void *data, size_t s
 extern void store_finish(int fd, const char *path);
 /* Names of what is in a folder; none where it cannot be read. */
 extern List *store_names_in(const char *dir);
-/* Whether there is a process of that number, by whose name a file of that folder goes. */
-extern bool store_process_exists(int pid);
+/* Whether this server has a backend of that number, by whose name a file of that folder goes. */
+extern bool store_backend_exists(int pid);
 
 /* A table or index of the extension's own, by name, wherever the extension lives. */
 extern Oid	store_relation(const char *name);

@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/lmgr.h"
+#include "storage/procarray.h"
 #include "utils/syscache.h"
 
 #include "store.h"
@@ -139,10 +140,11 @@ store_names_in(const char *dir)
 	return names;
 }
 
+/* Not any process of that number: after a crash, it may be another program's. */
 bool
-store_process_exists(int pid)
+store_backend_exists(int pid)
 {
-	return kill(pid, 0) == 0 || errno != ESRCH;
+	return BackendPidGetProc(pid) != NULL;
 }
 
 /* Best effort, never an error. */
@@ -231,7 +233,7 @@ is_stale(const char *name)
 {
 	int			pid;
 
-	return sscanf(name, IMPORT_PREFIX "%d", &pid) == 1 && !store_process_exists(pid);
+	return sscanf(name, IMPORT_PREFIX "%d", &pid) == 1 && !store_backend_exists(pid);
 }
 
 /* A file of no model: of this database's that has been dropped, or of a database's that has been. */

@@ -69,13 +69,13 @@ tune_folder_remove_useless(const char *path)
 		tune_folder_remove(path);
 }
 
-/* Whether a process that is still there is removing that folder. */
+/* Whether a backend that is still there is removing that folder. */
 static bool
 is_going(const char *folder)
 {
 	int			pid;
 
-	return sscanf(folder, FOLDER_PREFIX "0_%d", &pid) == 1 && pid != MyProcPid && store_process_exists(pid);
+	return sscanf(folder, FOLDER_PREFIX "0_%d", &pid) == 1 && pid != MyProcPid && store_backend_exists(pid);
 }
 
 /* Folders of databases that are no more, and what a crash has left of others. */

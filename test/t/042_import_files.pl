@@ -174,6 +174,10 @@ SKIP:
 	eval { $one->quit };
 	$two->quit;
 }
+# What a crash has left, though another program's process has that number now: this one, for example.
+append_to_file("$cache/pgsql_tmp_import_$$", 'x');
+$node->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['a', 'b'])});
+is(scalar(() = glob "$cache/pgsql_tmp_import_*"), 0, 'what a crash has left goes with the next look-up');
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no backend has crashed');
 $node->stop;
 done_testing();
