@@ -78,23 +78,6 @@ is_going(const char *folder)
 	return sscanf(folder, FOLDER_PREFIX "0_%d", &pid) == 1 && pid != MyProcPid && store_backend_exists(pid);
 }
 
-/* Folders of databases that are no more, and what a crash has left of others. */
-static void
-remove_orphans(void)
-{
-	ListCell   *cell;
-
-	foreach(cell, store_names_in(store_cache_path("")))
-	{
-		const char *name = lfirst(cell);
-		Oid			database;
-
-		if (sscanf(name, FOLDER_PREFIX "%u_", &database) == 1 && !is_going(name) &&
-			!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
-			tune_folder_remove(store_cache_path(name));
-	}
-}
-
 /* What a crash has left of a checkpoint that was being written. */
 static void
 remove_unfinished(const char *path)
@@ -187,6 +170,18 @@ plan_role(const char *plan)
 	return line == NULL ? InvalidOid : (Oid) strtoul(line + strlen("\nrole "), NULL, 10);
 }
 
+/* The model's, or NULL. */
+static char *
+plan_name(const char *plan)
+{
+	const char *line = strstr(plan, "\nname ");
+
+	if (line == NULL)
+		return NULL;
+	line += strlen("\nname ");
+	return pnstrdup(line, strcspn(line, "\n"));
+}
+
 /* A role that is no more has lost nothing. */
 static bool
 may_touch(const char *plan)
@@ -256,6 +251,43 @@ compare_plans(const char *name, const char *old_plan, const char *new_plan)
 		report_difference(name, "version", "", "");
 }
 
+/* ---- What nobody goes on with. ---- */
+
+/* Of a training whose model is there, and which nobody is at work with, or comes to be before this transaction ends. */
+static bool
+has_ended(const char *path)
+{
+	char	   *plan = read_text(path, "plan");
+	char	   *name = plan ? plan_name(plan) : NULL;
+	SessionHold hold;
+	int			pid;
+
+	if (name == NULL || !tune_folder_has_result(path, name) ||
+		!session_hold(store_relation("_fsi_model_catalog"), tune_name_id(name), ExclusiveLock, &hold, &pid))
+		return false;
+	session_keep_until_commit(&hold);
+	return tune_folder_has_result(path, name);
+}
+
+/* Folders of databases that are no more, and what a crash has left of others. */
+static void
+remove_orphans(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, store_names_in(store_cache_path("")))
+	{
+		const char *name = lfirst(cell);
+		char	   *path = store_cache_path(name);
+		Oid			database;
+
+		if (sscanf(name, FOLDER_PREFIX "%u_", &database) != 1 || is_going(name))
+			continue;
+		if (database == MyDatabaseId ? has_ended(path) : !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
+			tune_folder_remove(path);
+	}
+}
+
 bool
 tune_folder_open(const char *path, const char *name, const char *plan, bool restart)
 {
@@ -307,15 +339,11 @@ tune_folders_left(void)
 		char	   *path = store_cache_path(lfirst(cell));
 		char	   *plan = strncmp(lfirst(cell), prefix, strlen(prefix)) == 0 && has_checkpoint(path) ?
 			read_text(path, "plan") : NULL;
-		char	   *name = plan ? strstr(plan, "\nname ") : NULL;
+		char	   *name = plan ? plan_name(plan) : NULL;
 		TuneLeft   *training;
 
-		if (name == NULL)
-			continue;
-		name += strlen("\nname ");
-		name = pnstrdup(name, strcspn(name, "\n"));
-		/* Its model is there: what a crash has left of one that ended. */
-		if (tune_folder_has_result(path, name))
+		/* Where its model is there, a crash has left it of one that ended. */
+		if (name == NULL || tune_folder_has_result(path, name))
 			continue;
 		training = palloc(sizeof(TuneLeft));
 		training->role = plan_role(plan);

@@ -160,5 +160,11 @@ like($err, qr/terminating connection due to administrator command/, 'a process i
 is($node->safe_psql('postgres', q{SELECT state || (SELECT ' ' || source FROM fsi_models WHERE name = 'o') FROM fsi_training WHERE model = 'o'}),
 	'finished trained', 'its training has finished');
 
+# So it goes with a training of another name.
+is_killed(call('q', 1, ''), 1, 'rename pgsql_tmp_train_*');
+like(files(), qr/pgsql_tmp_train_\*/, 'the folder is there');
+$node->safe_psql('postgres', call('p', 1, ''));
+unlike(files(), qr/pgsql_tmp_train_\*/, 'the next training removes it, of whatever name');
+
 $node->stop;
 done_testing();
