@@ -48,6 +48,17 @@ $node->safe_psql('target', q{SELECT fsi_drop_model('left')});
 is($node->safe_psql('target', "SELECT bool_and($call = intent) FROM a_table"), 't', 'and they answer as before');
 is($node->safe_psql('target', q{SELECT fsi_model_info('tiny')->>'sha256'}), $sha256, 'same identity');
 
+# The owner of a database needs more than that for a dump of it, as the manual says.
+my ($grant, $without) = slurp_file('README.md') =~ /permission denied for table _fsi_model_catalog.*?`(GRANT [^`]* TO app)`.*?`pg_dump (-T [^`]*)`/s;
+$node->safe_psql('postgres', 'CREATE ROLE app LOGIN');
+$node->safe_psql('postgres', 'CREATE DATABASE owned OWNER app');
+$node->safe_psql('owned', 'CREATE EXTENSION fsi_intent');
+my @dump = ('pg_dump', '-U', 'app', '-f', "$dir/owned.sql", '-d', $node->connstr('owned'));
+command_fails_like(\@dump, qr/permission denied for table _fsi_model_catalog/, 'dump by an owner of the database alone');
+command_ok([ @dump, map { s/'//gr } split ' ', $without ], 'without the models');
+$node->safe_psql('owned', $grant);
+command_ok(\@dump, 'and with them, when it may read them');
+
 # A model that was dropped before the dump stays a name that is taken.
 $node->safe_psql('target', q{DROP TABLE a_table; SELECT fsi_drop_model('tiny')});
 $node->safe_psql('postgres', 'CREATE DATABASE later');
