@@ -4,7 +4,7 @@
  *
  * Found by what their expressions say: a call of one of the extension's functions, and the
  * name as a member of the options or as an argument.  A call hidden in a function of the
- * user's own is not found, nor is an answer that was stored as plain text.
+ * user's own is not found, nor a name out of a column, nor an answer that was stored as plain text.
  */
 #include "postgres.h"
 
