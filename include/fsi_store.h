@@ -117,6 +117,11 @@ extern List *store_names_in(const char *dir);
 /* Whether this server has a backend of that number, by whose name a file of that folder goes. */
 extern bool store_backend_exists(int pid);
 
+/* An expression whose answers this transaction may commit names that model; nothing happens if there is none. */
+extern void store_note_kept(const char *name);
+/* Whether the catalog can be read: not while the extension goes, nor while pg_upgrade makes it. */
+extern bool store_is_there(void);
+
 /* A table or index of the extension's own, by name, wherever the extension lives. */
 extern Oid	store_relation(const char *name);
 /* A table of its own, open; 55000 if the extension has been dropped, also while a lock was waited for. */

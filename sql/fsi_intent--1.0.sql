@@ -463,7 +463,8 @@ CREATE FUNCTION @extschema@.fsi_embed(txt pg_catalog.text) RETURNS pg_catalog.fl
 COMMENT ON FUNCTION @extschema@.fsi_embed(pg_catalog.text) IS 'the unit vector of a text';
 
 CREATE FUNCTION @extschema@.fsi_embed(txt pg_catalog.text, model pg_catalog.text) RETURNS pg_catalog.float4[]
-	AS 'MODULE_PATHNAME', 'fsi_embed' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000;
+	AS 'MODULE_PATHNAME', 'fsi_embed' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_embed(pg_catalog.text, pg_catalog.text) IS 'the unit vector of a text by a named model';
 
 CREATE FUNCTION @extschema@.fsi_tokens(txt pg_catalog.text) RETURNS pg_catalog.int4[]
@@ -471,7 +472,8 @@ CREATE FUNCTION @extschema@.fsi_tokens(txt pg_catalog.text) RETURNS pg_catalog.i
 COMMENT ON FUNCTION @extschema@.fsi_tokens(pg_catalog.text) IS 'the token ids of a text';
 
 CREATE FUNCTION @extschema@.fsi_tokens(txt pg_catalog.text, model pg_catalog.text) RETURNS pg_catalog.int4[]
-	AS 'MODULE_PATHNAME', 'fsi_tokens' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'fsi_tokens' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_tokens(pg_catalog.text, pg_catalog.text) IS 'the token ids of a text by a named model';
 
 CREATE FUNCTION @extschema@.fsi_prompt(msg pg_catalog.text, intents pg_catalog.text[]) RETURNS pg_catalog.text
@@ -494,7 +496,8 @@ CREATE FUNCTION @extschema@.fsi_generate(
 		top_k pg_catalog.int4 DEFAULT 0,
 		repetition_penalty pg_catalog.float8 DEFAULT 1,
 		seed pg_catalog.int8 DEFAULT 0) RETURNS pg_catalog.text
-	AS 'MODULE_PATHNAME', 'fsi_generate' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000000;
+	AS 'MODULE_PATHNAME', 'fsi_generate' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_generate(pg_catalog.text, pg_catalog.text, pg_catalog.int4, pg_catalog.float8,
 		pg_catalog.float8, pg_catalog.int4, pg_catalog.float8, pg_catalog.int8)
 	IS 'the model''s continuation of a prompt; greedy unless temperature is above 0';

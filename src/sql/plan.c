@@ -18,6 +18,7 @@
 #include "nodes/supportnodes.h"
 #include "optimizer/optimizer.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -239,17 +240,47 @@ estimate_rows(SupportRequestRows *request, List *args)
 	request->rows = expected_labels(args);
 }
 
+/* Of a message and intents, not of a text and a model. */
+static bool
+is_question(Node *node)
+{
+	return node != NULL && IsA(node, FuncExpr) && list_length(((FuncExpr *) node)->args) >= 2 &&
+		exprType(lsecond(((FuncExpr *) node)->args)) == TEXTARRAYOID;
+}
+
+/*
+ * Outside of a plan the expression is an index's, a partition key's, a generated column's or a constraint's.  Its answers
+ * may be found by parallel workers alone, but it is this transaction that commits them.
+ */
+static void
+note_model(const SupportRequestSimplify *request)
+{
+	List	   *args = request->fcall->args;
+	Node	   *second = list_length(args) > 1 ? lsecond(args) : NULL;
+	JsonbValue *name;
+
+	if (request->root != NULL || second == NULL || !store_is_there())
+		return;
+	if (is_constant(second) && exprType(second) == TEXTOID)
+		store_note_kept(TextDatumGetCString(((Const *) second)->constvalue));
+	else if (exprType(second) != TEXTOID && (name = option(constant_options(args), "model")) != NULL &&
+			 name->type == jbvString)
+		store_note_kept(pnstrdup(name->val.string.val, name->val.string.len));
+}
+
 Datum
 fsi_plan_support(PG_FUNCTION_ARGS)
 {
 	Node	   *request = (Node *) PG_GETARG_POINTER(0);
 	Node	   *node = NULL;
 
-	if (IsA(request, SupportRequestCost))
+	if (IsA(request, SupportRequestSimplify))
+		note_model((SupportRequestSimplify *) request);
+	else if (IsA(request, SupportRequestCost))
 		node = ((SupportRequestCost *) request)->node;
 	else if (IsA(request, SupportRequestRows))
 		node = ((SupportRequestRows *) request)->node;
-	if (node == NULL || !IsA(node, FuncExpr) || list_length(((FuncExpr *) node)->args) < 2)
+	if (!is_question(node))
 		PG_RETURN_POINTER(NULL);
 	if (IsA(request, SupportRequestCost))
 		estimate_cost((SupportRequestCost *) request, ((FuncExpr *) node)->args);
@@ -290,7 +321,7 @@ answers_one_intent(Node *node)
 {
 	FmgrInfo	support;
 
-	if (node == NULL || !IsA(node, FuncExpr) || ((FuncExpr *) node)->funcresulttype != TEXTOID ||
+	if (!is_question(node) || ((FuncExpr *) node)->funcresulttype != TEXTOID ||
 		!OidIsValid(get_func_support(((FuncExpr *) node)->funcid)))
 		return false;
 	fmgr_info(get_func_support(((FuncExpr *) node)->funcid), &support);

@@ -93,6 +93,13 @@ store_relation(const char *name)
 	return relid;
 }
 
+bool
+store_is_there(void)
+{
+	return !IsBinaryUpgrade && OidIsValid(get_extension_oid("fsi_intent", true)) &&
+		OidIsValid(get_relname_relid("_fsi_model_catalog", extension_schema()));
+}
+
 /* Whoever waited for the lock while the extension was dropped is told so, as one that comes later. */
 Relation
 store_open_table(const char *name, LOCKMODE mode)

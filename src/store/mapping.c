@@ -440,6 +440,17 @@ used(const NameEntry *entry)
 	return entry->model;
 }
 
+void
+store_note_kept(const char *name)
+{
+	StoreRow	row;
+	bool		settled;
+
+	init_once();
+	if (strlen(name) <= STORE_NAME_MAX && find_row(name, &row, &settled) && !row.dropped && !row.shipped)
+		store_note_use(name, row.sha256);
+}
+
 static NameEntry *
 find_entry(const char *name)
 {

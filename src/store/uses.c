@@ -7,6 +7,9 @@
  * with an old snapshot goes on with the old weights.  So a transaction that writes looks again
  * just before it commits: whoever comes second, it or the replacement, fails.  The lock on
  * the name is what makes one of them the second.
+ *
+ * Parallel workers that build an index have no commit of their own, and the leader may have met no row: its use is
+ * noted when the index's expression is prepared (src/sql/plan.c).
  */
 #include "postgres.h"
 
