@@ -228,6 +228,9 @@ extern void kern_matrix_column(const KernMatrix *w, int n, float *out);
  * threads: 1 unless a trainer asks.
  */
 extern FsiStatus kern_blas_load(int threads, FsiError *err);
+/* Before that many threads ask for products at a time, 1 of which has been seen to: FSI_NOMEM if there is no room. */
+#define KERN_BLAS_PRODUCTS 256
+extern FsiStatus kern_blas_reserve(int products, FsiError *err);
 /* In a thread of one's own, before its first product there: it has no threads of its own either. */
 extern void kern_blas_thread(void);
 extern void kern_gemm_f32(int m, const float *x, int ldx, const KernMatrix *w,

@@ -8,6 +8,10 @@
  * thread.  The OpenMP flavour asks OpenMP, for each thread that calls, how many threads a
  * product may have: that is set too, in the environment and in each thread of our own.
  * Never load it in the postmaster: its threads do not survive fork().
+ *
+ * Where it is refused memory it does not say so: it asks again for ever, with no look at a signal, or
+ * ends the process.  So it is looked first whether the memory is to be had, and its buffers are
+ * taken at once, all that will be at work together; it keeps them.
  */
 #include <assert.h>
 #include <dlfcn.h>
@@ -15,6 +19,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "kern_internal.h"
 
@@ -27,13 +32,22 @@ static const char *const threads_variables[] = {"OPENBLAS_NUM_THREADS", "OMP_NUM
 /* Values of the standard C interface to BLAS. */
 enum { BLAS_ROW_MAJOR = 101, BLAS_NO_TRANS = 111, BLAS_TRANS = 112 };
 
+/* Address space: of the library and the Fortran one that it needs (41 MB), of a product's buffer (128 MB on x86-64). */
+#define LIBRARY_BYTES ((size_t) 48 << 20)
+#define BUFFER_BYTES ((size_t) 129 << 20)
+
 typedef void (*SgemmFn) (int order, int transa, int transb, int m, int n, int k, float alpha,
 						 const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 typedef void (*SetThreadsFn) (int threads);
+typedef void *(*TakeFn) (int unused);
+typedef void (*GiveBackFn) (void *buffer);
 
 static SgemmFn blas_sgemm;
 static SetThreadsFn blas_set_threads;
 static SetThreadsFn omp_set_threads;	/* NULL: another flavour than OpenMP's */
+static TakeFn blas_take;		/* both NULL where the library does not show them */
+static GiveBackFn blas_give_back;
+static int	reserved;			/* products that have a buffer */
 
 /* Start a thread pool now, while signals are blocked: some flavours wait for the first large product. */
 static void
@@ -49,6 +63,25 @@ start_threads(void)
 	free(x);
 }
 
+/* Whether n times that much is to be had, one by one: a sum may be refused where the parts are not. */
+static FsiStatus
+check_room(int n, size_t bytes, FsiError *err)
+{
+	void	   *room[KERN_BLAS_PRODUCTS];
+	int			had = 0;
+
+	while (had < n)
+	{
+		room[had] = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (room[had] == MAP_FAILED)
+			break;
+		had++;
+	}
+	for (int i = 0; i < had; i++)
+		munmap(room[i], bytes);
+	return had == n ? FSI_OK : fsi_nomem(err, bytes);
+}
+
 /* Load the library; its constructor reads the environment. */
 static FsiStatus
 load_library(FsiError *err)
@@ -56,6 +89,7 @@ load_library(FsiError *err)
 	bool		set[N_VARIABLE];
 	void	   *lib;
 
+	FSI_TRY(check_room(1, LIBRARY_BYTES + BUFFER_BYTES, err));
 	for (size_t i = 0; i < N_VARIABLE; i++)
 	{
 		set[i] = getenv(threads_variables[i]) == NULL;
@@ -83,8 +117,30 @@ load_library(FsiError *err)
 			dlclose(lib);
 		return FSI_UNSUPPORTED;
 	}
+	*(void **) &blas_take = dlsym(lib, "blas_memory_alloc");
+	*(void **) &blas_give_back = dlsym(lib, "blas_memory_free");
 	/* Also of what the library depends on. */
 	*(void **) &omp_set_threads = dlsym(lib, "omp_set_num_threads");
+	return FSI_OK;
+}
+
+FsiStatus
+kern_blas_reserve(int products, FsiError *err)
+{
+	void	   *buffers[KERN_BLAS_PRODUCTS];
+
+	assert(blas_sgemm != NULL && products <= KERN_BLAS_PRODUCTS);
+	if (products <= reserved)
+		return FSI_OK;
+	FSI_TRY(check_room(products - reserved, BUFFER_BYTES, err));
+	if (blas_take != NULL && blas_give_back != NULL)
+	{
+		for (int i = 0; i < products; i++)
+			buffers[i] = blas_take(0);
+		for (int i = 0; i < products; i++)
+			blas_give_back(buffers[i]);
+	}
+	reserved = products;
 	return FSI_OK;
 }
 
@@ -99,11 +155,13 @@ kern_blas_load(int threads, FsiError *err)
 	if (threads < 1)
 		return fsi_fail(err, FSI_INVALID, "number of threads must be at least 1, not %d", threads);
 	if (blas_sgemm != NULL && threads == current)
-		return FSI_OK;
+		return kern_blas_reserve(1, err);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	if (blas_sgemm == NULL)
 		status = load_library(err);
+	if (status == FSI_OK)
+		status = kern_blas_reserve(1, err);
 	if (status == FSI_OK)
 	{
 		if (blas_set_threads != NULL)

@@ -1,10 +1,12 @@
 /*
  * test_train_run.c
  *	  Training runs: a tiny set is learned, a resumed run has an uninterrupted one's bits, a
- *	  damaged or half-written checkpoint harms nothing; segments: gradients, learning, freeze.
+ *	  damaged or half-written checkpoint harms nothing; segments: gradients, learning, freeze;
+ *	  where OpenBLAS would be refused memory it is not asked.
  */
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "train_help.h"
 
@@ -27,6 +29,50 @@ bits(Train *t)
 
 	must(train_export(t, &arena, &m, &err));
 	return fsi_hash64(m.layers[1].fc.w, 32 * 64 * sizeof(float), fsi_hash64(m.wte.w, 60 * 32 * sizeof(float), 0));
+}
+
+/* Bytes of address space that this process has. */
+static size_t
+address_space(void)
+{
+	FILE	   *f = fopen("/proc/self/statm", "r");
+	size_t		pages = 0;
+
+	if (f != NULL && fscanf(f, "%zu", &pages) != 1)
+		pages = 0;
+	if (f != NULL)
+		fclose(f);
+	return pages * (size_t) sysconf(_SC_PAGESIZE);
+}
+
+/* In a process of its own: OpenBLAS that is refused a thread's buffer asks for ever. */
+static void
+test_refused_buffers(void)
+{
+	TrainData	data = {.n_row = 6, .rows = train_test_rows(60, 6, 20)};
+	TrainOptions o = train_test_options();
+	Gpt2Model  *m = train_test_model(shape, false);
+	struct rlimit limit = {address_space() + 100 * 1024 * 1024, RLIM_INFINITY};
+	int			status = 0;
+	pid_t		child;
+
+	o.threads = 3;
+	o.max_steps = 1;
+	fflush(stdout);
+	child = fork();
+	if (child == 0)
+	{
+		Train	   *t;
+		FsiStatus	made;
+
+		alarm(30);
+		setrlimit(RLIMIT_AS, &limit);
+		made = train_create(&fsi_host_malloc, kern_ops(KERN_AUTO), m, &o, &data, &t, &err);
+		if (made == FSI_OK)
+			(void) train_step(t, &(TrainReport) {0}, &err);
+		_exit(made == FSI_NOMEM ? 0 : 1);
+	}
+	ok(child > 0 && waitpid(child, &status, 0) == child && status == 0, "threads that have no room for their products: no memory");
 }
 
 static void
@@ -594,6 +640,7 @@ main(void)
 	snprintf(path, sizeof(path), "/tmp/fsi-train-%ld", (long) getpid());
 	if (!have_blas())
 		return tap_done();
+	test_refused_buffers();
 	test_overfit();
 	test_checkpoint();
 	test_cancelled_load();
