@@ -11,9 +11,9 @@
 #include "hf.h"
 
 #include "format_cursor.h"
+#include "fsi_json.h"
 #include "model_slots.h"
 
-#include <jansson.h>
 #include <math.h>
 
 #define CONFIG_LIMIT ((size_t) 1 << 20)
@@ -225,18 +225,14 @@ check_spelling(const json_t *spelling, FsiError *err)
 static FsiStatus
 copy_card(const json_t *card, FsiArena *arena, const char **out, FsiError *err)
 {
-	size_t		len = json_dumpb(card, NULL, 0, JSON_COMPACT);
+	size_t		len;
 	char	   *text;
+	FsiStatus	status = fsi_json_compact(card, arena, &text, &len, err);
 
-	if (len == 0)
+	if (status == FSI_CORRUPT)
 		return fsi_fail(err, FSI_CORRUPT, "\"fsi\".\"card\" in config.json is not an object");
-	text = fsi_arena_alloc(arena, len + 1);
-	if (text == NULL)
-		return fsi_nomem(err, len + 1);
-	json_dumpb(card, text, len, JSON_COMPACT);
-	text[len] = '\0';
 	*out = text;
-	return FSI_OK;
+	return status;
 }
 
 static FsiStatus
@@ -290,17 +286,19 @@ load(const char *dir, const char *file, FsiArena *arena, json_t **root, FsiError
 	uint8_t    *text;
 	size_t		len;
 	json_error_t where;
+	FsiStatus	status;
 
 	if (path == NULL)
 		return fsi_nomem(err, strlen(dir));
 	FSI_TRY(fsi_read_file(path, CONFIG_LIMIT, arena, &text, &len, err));
-	*root = json_loadb((const char *) text, len, 0, &where);
-	if (*root == NULL)
+	status = fsi_json_read((const char *) text, len, 0, root, &where, err);
+	if (status == FSI_CORRUPT)
 	{
 		fsi_fail(err, FSI_CORRUPT, "%s is not valid JSON", file);
 		fsi_detail(err, "%s in line %d.", show_name(where.text, strlen(where.text)).text, where.line);
 		return FSI_CORRUPT;
 	}
+	FSI_TRY(status);
 	if (!json_is_object(*root))
 	{
 		json_decref(*root);

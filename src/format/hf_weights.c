@@ -5,12 +5,12 @@
  * Weights are Conv1D: [inputs][outputs], y = x W + b; embeddings are [tokens][n_embd].
  * Names come without "transformer." (the readers drop it), so that files of both kinds match.
  */
+#include "fsi_json.h"
 #include "format_cursor.h"
 #include "format_tensor.h"
 #include "hf.h"
 #include "model_slots.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -87,14 +87,14 @@ read_index(const char *path, FsiArena *arena, char **files, int *n_file, FsiErro
 {
 	uint8_t    *text;
 	size_t		len;
-	json_error_t where;
 	json_t	   *root;
 	FsiStatus	status;
 
 	FSI_TRY(fsi_read_file(path, INDEX_LIMIT, arena, &text, &len, err));
-	root = json_loadb((const char *) text, len, 0, &where);
-	if (root == NULL)
+	status = fsi_json_read((const char *) text, len, 0, &root, NULL, err);
+	if (status == FSI_CORRUPT)
 		return fsi_fail(err, FSI_CORRUPT, "the weights' index is not valid JSON");
+	FSI_TRY(status);
 	status = list_shards(root, arena, files, n_file, err);
 	json_decref(root);
 	return status;
@@ -106,7 +106,7 @@ read_shards(const char *dir, const char *index, TensorReader reader, FsiArena *a
 {
 	char	  **files = fsi_arena_array(arena, SHARD_LIMIT, sizeof(char *));
 	TensorSet  *sets = fsi_arena_array(arena, SHARD_LIMIT, sizeof(TensorSet));
-	int			n_file;
+	int			n_file = 0;
 
 	if (files == NULL || sets == NULL)
 		return fsi_nomem(err, SHARD_LIMIT * sizeof(TensorSet));

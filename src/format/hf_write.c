@@ -7,12 +7,12 @@
  * as the values that it stands for.  The files are made in a directory of another name, which
  * gets its own when all of it is on disk.
  */
+#include "fsi_json.h"
 #include "hf.h"
 #include "model_slots.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,15 +80,18 @@ put_readout(FsiBytes *b, const PointingScalars *p)
 static bool
 put_card(FsiBytes *b, const HfExport *src)
 {
-	json_t	   *root = src->card == NULL ? NULL : json_loadb(src->card, src->card_len, 0, NULL);
-	const json_t *name = json_object_get(root, "name"),
-			   *card = json_object_get(root, "card");
-	size_t		len = card == NULL ? 0 : json_dumpb(card, NULL, 0, JSON_COMPACT);
-	char	   *text = len == 0 ? NULL : fsi_arena_alloc(b->arena, len);
-	bool		ok = len == 0 || text != NULL;
+	json_t	   *root = NULL;
+	const json_t *name,
+			   *card;
+	size_t		len = 0;
+	char	   *text = NULL;
+	bool		ok;
 
-	if (text != NULL)
-		json_dumpb(card, text, len, JSON_COMPACT);
+	if (src->card != NULL && fsi_json_read(src->card, src->card_len, 0, &root, NULL, NULL) == FSI_NOMEM)
+		return false;
+	name = json_object_get(root, "name");
+	card = json_object_get(root, "card");
+	ok = card == NULL || fsi_json_compact(card, b->arena, &text, &len, NULL) != FSI_NOMEM;
 	ok = ok && fsi_json_text(b, ",\n  \"name\": ") &&
 		fsi_json_string(b, json_is_string(name) ? json_string_value(name) : "", json_string_length(name));
 	if (text != NULL)

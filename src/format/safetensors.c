@@ -7,10 +7,10 @@
  * "__metadata__" holds strings and is ignored.  We take the offsets as they are (they may leave
  * holes), but each must lie inside the file and have exactly the size of its shape.
  */
+#include "fsi_json.h"
 #include "format_cursor.h"
 #include "format_tensor.h"
 
-#include <jansson.h>
 
 /* 48 layers take 60 kB; the JSON tree costs some 50 times its text. */
 #define HEADER_LIMIT ((uint64_t) 16 << 20)
@@ -142,13 +142,14 @@ safetensors_parse(const uint8_t *bytes, size_t len, FsiArena *arena, TensorSet *
 	if (header_len > HEADER_LIMIT)
 		return fsi_fail(err, FSI_LIMIT, "safetensors header of %llu bytes, the limit is %llu",
 						(unsigned long long) header_len, (unsigned long long) HEADER_LIMIT);
-	header = json_loadb(text, (size_t) header_len, JSON_REJECT_DUPLICATES, &where);
-	if (header == NULL)
+	status = fsi_json_read(text, (size_t) header_len, JSON_REJECT_DUPLICATES, &header, &where, err);
+	if (status == FSI_CORRUPT)
 	{
 		fsi_fail(err, FSI_CORRUPT, "safetensors header is not valid JSON");
 		fsi_detail(err, "%s at byte %d.", show_name(where.text, strlen(where.text)).text, where.position);
 		return FSI_CORRUPT;
 	}
+	FSI_TRY(status);
 	tensors_begin(&build, arena, len);
 	status = read_header(header, bytes + c.pos, len - c.pos, &build, err);
 	json_decref(header);

@@ -7,11 +7,11 @@
  * there, a template is checked where it is read: unknown placeholders and keys, a part
  * that is missing or stands twice, a block without its end.
  */
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "fsi_fewshot.h"
+#include "fsi_json.h"
 #include "unicode.h"
 
 #define END_LINE "--- [define prompt template end] ---"
@@ -293,7 +293,9 @@ read_answer_field(Reader *r, const json_t *value, Template *t)
 		return read_answers(r, value, t);
 	if (!json_is_string(value))
 		return fail_at(r, r->first_line[PART_KWARGS], "\"not_applicable_variable\" must be a string or a list of strings");
-	list = json_loadb(json_string_value(value), json_string_length(value), 0, NULL);
+	status = fsi_json_read(json_string_value(value), json_string_length(value), 0, &list, NULL, r->err);
+	if (status != FSI_CORRUPT)
+		FSI_TRY(status);
 	if (json_is_array(list))
 	{
 		status = read_answers(r, list, t);
@@ -370,12 +372,13 @@ read_kwargs(Reader *r, Template *t)
 {
 	FsiBytes   *text = &r->text[PART_KWARGS];
 	json_error_t json_err;
-	json_t	   *object = json_loadb((const char *) text->data, text->len, JSON_REJECT_DUPLICATES, &json_err);
-	FsiStatus	status;
+	json_t	   *object;
+	FsiStatus	status = fsi_json_read((const char *) text->data, text->len, JSON_REJECT_DUPLICATES, &object, &json_err, r->err);
 
-	if (object == NULL)
+	if (status == FSI_CORRUPT)
 		return fail_at(r, r->first_line[PART_KWARGS] + (json_err.line > 0 ? json_err.line - 1 : 0),
 					   "kwargs is not JSON: %s", json_err.text);
+	FSI_TRY(status);
 	status = read_object(r, object, t);
 	json_decref(object);
 	return status;

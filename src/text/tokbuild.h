@@ -7,8 +7,7 @@
 #ifndef TEXT_TOKBUILD_H
 #define TEXT_TOKBUILD_H
 
-#include <jansson.h>
-
+#include "fsi_json.h"
 #include "tokblob.h"
 
 typedef struct TokString

@@ -41,15 +41,17 @@ toksrc_load(const char *dir, const char *name, FsiArena *arena, json_t **json, F
 	uint8_t    *data;
 	size_t		len;
 	json_error_t where;
+	FsiStatus	status;
 
 	*json = NULL;
 	FSI_TRY(toksrc_read(dir, name, arena, &data, &len, err));
 	FSI_TRY(check_values(name, data, len, err));
 	/* integers as reals: "model_max_length" is often 10^30, past any integer */
-	*json = json_loadb((const char *) data, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &where);
-	if (*json == NULL)
+	status = fsi_json_read((const char *) data, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, json, &where, err);
+	if (status == FSI_CORRUPT)
 		return fsi_fail(err, FSI_CORRUPT, "%s is not valid JSON: line %d, column %d: %s", name,
 						where.line, where.column, where.text);
+	FSI_TRY(status);
 	if (!json_is_object(*json))
 	{
 		json_decref(*json);

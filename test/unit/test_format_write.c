@@ -1,9 +1,11 @@
 /*
  * test_format_write.c
- *	  A model written as a Hugging Face directory is read back the same; nothing is left of one that fails.
+ *	  A model written as a Hugging Face directory is read back the same; nothing is left of one that fails;
+ *	  want of memory is not taken for a damaged file.
  */
 #include "format_help.h"
 
+#include <jansson.h>
 #include <unistd.h>
 
 static HfModel first,
@@ -161,6 +163,42 @@ test_failures(void)
 	ok(fine(write_model(dir, &first, &fsi_host_malloc)) && is_there(dir) && !is_there(temp), "and it can be written");
 }
 
+static int	pieces_left;		/* of memory, until one is refused to Jansson */
+
+static void *
+refuse_one(size_t bytes)
+{
+	return pieces_left-- == 0 ? NULL : malloc(bytes);
+}
+
+/* Whatever piece of memory is refused while JSON is read or put out: that is said, and no fault found with the files. */
+static void
+test_no_memory(void)
+{
+	TinyModel	m = {.vocab = 30, .prefix = "", .with_readout = true};
+	const char *from = tiny_dir("whole", &m, READOUT, true);
+	FsiStatus	status;
+	int			n = 0;
+
+	json_set_alloc_funcs(refuse_one, free);
+	do
+	{
+		pieces_left = n++;
+		status = read_dir(from, &first);
+	} while (status == FSI_NOMEM);
+	ok(fine(status) && pieces_left >= 0 && n > 100, "a model is read when no piece of memory is refused any more");
+	n = 0;
+	do
+	{
+		pieces_left = n++;
+		status = write_model(temp_path("whole-out"), &first, &fsi_host_malloc);
+	} while (status == FSI_NOMEM);
+	ok(fine(status) && pieces_left >= 0 && n > 5, "and so it is written");
+	json_set_alloc_funcs(malloc, free);
+	ok(fine(read_dir(temp_path("whole-out"), &again)) && first.card_len == again.card_len &&
+	   memcmp(first.card, again.card, first.card_len) == 0, "with its name and card");
+}
+
 int
 main(void)
 {
@@ -168,6 +206,7 @@ main(void)
 	test_round_trips();
 	test_packed();
 	test_failures();
+	test_no_memory();
 	help_end();
 	return tap_done();
 }
