@@ -125,18 +125,27 @@ store_finish(int fd, const char *path)
 				 errmsg("could not close file \"%s\": %m", path)));
 }
 
-/* Also at the end of a transaction, where AllocateDir() must not fail. */
+/* Also while an error is cleaned up after, where AllocateDir() may have no room left. */
 List *
 store_names_in(const char *dir)
 {
-	List	   *names = NIL;
+	List	   *volatile names = NIL;
 	DIR		   *d = opendir(dir);
-	struct dirent *entry;
 
-	while (d != NULL && (entry = readdir(d)) != NULL)
-		names = lappend(names, pstrdup(entry->d_name));
-	if (d != NULL)
+	if (d == NULL)
+		return NIL;
+	PG_TRY();
+	{
+		struct dirent *entry;
+
+		while ((entry = readdir(d)) != NULL)
+			names = lappend(names, pstrdup(entry->d_name));
+	}
+	PG_FINALLY();
+	{
 		closedir(d);
+	}
+	PG_END_TRY();
 	return names;
 }
 
@@ -147,83 +156,102 @@ store_backend_exists(int pid)
 	return BackendPidGetProc(pid) != NULL;
 }
 
-/* Best effort, never an error. */
+/* Names of stamps are short, for pg_basebackup refuses paths of 100 bytes and more. */
+#define STAMP_PREFIX_BYTES 32
+#define STAMP_BYTES 80
+
+/* All stamps of a path begin so. */
 static void
-touch(const char *file)
+put_stamp_prefix(char out[STAMP_PREFIX_BYTES], const char *path)
 {
-	int			fd = open(store_cache_path(file), O_CREAT | O_WRONLY | PG_BINARY, pg_file_create_mode);
-
-	if (fd >= 0)
-		close(fd);
+	snprintf(out, STAMP_PREFIX_BYTES, "checked-%016llx-", (unsigned long long) fsi_hash64(path, strlen(path), 0));
 }
 
-/* Folder entries that start with prefix, except keep; best effort, never an error. */
 static void
-unlink_others(const char *prefix, const char *keep)
+put_stamp_name(char out[STAMP_BYTES], const char *path, const struct stat *st, const char *sha256)
 {
-	ListCell   *cell;
-
-	foreach(cell, store_names_in(store_cache_path("")))
-	{
-		const char *name = lfirst(cell);
-
-		if (strncmp(name, prefix, strlen(prefix)) == 0 && strcmp(name, keep) != 0)
-			unlink(store_cache_path(name));
-	}
-}
-
-static char *
-stamp_prefix(const char *path)
-{
-	return psprintf("checked-%016llx-", (unsigned long long) fsi_hash64(path, strlen(path), 0));
-}
-
-/* Short, for pg_basebackup refuses paths of 100 bytes and more. */
-static char *
-stamp_name(const char *path, const struct stat *st, const char *sha256)
-{
-	char	   *facts = psprintf("%llx %llx %llx %llx.%lx %llx.%lx %s",
-								 (unsigned long long) st->st_dev, (unsigned long long) st->st_ino,
-								 (unsigned long long) st->st_size,
-								 (unsigned long long) st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
-								 (unsigned long long) st->st_ctim.tv_sec, st->st_ctim.tv_nsec, sha256);
+	char		facts[256];
+	char		prefix[STAMP_PREFIX_BYTES];
 	FsiSha256	hash;
 	uint8_t		digest[FSI_SHA256_BYTES];
 	char		hex[STORE_HEX_LEN + 1];
 
+	snprintf(facts, sizeof(facts), "%llx %llx %llx %llx.%lx %llx.%lx %s",
+			 (unsigned long long) st->st_dev, (unsigned long long) st->st_ino, (unsigned long long) st->st_size,
+			 (unsigned long long) st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+			 (unsigned long long) st->st_ctim.tv_sec, st->st_ctim.tv_nsec, sha256);
 	fsi_sha256_init(&hash);
 	fsi_sha256_update(&hash, facts, strlen(facts));
 	fsi_sha256_final(&hash, digest);
 	fsi_hex(digest, FSI_SHA256_BYTES, hex);
-	return psprintf("%s%.40s", stamp_prefix(path), hex);
+	put_stamp_prefix(prefix, path);
+	snprintf(out, STAMP_BYTES, "%s%.40s", prefix, hex);
+}
+
+static void
+put_cache_path(char out[MAXPGPATH], const char *file)
+{
+	snprintf(out, MAXPGPATH, "%s/%s/%s", DataDir, CACHE_DIR, file);
+}
+
+/*
+ * The stamps of a path, except keep.  Best effort, never an error, not even for want of memory: a transaction that has
+ * been committed cannot fail any more.
+ */
+static void
+unlink_stamps(const char *path, const char *keep)
+{
+	char		prefix[STAMP_PREFIX_BYTES];
+	char		folder[MAXPGPATH];
+	DIR		   *d;
+	struct dirent *entry;
+
+	put_stamp_prefix(prefix, path);
+	put_cache_path(folder, "");
+	d = opendir(folder);
+	while (d != NULL && (entry = readdir(d)) != NULL)
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 && strcmp(entry->d_name, keep) != 0)
+			(void) unlinkat(dirfd(d), entry->d_name, 0);
+	if (d != NULL)
+		closedir(d);
 }
 
 bool
 store_is_checked(const char *path, const struct stat *st, const char *sha256)
 {
+	char		name[STAMP_BYTES];
+	char		file[MAXPGPATH];
 	struct stat stamp;
 
-	return stat(store_cache_path(stamp_name(path, st, sha256)), &stamp) == 0;
+	put_stamp_name(name, path, st, sha256);
+	put_cache_path(file, name);
+	return stat(file, &stamp) == 0;
 }
 
+/* Without a stamp the next backend reads the file again: slower, not wrong.  So never an error here, either. */
 void
 store_set_checked(const char *path, const struct stat *st, const char *sha256)
 {
-	char	   *dir = psprintf("%s/%s", DataDir, CACHE_DIR);
-	char	   *name = stamp_name(path, st, sha256);
+	char		name[STAMP_BYTES];
+	char		file[MAXPGPATH];
+	int			fd;
 
-	/* Without a stamp the next backend reads the file again: slower, not wrong. */
-	if (MakePGDirectory(dir) < 0 && errno != EEXIST)
+	snprintf(file, sizeof(file), "%s/%s", DataDir, CACHE_DIR);
+	if (MakePGDirectory(file) < 0 && errno != EEXIST)
 		return;
-	unlink_others(stamp_prefix(path), name);
-	touch(name);
+	put_stamp_name(name, path, st, sha256);
+	unlink_stamps(path, name);
+	put_cache_path(file, name);
+	fd = open(file, O_CREAT | O_WRONLY | PG_BINARY, pg_file_create_mode);
+	if (fd >= 0)
+		close(fd);
 }
 
 void
 store_unlink_model(const char *path)
 {
 	/* In this order: a crash between the two leaves what a sweep finds. */
-	unlink_others(stamp_prefix(path), "");
+	unlink_stamps(path, "");
 	unlink(path);
 }
 

@@ -1,0 +1,55 @@
+# Memory that is refused where files of models are looked for: an error before the transaction commits, none after.
+use strict;
+use warnings;
+use Fcntl;
+use Fsi;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+make_tiny("$dir/tiny", 11);
+system_or_bail($ENV{CC} // 'cc', '-shared', '-fPIC', '-o', "$dir/no_memory.so", 'test/data/no_memory.c', '-ldl');
+
+# Memory is refused from the opening of the folder that many on.
+sub refuse_at
+{
+	my ($n) = @_;
+	sysopen my $file, "$dir/refuse", O_RDWR | O_CREAT or die $!;
+	syswrite $file, pack('l', $n);
+	close $file;
+	return;
+}
+
+refuse_at(0);
+my $node;
+{
+	local $ENV{LD_PRELOAD} = "$dir/no_memory.so";
+	local $ENV{FSI_NO_MEMORY} = "$dir/refuse";
+	$node = fsi_node('no_memory', 'restart_after_crash = on');
+}
+$node->safe_psql('postgres', "CREATE EXTENSION fsi_intent; SELECT fsi_import_model('tiny', '$dir/tiny')");
+my $cache = $node->data_dir . '/fsi_intent';
+my ($file) = glob "$cache/*.fsi";
+# Enough names that a list of them takes memory from the system.
+append_to_file("$cache/other-$_", '') for 1 .. 3000;
+
+# Once before it begins.
+refuse_at(1);
+my ($rc, $out, $err) = $node->psql('postgres', q{
+	SELECT fsi_drop_model('tiny');
+	SELECT fsi_classify('where is my parcel', ARRAY['refund', 'track order'])}, on_error_stop => 0);
+like($err, qr/ERROR:  out of memory/, 'the folder is read first: an error');
+is($out, 'track order', 'the session goes on');
+ok(-e $file, 'nothing has happened');
+
+# Once at the end, when nothing may fail any more.
+refuse_at(2);
+($rc, $out, $err) = $node->psql('postgres', q{SELECT fsi_drop_model('tiny')});
+is("$rc $err", '0 ', 'the folder is read when it has been committed: no error');
+ok(!-e $file, 'the file has gone');
+is($node->safe_psql('postgres', q{SELECT string_agg(name, ',') FROM fsi_models}), 'small-1', 'and the model');
+unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no backend has crashed');
+
+$node->stop;
+done_testing();
