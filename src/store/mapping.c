@@ -284,12 +284,21 @@ report_other_weights(const StoreRow *row, const StoreModel *found, const char *p
 			 errhint("Install the version of fsi_intent that this database was set up with.")));
 }
 
+/* Whether the system lacks something: that is not the file's fault. */
+static bool
+lacks_something(const FsiError *err)
+{
+	return err->status == FSI_NOMEM ||
+		(err->status == FSI_IO &&
+		 (err->sys_errno == ENOMEM || err->sys_errno == EMFILE || err->sys_errno == ENFILE || err->sys_errno == EINTR));
+}
+
 void
 store_report_open_failure(bool shipped, const char *path, FsiError *err)
 {
 	if (err->detail[0] == '\0' && err->status == FSI_CORRUPT)
 		fsi_detail(err, "The file is \"%s\".", path);
-	if (err->hint[0] == '\0' && err->status != FSI_CANCELLED && err->status != FSI_NOMEM)
+	if (err->hint[0] == '\0' && err->status != FSI_CANCELLED && !lacks_something(err))
 		fsi_hint(err, shipped ? "Install fsi_intent again: the shipped model's file is part of it." :
 				 "Remove the file: it is written again from the database.");
 	host_report(err);

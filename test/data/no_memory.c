@@ -1,9 +1,9 @@
 /*
  * no_memory.c
- *	  Loaded before a server's libraries: refuse a process memory while it reads a folder "fsi_intent".
+ *	  Loaded before a server's libraries: refuse a process memory while it reads a folder "fsi_intent", or to map a file.
  *
  * The file that $FSI_NO_MEMORY names has a number, 32 bits: of the opendir() that is the one, counted by all processes
- * from when it was written.  0: none.
+ * from when it was written.  0: none.  -1: no file is mapped to be read.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* The C library's own, also by these names. */
@@ -64,6 +65,17 @@ void *
 realloc(void *p, size_t bytes)
 {
 	return is_refused() ? NULL : __libc_realloc(p, bytes);
+}
+
+void *
+mmap(void *at, size_t bytes, int rights, int flags, int fd, off_t from)
+{
+	if (fd >= 0 && rights == PROT_READ && left != NULL && *left < 0)
+	{
+		errno = ENOMEM;
+		return MAP_FAILED;
+	}
+	return (void *) syscall(SYS_mmap, at, bytes, rights, flags, fd, from);
 }
 
 DIR *

@@ -1,4 +1,5 @@
-# Memory that is refused where files of models are looked for: an error before the transaction commits, none after.
+# Memory that is refused where files of models are looked for: an error before the transaction commits, none after; where
+# one is mapped: an error that does not blame the file.
 use strict;
 use warnings;
 use Fcntl;
@@ -34,9 +35,15 @@ my ($file) = glob "$cache/*.fsi";
 # Enough names that a list of them takes memory from the system.
 append_to_file("$cache/other-$_", '') for 1 .. 3000;
 
+refuse_at(-1);
+my ($rc, $out, $err) = $node->psql('postgres', q{\set VERBOSITY verbose
+	SELECT fsi_classify('where is my parcel', ARRAY['refund', 'track order'])});
+like($err, qr/ERROR:  53200: could not map model file "small-1.fsi": Cannot allocate memory/, 'a file that cannot be mapped');
+unlike($err, qr/HINT/, 'is not to be installed again');
+
 # Once before it begins.
 refuse_at(1);
-my ($rc, $out, $err) = $node->psql('postgres', q{
+($rc, $out, $err) = $node->psql('postgres', q{
 	SELECT fsi_drop_model('tiny');
 	SELECT fsi_classify('where is my parcel', ARRAY['refund', 'track order'])}, on_error_stop => 0);
 like($err, qr/ERROR:  out of memory/, 'the folder is read first: an error');
