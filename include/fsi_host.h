@@ -23,6 +23,9 @@ extern void host_init(FsiHost *host, MemoryContext context);
 /* End the process where the postmaster has died, as PostgreSQL does where it waits: for loops that seldom wait. */
 extern void host_check_postmaster(void);
 
+/* Whether a setting is yet to be defined; not, where an earlier loading of the library has got that far. */
+extern bool host_lacks_setting(const char *name);
+
 /* Raise err as an ERROR; a cancelled call processes the pending interrupt first. */
 pg_noreturn extern void host_report(const FsiError *err);
 

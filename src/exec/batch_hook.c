@@ -337,24 +337,32 @@ assign_batch_rows(int newval, void *extra)
 void
 batch_init(void)
 {
-	DefineCustomBoolVariable("fsi_intent.enable_batch",
-							 "Answer the calls of many rows together where a plan allows it.",
-							 "Answers are the same either way.",
-							 &fsi_enable_batch, true, PGC_USERSET, GUC_EXPLAIN, NULL, assign_enable_batch, NULL);
-	DefineCustomIntVariable("fsi_intent.batch_rows",
-							"Number of rows that a plan reads ahead at most to answer them together.",
-							NULL,
-							&fsi_batch_rows, BATCH_ROWS_DEFAULT, 1, BATCH_ROWS_MAX,
-							PGC_USERSET, 0, NULL, assign_batch_rows, NULL);
-	DefineCustomBoolVariable("fsi_intent.debug_require_batch",
-							 "Raise an error for a statement that would answer calls row by row.",
-							 NULL,
-							 &fsi_debug_require_batch, false, PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	static bool hooked;
+
+	if (host_lacks_setting("fsi_intent.enable_batch"))
+		DefineCustomBoolVariable("fsi_intent.enable_batch",
+								 "Answer the calls of many rows together where a plan allows it.",
+								 "Answers are the same either way.",
+								 &fsi_enable_batch, true, PGC_USERSET, GUC_EXPLAIN, NULL, assign_enable_batch, NULL);
+	if (host_lacks_setting("fsi_intent.batch_rows"))
+		DefineCustomIntVariable("fsi_intent.batch_rows",
+								"Number of rows that a plan reads ahead at most to answer them together.",
+								NULL,
+								&fsi_batch_rows, BATCH_ROWS_DEFAULT, 1, BATCH_ROWS_MAX,
+								PGC_USERSET, 0, NULL, assign_batch_rows, NULL);
+	if (host_lacks_setting("fsi_intent.debug_require_batch"))
+		DefineCustomBoolVariable("fsi_intent.debug_require_batch",
+								 "Raise an error for a statement that would answer calls row by row.",
+								 NULL,
+								 &fsi_debug_require_batch, false, PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	loaded_in = is_planning() ? GetCurrentStatementStartTimestamp() : 0;
 	batch_calls_init();
 	/* A library loaded twice (EXEC_BACKEND) finds the name taken. */
 	if (GetCustomScanMethods(BATCH_NODE_NAME, true) == NULL)
 		RegisterCustomScanMethods(&batch_scan_methods);
+	if (hooked)
+		return;
 	prev_planner_hook = planner_hook;
 	planner_hook = batch_planner;
+	hooked = true;
 }

@@ -58,16 +58,18 @@ exec_init(void)
 {
 	counters_init();
 	store_on_unmap(cache_forget_model);
-	DefineCustomIntVariable("fsi_intent.cache_size",
-							"Memory that a backend may use to keep encoded intents, examples and prompts between calls.",
-							"What the running call needs is kept even where it is more.",
-							&fsi_cache_size_kb, CACHE_SIZE_DEFAULT_KB, CACHE_SIZE_MIN_KB, MAX_KILOBYTES,
-							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
-	DefineCustomEnumVariable("fsi_intent.simd",
-							 "Level of CPU instructions to use.",
-							 "Every level gives the same answers, bit for bit.",
-							 &fsi_simd, KERN_AUTO, simd_options,
-							 PGC_USERSET, 0, check_simd, assign_simd, NULL);
+	if (host_lacks_setting("fsi_intent.cache_size"))
+		DefineCustomIntVariable("fsi_intent.cache_size",
+								"Memory that a backend may use to keep encoded intents, examples and prompts between calls.",
+								"What the running call needs is kept even where it is more.",
+								&fsi_cache_size_kb, CACHE_SIZE_DEFAULT_KB, CACHE_SIZE_MIN_KB, MAX_KILOBYTES,
+								PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	if (host_lacks_setting("fsi_intent.simd"))
+		DefineCustomEnumVariable("fsi_intent.simd",
+								 "Level of CPU instructions to use.",
+								 "Every level gives the same answers, bit for bit.",
+								 &fsi_simd, KERN_AUTO, simd_options,
+								 PGC_USERSET, 0, check_simd, assign_simd, NULL);
 }
 
 Gpt2Work *

@@ -27,6 +27,7 @@ PGDLLEXPORT void _PG_init(void);
 PG_FUNCTION_INFO_V1(fsi_version);
 PG_FUNCTION_INFO_V1(fsi_hint_preload);
 
+/* Again where an error has ended it, for want of memory say: what is done already is left as it is. */
 void
 _PG_init(void)
 {

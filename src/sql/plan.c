@@ -370,6 +370,11 @@ index_stats(PlannerInfo *root, Oid index, AttrNumber column, VariableStatData *v
 void
 plan_init(void)
 {
+	static bool hooked;
+
+	if (hooked)
+		return;
 	previous_index_stats_hook = get_index_stats_hook;
 	get_index_stats_hook = index_stats;
+	hooked = true;
 }

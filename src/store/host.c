@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "storage/pmsignal.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "fsi_compat.h"
@@ -83,6 +84,12 @@ host_init(FsiHost *host, MemoryContext context)
 	host->alloc = host_alloc;
 	host->release = host_release;
 	host->should_stop = host_should_stop;
+}
+
+bool
+host_lacks_setting(const char *name)
+{
+	return GetConfigOption(name, true, false) == NULL || (GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) != 0;
 }
 
 void *

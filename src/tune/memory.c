@@ -19,11 +19,12 @@ static int	train_memory_kb;
 void
 tune_memory_init(void)
 {
-	DefineCustomIntVariable("fsi_intent.train_memory",
-							"Memory that fsi_train may take.",
-							"0 means what the machine has available when the training begins.",
-							&train_memory_kb, 0, 0, MAX_KILOBYTES,
-							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	if (host_lacks_setting("fsi_intent.train_memory"))
+		DefineCustomIntVariable("fsi_intent.train_memory",
+								"Memory that fsi_train may take.",
+								"0 means what the machine has available when the training begins.",
+								&train_memory_kb, 0, 0, MAX_KILOBYTES,
+								PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
 /* The number in a small file of the system's, after a word (or at its beginning); false: there is none. */

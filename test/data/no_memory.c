@@ -1,9 +1,11 @@
 /*
  * no_memory.c
- *	  Loaded before a server's libraries: refuse a process memory while it reads a folder "fsi_intent", or to map a file.
+ *	  Loaded before a server's libraries: refuse a process memory while it reads a folder "fsi_intent", to map a file, or
+ *	  while it loads fsi_intent.so.
  *
  * The file that $FSI_NO_MEMORY names has a number, 32 bits: of the opendir() that is the one, counted by all processes
- * from when it was written.  0: none.  -1: no file is mapped to be read.
+ * from when it was written.  0: none.  -1: no file is mapped to be read.  1000 and more: what is beyond 1000 is the number
+ * of the piece of memory that is refused, counted by each process from its first look at fsi_intent.so.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -15,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -41,9 +44,17 @@ attach(void)
 	close(fd);
 }
 
+#define LOADING 1000
+static int	pieces_left;		/* until one is refused */
+
 static bool
 is_refused(void)
 {
+	if (pieces_left > 0 && --pieces_left == 0)
+	{
+		errno = ENOMEM;
+		return true;
+	}
 	if (refuse)
 		errno = ENOMEM;
 	return refuse;
@@ -78,13 +89,27 @@ mmap(void *at, size_t bytes, int rights, int flags, int fd, off_t from)
 	return (void *) syscall(SYS_mmap, at, bytes, rights, flags, fd, from);
 }
 
+int
+stat(const char *path, struct stat *st)
+{
+	int			(*real) (const char *, struct stat *) = (int (*) (const char *, struct stat *)) dlsym(RTLD_NEXT, "stat");
+	static bool seen;
+
+	if (!seen && left != NULL && *left > LOADING && strstr(path, "/fsi_intent.so") != NULL)
+	{
+		seen = true;
+		pieces_left = *left - LOADING;
+	}
+	return real(path, st);
+}
+
 DIR *
 opendir(const char *path)
 {
 	DIR		   *(*real) (const char *) = (DIR *(*) (const char *)) dlsym(RTLD_NEXT, "opendir");
 	DIR		   *d = real(path);
 
-	if (left != NULL && *left > 0 && strstr(path, "/fsi_intent") != NULL)
+	if (left != NULL && *left > 0 && *left < LOADING && strstr(path, "/fsi_intent") != NULL)
 		refuse = --*left == 0;
 	return d;
 }

@@ -1,5 +1,5 @@
 # Memory that is refused where files of models are looked for: an error before the transaction commits, none after; where
-# one is mapped: an error that does not blame the file.
+# one is mapped: an error that does not blame the file; while the library is loaded: an error, and the next call loads it.
 use strict;
 use warnings;
 use Fcntl;
@@ -34,6 +34,19 @@ my $cache = $node->data_dir . '/fsi_intent';
 my ($file) = glob "$cache/*.fsi";
 # Enough names that a list of them takes memory from the system.
 append_to_file("$cache/other-$_", '') for 1 .. 3000;
+
+my ($failed, $answers) = (0, 0);
+for my $n (1 .. 40)
+{
+	refuse_at(1000 + $n);
+	my ($rc, $out, $err) = $node->psql('postgres', q{SELECT left(fsi_version(), 0); SELECT left(fsi_version(), 0);
+		SET fsi_intent.batch_rows = 100; SELECT fsi_classify(m, ARRAY['refund', 'track order']) FROM (VALUES ('where is my parcel')) v(m)},
+		on_error_stop => 0);
+	$failed++ if $err =~ /^psql:<stdin>:1: ERROR:  (out of memory|could not load library)/;
+	$answers++ if $out =~ /^track order$/m && $err !~ /:[2-9]: /;
+}
+cmp_ok($failed, '>', 15, 'memory is refused while the library is loaded');
+is($answers, 40, 'and the session goes on: the next call loads it');
 
 refuse_at(-1);
 my ($rc, $out, $err) = $node->psql('postgres', q{\set VERBOSITY verbose
