@@ -1,0 +1,65 @@
+/*
+ * json_read.c
+ *	  JSON read by Jansson, whose want of memory is told from mistakes in the text.
+ */
+#include <string.h>
+
+#include "fsi_json.h"
+
+/* Jansson's functions for memory, which any part of the process may have set, and whether they have refused some. */
+static json_malloc_t take;
+static json_free_t give_back;
+static size_t refused;
+
+static void *
+take_noting(size_t bytes)
+{
+	void	   *p = take(bytes);
+
+	if (p == NULL)
+		refused = bytes;
+	return p;
+}
+
+/* Until end_noting() nothing leaves by a jump, and no other thread is at work with JSON. */
+static void
+begin_noting(void)
+{
+	json_get_alloc_funcs(&take, &give_back);
+	refused = 0;
+	json_set_alloc_funcs(take_noting, give_back);
+}
+
+static void
+end_noting(void)
+{
+	json_set_alloc_funcs(take, give_back);
+}
+
+/* Refused memory may have no effect but a character that is lost from a string. */
+FsiStatus
+fsi_json_read(const char *text, size_t len, size_t flags, json_t **json, json_error_t *where, FsiError *err)
+{
+	begin_noting();
+	*json = json_loadb(text, len, flags, where);
+	end_noting();
+	if (refused == 0)
+		return *json != NULL ? FSI_OK : FSI_CORRUPT;
+	json_decref(*json);
+	*json = NULL;
+	return fsi_nomem(err, refused);
+}
+
+FsiStatus
+fsi_json_compact(const json_t *json, FsiArena *arena, char **text, size_t *len, FsiError *err)
+{
+	begin_noting();
+	*len = json_dumpb(json, NULL, 0, JSON_COMPACT);
+	*text = *len == 0 ? NULL : fsi_arena_alloc(arena, *len + 1);
+	if (*text != NULL && json_dumpb(json, *text, *len, JSON_COMPACT) == *len)
+		(*text)[*len] = '\0';
+	end_noting();
+	if (refused > 0 || (*len > 0 && *text == NULL))
+		return fsi_nomem(err, refused > 0 ? refused : *len + 1);
+	return *len == 0 ? FSI_CORRUPT : FSI_OK;
+}
