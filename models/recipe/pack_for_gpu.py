@@ -106,7 +106,7 @@ def unpack(out, folder):
         else:
             shutil.copyfile(path, f"{out}/{name}")
     if os.path.exists(f"{out}/plan.json") and not os.path.exists(f"{out}/checkpoint.pt"):
-        student, head, tokenizer = restore.read(SHIPPED)
+        student, head, tokenizer, _ = restore.read(SHIPPED)
         vocab.save(tokenizer, f"{out}/tokenizer.json")
         with open(f"{out}/plan.json", encoding="utf8") as f:
             plan = json.load(f)

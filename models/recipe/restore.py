@@ -4,7 +4,7 @@
     restore.py --work WORK [--data DATA] models/small-1.fsi
 
 Matrices come back as int8 times scale (what the file holds), the rest as it was, but the head's scale, bias and `other`, which begin anew. The plan's present phases count as
-done: name the next one with `make.py --extend`. The vocabulary is the file's, checked against the test vectors beside it. The layouts
+done: name the next one with `make.py --extend`. Vocabulary and spelling weights are the file's, the former checked against the test vectors beside it. The layouts
 read here are fsifile_layout.h's and tokblob.h's. With --end NAME the weights become the end of that phase and nothing else is
 touched: for means with editions of before (`git show COMMIT:models/small-1.fsi`).
 """
@@ -26,6 +26,7 @@ from student import SHAPE, Student
 
 CONFIG, SECTIONS = 80, 256  # offsets in the file
 TOKENIZER, BPE = 2, 2  # section number; kind of tokenizer
+IDF = 3
 WTE, WPE, LNF, Q, K = 16, 20, (24, 28), 36, 40  # section numbers; a matrix has panels, scales after them
 NORMS = {"ln_1": (64, 68), "ln_2": (88, 92)}
 MATRICES = {"c_attn": (72, 76), "c_proj": (80, 84), "c_fc": (96, 100), "m_proj": (104, 108)}
@@ -68,7 +69,7 @@ def tokenizer_of(blob):
 
 
 def read(path):
-    """(student, head, tokenizer) of a packed file, weights as state dictionaries."""
+    """(student, head, tokenizer, spelling weights) of a packed file, the first two as state dictionaries."""
     with open(path, "rb") as f:
         data = f.read()
     found = sections(data)
@@ -89,7 +90,7 @@ def read(path):
             n, k = student[f"blocks.{i}.{name}.weight"].shape
             student[f"blocks.{i}.{name}.weight"] = matrix(found, number, i, k, n)
             student[f"blocks.{i}.{name}.bias"] = floats(found, bias, i, n)
-    return student, head, tokenizer_of(found[TOKENIZER, -1])
+    return student, head, tokenizer_of(found[TOKENIZER, -1]), floats(found, IDF, -1, -1)
 
 
 def same_vocabulary(tokenizer, path):
@@ -108,7 +109,7 @@ def main():
     a = p.parse_args()
     target = f"{a.work}/checkpoint.pt"
     os.makedirs(a.work, exist_ok=True)
-    student, head, tokenizer = read(a.file)
+    student, head, tokenizer, idf = read(a.file)
     if a.end:
         if vocab.load(a.work).to_str() != tokenizer.to_str():
             raise SystemExit(f"the vocabulary of {a.work} is not that of {a.file}")
@@ -116,6 +117,7 @@ def main():
     if os.path.exists(target):
         raise SystemExit(f"{target} exists: training goes on from there")
     vocab.save(tokenizer, f"{a.work}/tokenizer.json")
+    checkpoint.save(f"{a.work}/idf.pt", idf)
     if not same_vocabulary(vocab.load(a.work), a.file):
         raise SystemExit(f"the vocabulary of {a.file} gives other ids than the test vectors beside it")
     texts.load(a.work, a.data)
