@@ -77,6 +77,7 @@ PGXS := $(if $(filter check,$(MAKECMDGOALS)),,$(if $(SERVER_HEADERS),$(shell $(P
 ifneq ($(PGXS),)
 # No bitcode: the JIT would inline code that was compiled for another ISA than the one chosen at run time.
 override with_llvm = no
+NO_INSTALLCHECK = 1
 include $(PGXS)
 else ifneq ($(filter check,$(MAKECMDGOALS)),)
 all install uninstall clean:
@@ -84,7 +85,7 @@ all install uninstall clean:
 check: ## run every test in a throw-away cluster
 	@test/check.sh
 else
-all install uninstall:
+all install uninstall installcheck:
 	@echo "PostgreSQL's server headers are missing ($(PG_CONFIG) --includedir-server)." >&2
 	@echo "On Debian: apt-get install postgresql-server-dev-all, or let \`make demo\` install what it needs." >&2
 	@exit 1
@@ -159,7 +160,7 @@ modeldir = $(DESTDIR)$(datadir)/extension/$(EXTENSION)
 install: install-models
 install-models: installdirs
 	$(INSTALL) -d -m 755 '$(modeldir)'
-	$(INSTALL_DATA) LICENSE NOTICE '$(modeldir)'
+	$(INSTALL_DATA) LICENSE NOTICE models/LICENSE-Apache-2.0 '$(modeldir)'
 	$(INSTALL_DATA) models/README.md '$(modeldir)/MODELS.md'
 	set -e; for f in $(MODELS); do \
 		$(INSTALL_DATA) "$$f" "$(modeldir)/.$$(basename "$$f").new"; \
@@ -168,7 +169,7 @@ install-models: installdirs
 
 uninstall: uninstall-models
 uninstall-models:
-	rm -f $(addprefix '$(modeldir)'/,$(notdir $(MODELS)) LICENSE NOTICE MODELS.md)
+	rm -f $(addprefix '$(modeldir)'/,$(notdir $(MODELS)) LICENSE NOTICE LICENSE-Apache-2.0 MODELS.md)
 	-rmdir '$(modeldir)'
 endif
 
@@ -180,6 +181,17 @@ demo: ## see it work: install what is missing, build, classify tickets in a thro
 
 check-sql check-tap check-isolation check-cross: ## one kind of test; REGRESS, PROVE_TESTS or ISOLATION pick some
 	@test/check.sh $(@:check-%=%)
+
+ifneq ($(PGXS),)
+# pg_regress wants tests and results below one folder.
+INSTALLCHECK = $(BUILD)/installcheck
+installcheck: ## the SQL tests on a server that runs and has the extension (PGHOST, PGPORT, PGUSER: a superuser; REGRESS)
+	@rm -rf $(INSTALLCHECK) && mkdir -p $(BUILD) && mkdir -m 1777 $(INSTALLCHECK) # the server writes there, too
+	@ln -s $(CURDIR)/test $(CURDIR)/test/sql $(CURDIR)/expected $(INSTALLCHECK)
+	$(dir $(PGXS))../test/regress/pg_regress --inputdir='$(abspath $(INSTALLCHECK))' --outputdir='$(abspath $(INSTALLCHECK))' \
+		--bindir='$(bindir)' --load-extension=$(EXTENSION) --dbname=contrib_regression \
+		$(or $(REGRESS),$(notdir $(basename $(sort $(wildcard test/sql/*.sql)))))
+endif
 
 SUITE ?= trixie
 
@@ -242,4 +254,4 @@ help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z][a-z -]*:.*## /{printf "  make %-36s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
 		| sed 's|\$$(BUILD)|$(BUILD)|g'
 
-.PHONY: all demo check check-sql check-tap check-isolation check-cross check-debian psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help
+.PHONY: all demo check check-sql check-tap check-isolation check-cross check-debian installcheck psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help

@@ -118,7 +118,7 @@ if [ $((${#regress[@]} + ${#specs[@]})) -gt 0 ]; then
     start_cluster
     [ ${#regress[@]} -eq 0 ] ||
         run_regress sql "$pgtest/regress/pg_regress" --inputdir="$FSI_TMP/src" --load-extension=fsi_intent \
-            --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" --dbname=regression "${regress[@]}"
+            --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" --dbname=contrib_regression "${regress[@]}"
     [ ${#specs[@]} -eq 0 ] ||
         run_regress isolation "$pgtest/isolation/pg_isolation_regress" --inputdir="$FSI_TMP/src/test/isolation" \
             --load-extension=fsi_intent --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" \

@@ -152,7 +152,7 @@ ROLLBACK;
 
 -- a model can be written as a directory, which is read as the same model
 \setenv out :abs_builddir/exported
-\! rm -rf "$out" && mkdir "$out"
+\! rm -rf "$out" && mkdir -m 777 "$out"
 \set out :abs_builddir /exported
 SELECT fsi_import_model('tiny', :'tiny') IS NOT NULL AS imported;
 SELECT fsi_export_model('tiny', :'out' || '/tiny'), fsi_export_model('default', :'out' || '/default');
