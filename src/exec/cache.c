@@ -32,8 +32,19 @@ cache_context(void)
 	if (context == NULL)
 	{
 		/* Small blocks, so that most entries have one of their own, which goes back when they go. */
-		context = AllocSetContextCreate(TopMemoryContext, "fsi_intent cache", 0, CACHE_BLOCK_BYTES, CACHE_BLOCK_BYTES);
+		MemoryContext made = AllocSetContextCreate(TopMemoryContext, "fsi_intent cache", 0, CACHE_BLOCK_BYTES,
+												   CACHE_BLOCK_BYTES);
+
+		buckets = MemoryContextAllocExtended(made, CACHE_BUCKETS_MIN * sizeof(CacheEntry *),
+											 MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
+		if (buckets == NULL)
+		{
+			MemoryContextDelete(made);
+			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+		}
+		n_buckets = CACHE_BUCKETS_MIN;
 		dlist_init(&lru);
+		context = made;
 	}
 	return context;
 }
@@ -100,13 +111,16 @@ cache_touch(CacheEntry *entry)
 	dlist_move_head(&lru, &entry->lru);
 }
 
+/* Short of memory, chains grow instead. */
 static void
 grow_buckets(void)
 {
-	size_t		n = n_buckets ? 2 * n_buckets : CACHE_BUCKETS_MIN;
-	CacheEntry **grown = MemoryContextAllocExtended(cache_context(), n * sizeof(CacheEntry *),
-													MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	size_t		n = 2 * n_buckets;
+	CacheEntry **grown = MemoryContextAllocExtended(context, n * sizeof(CacheEntry *),
+													MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
 
+	if (grown == NULL)
+		return;
 	for (size_t i = 0; i < n_buckets; i++)
 	{
 		CacheEntry *next;
@@ -118,8 +132,7 @@ grow_buckets(void)
 			grown[e->hash & (n - 1)] = e;
 		}
 	}
-	if (buckets != NULL)
-		pfree(buckets);
+	pfree(buckets);
 	buckets = grown;
 	n_buckets = n;
 }
@@ -140,8 +153,6 @@ cache_keep(CacheEntry *entry, CacheKind kind, const CachePart parts[CACHE_PARTS]
 {
 	if (n_entries >= n_buckets)
 		grow_buckets();
-
-	/* Nothing below can fail. */
 	entry->kind = kind;
 	entry->hash = hash_parts(kind, parts);
 	entry->epoch = epoch;
