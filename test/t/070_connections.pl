@@ -82,9 +82,8 @@ ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activit
 my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
 # As if it had been killed a moment earlier, too.
 append_to_file("$cache/pgsql_tmp_import_$pid", 'half a file');
-kill 'KILL', $pid;
+ok(kill_backend($node, $pid), 'the server is back');
 finish($import);
-ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
 is($node->safe_psql('postgres', 'SELECT string_agg(name, $$,$$) FROM fsi_models'), 'small-1', 'the import has not happened');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM _fsi_model_chunk'), 0, 'nor its chunks');
 my ($rc, $stdout, $stderr) = $node->psql('postgres', q{SELECT fsi_classify('x', ARRAY['a', 'b'], '{"model": "copy"}')});

@@ -60,9 +60,8 @@ my $victim = start($node,
 	q{SELECT count(fsi_classify('doomed ' || i, ARRAY['refund', 'cancel'], '{"model": "tiny"}')) FROM (SELECT generate_series(1, 1000000000) AS i) s});
 my $doomed = q{FROM pg_stat_activity WHERE query LIKE '%doomed%' AND state = 'active' AND pid <> pg_backend_pid()};
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 $doomed"), 'at work');
-kill 'KILL', $node->safe_psql('postgres', "SELECT pid $doomed");
+ok(kill_backend($node, $node->safe_psql('postgres', "SELECT pid $doomed")), 'the server is back');
 finish($victim);
-ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
 is($node->safe_psql('postgres', "$total"), 0, 'with totals that begin anew');
 is($node->safe_psql('postgres', "SELECT since > '$since' FROM fsi_stats WHERE scope = 'total'"), 't', 'and say since when');
 $node->safe_psql('postgres', "SELECT count($label) FROM msg");
@@ -112,6 +111,7 @@ $node->stop;
 my $full = fsi_node('full', "jit = off\nmax_connections = 10\nmax_locks_per_transaction = 10");
 ($rc, $out, $err) = $full->psql('postgres', 'SELECT count(pg_advisory_lock(i)) FROM generate_series(1, 10000000) i');
 like($err, qr/out of shared memory/, 'no more locks');
+$full->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'advisory'}) or die 'locks stay';
 $full->safe_psql('postgres', 'CREATE EXTENSION fsi_intent');
 is($full->safe_psql('postgres', q{SELECT fsi_classify('weather', ARRAY['refund', 'weather']);
 	SELECT rows FROM fsi_stats WHERE scope = 'backend'}), "weather\n1", 'no shared memory is left, but there are answers');

@@ -135,16 +135,15 @@ for my $how ('worker killed', 'caller killed', 'server stopped')
 	if ($how eq 'server stopped')
 	{
 		$node->stop('immediate');
-		$node->start;
+		ok($node->start, "$how: the server is back");
 	}
 	else
 	{
 		my $who = $how eq 'worker killed' ? "backend_type = 'fsi_intent worker'" : "query LIKE 'CALL%'";
-		kill 'KILL', $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $who");
+		ok(kill_backend($node, $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $who")), "$how: the server is back");
 	}
 	finish($job);
 	finish($gate);
-	ok($node->poll_query_until('postgres', 'SELECT true'), "$how: the server is back");
 	go_on($how, $done, $how eq 'caller killed' ? '' : 'workers => 2');
 }
 

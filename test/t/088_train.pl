@@ -67,11 +67,8 @@ $node->safe_psql('postgres', "CREATE DATABASE neighbour; DROP DATABASE neighbour
 pass('a database is dropped meanwhile');
 
 # kill -9: the server restarts, the call goes on from the last checkpoint.
-my $offset = -s $node->logfile;
-kill 'KILL', $pid;
+kill_backend($node, $pid);
 finish($s);
-$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
-$node->poll_query_until('postgres', 'SELECT true');
 is(folders(), 1, 'kill -9: the folder is there');
 like(finish(start($node, call('killed', $steps))), qr/going on with the training of model "killed" at step \d*[05]0 of $steps/, 'kill -9: gone on with');
 same_weights('killed', $reference, 'kill -9');

@@ -103,8 +103,7 @@ sub is_killed
 	my (undef, undef, $err) = $node->psql('postgres', $call);
 	go_on();
 	like($err, qr/server closed the connection/, "killed at $kind $n") or return;
-	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
-	$node->poll_query_until('postgres', 'SELECT true');
+	restarted($node, $offset);
 }
 my $earlier = 1;
 sub check_resumed

@@ -7,7 +7,7 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw(fsi_node make_tiny start finish);
+our @EXPORT = qw(fsi_node make_tiny start finish kill_backend restarted);
 
 # A started cluster in UTF-8. $conf: lines for postgresql.conf, or nothing; %more: what new() and init() take.
 sub fsi_node
@@ -44,6 +44,23 @@ sub finish
 	my ($s) = @_;
 	IPC::Run::finish($s->{run});
 	return $s->{err};
+}
+
+# kill -9; the server ends all other sessions too, and is back afterwards.
+sub kill_backend
+{
+	my ($node, $pid) = @_;
+	my $offset = -s $node->logfile;
+	kill 'KILL', $pid;
+	return restarted($node, $offset);
+}
+
+# Whether the server is back after a crash that it logs from that offset on: until then it may take one session more.
+sub restarted
+{
+	my ($node, $offset) = @_;
+	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
+	return $node->poll_query_until('postgres', 'SELECT true');
 }
 
 1;
