@@ -3,7 +3,7 @@
  *	  Differences between PostgreSQL versions, in one place.
  *
  * Included by every file of the upper floor right after postgres.h.  The tests run on 15, by
- * `make check-debian` on 17 and 18, and on 16 nowhere.
+ * `make check-debian` on 17 and 18, and on 16 by hand.
  */
 #ifndef FSI_COMPAT_H
 #define FSI_COMPAT_H
