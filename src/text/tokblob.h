@@ -46,6 +46,7 @@ typedef enum TokStep
 #define TOK_PREFIX_SPACE 0x0001	/* byte-level: put a space before text that has none */
 #define TOK_WHOLE_TEXT 0x0002	/* byte-level without GPT-2's pattern: no words */
 #define TOK_CLEANUP 0x0004		/* WordPiece decoding: HF's clean_up_tokenization */
+#define TOK_SPLIT_SPECIAL 0x0008	/* special tokens are text where they stand in one: HF's split_special_tokens */
 
 /* Flags of a token */
 #define TOK_IN_MODEL 0x01		/* in the model's vocabulary (an added one need not be) */

@@ -311,7 +311,7 @@ sort_patterns(const TokBuild *b, int which, Pattern **patterns, size_t *n)
 	{
 		const TokBuildAdded *added = &b->added[i];
 
-		if (added->normalized != (which == 1))
+		if (added->normalized != (which == 1) || ((b->flags & TOK_SPLIT_SPECIAL) && (added->flags & TOK_SPECIAL)))
 			continue;
 		p[*n].s = added->content.s;
 		p[*n].len = added->content.len;

@@ -437,6 +437,7 @@ build_from(TokBuild *b, Docs *docs, const char *dir, FsiArena *arena)
 	FSI_TRY(load_optional(dir, "config.json", arena, &docs->model, b->err));
 	FSI_TRY(check_config(docs->config, b->err));
 	FSI_TRY(read_vocabulary(b, docs, dir, arena));
+	b->flags |= toksrc_bool(docs->config, "split_special_tokens", false) ? TOK_SPLIT_SPECIAL : 0;
 	FSI_TRY(read_named_roles(b, docs));
 	FSI_TRY(read_additional(b, docs->config));
 	FSI_TRY(read_additional(b, docs->map));

@@ -457,6 +457,11 @@ put_config(Writer *w)
 		put(w, ",\n ");
 		put_bool(w, "add_prefix_space", w->h->flags & TOK_PREFIX_SPACE);
 	}
+	if (w->h->flags & TOK_SPLIT_SPECIAL)
+	{
+		put(w, ",\n ");
+		put_bool(w, "split_special_tokens", true);
+	}
 	put_role(w, "bos_token", tok->bos);
 	put_role(w, "eos_token", tok->eos);
 	put_role(w, "pad_token", tok->pad);

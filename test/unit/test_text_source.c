@@ -257,6 +257,9 @@ test_added_beside(void)
 	put_json(dir, "tokenizer_config.json", "{'extra_special_tokens': ['<one>', '<old>']}");
 	ok(build_open(dir, 0, &tok) == FSI_OK && tok_lookup(&tok, "<one>", 5) == 6 &&
 	   tok_flags(&tok, 5) == (TOK_SPECIAL | TOK_ADDED), "extra_special_tokens, a list: %s", err.message);
+	put_json(dir, "tokenizer_config.json", "{'split_special_tokens': true, 'added_tokens_decoder': {'5': {'content': '<old>'}}}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok_flags(&tok, 4) == (TOK_SPECIAL | TOK_ADDED), "split_special_tokens: %s", err.message);
+	check_tokens(&tok, "a<old><end>b", "a|<old>|<|b", "a special token is text, another added one is found");
 	drop_dir(dir);
 }
 

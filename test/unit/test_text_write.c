@@ -195,11 +195,28 @@ test_wordpiece(void)
 	}
 }
 
+/* Special tokens that are text where they stand in one: only tokenizer_config.json can say so. */
+static void
+test_split_special(void)
+{
+	char	   *dir = temp_dir();
+	Tokenizer	tok,
+				again;
+
+	put_text(dir, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[\n##cls\n##]\na\n");
+	put_text(dir, "tokenizer_config.json", "{\"split_special_tokens\": true}");
+	ok(build_open(dir, 0, &tok) == FSI_OK, "split_special_tokens: %s", err.message);
+	drop_dir(dir);
+	ok(rewrite(&tok, tok.cls, tok.sep, true, &again) == FSI_OK && same_tokens(&tok, &again), "special tokens stay text");
+	ok(rewrite(&tok, tok.cls, tok.sep, false, &again) == FSI_OK && !same_tokens(&tok, &again), "by tokenizer_config.json");
+}
+
 int
 main(void)
 {
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	test_bpe();
+	test_split_special();
 	test_missing_byte();
 	test_model_ids();
 	test_wordpiece();
