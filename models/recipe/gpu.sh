@@ -66,19 +66,18 @@ try)
 		"$python" "$here/own_texts.py" "$work/try/$edition" ${TRY_PAIRS:-}
 	done
 	work=$work/try
-	small=(--extend "try:broad:${2:-0.5}m:1e-4" --extend "try-int8:shown:0.1m:1e-5:rounding")
+	small=(--extend "try:broad:${2:-0.5}m:1e-4" --extend "try-int8:broad:0.1m:1e-5:rounding")
 	base=("${small[@]}")
 	train_all
 	;;
 train)
 	unpack 2
-	read -r first second < <("$python" -c "print(round(0.6 * ($2 - 1), 2), round(0.4 * ($2 - 1), 2))")
+	last=1.0
+	main=$("$python" -c "print($2 - $last)")
 	# phases of names that no plan has yet: a plan appends what it does not know
 	name=g$("$python" -c "import json; print(len(json.load(open('$work/small/plan.json'))))")
-	# rates of the three: much text, then examples with the discriminant, then a minute of that with int8 rounding
-	phases() { echo --extend "$name:broad:${first}m:$1" --extend "$name-shown:shown:${second}m:$2" --extend "$name-int8:shown:1.0m:$3:rounding"; }
-	read -ra small < <(phases 8e-4 4e-4 1e-4)
-	read -ra base < <(phases 4e-4 2e-4 5e-5)
+	small=(--extend "$name:broad:${main}m:8e-4" --extend "$name-int8:broad:${last}m:1e-4:rounding")
+	base=(--extend "$name:broad:${main}m:4e-4" --extend "$name-int8:broad:${last}m:5e-5:rounding")
 	train_all
 	"$python" "$here/pack_for_gpu.py" results --work "$work/small" --out "$out"
 	;;

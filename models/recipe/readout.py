@@ -71,14 +71,19 @@ class Head(nn.Module):
         head.load_state_dict(state)
         return head
 
+    def project(self, zm, zs):
+        """z_m Q and z_s K, of unit length."""
+        return F.normalize(zm @ self.q, dim=-1), F.normalize(zs @ self.k, dim=-1)
+
     def meaning(self, zm, zs):
         """cos(z_m Q, z_s K): (…, M, C), (…, S, C) -> (…, M, S)."""
-        return F.normalize(zm @ self.q, dim=-1) @ F.normalize(zs @ self.k, dim=-1).transpose(-1, -2)
+        m, p = self.project(zm, zs)
+        return m @ p.transpose(-1, -2)
 
     def logits(self, zm, zs, owner, kind, n, discriminant=0.0):
         """Training's logits of n candidates and, last, `other`: (…, M, n + 1), from messages (…, M, C), segments
         (…, S, C), their candidates and kinds (…, S); owner -1 is no segment. Candidates without segments get -1e4."""
-        m, p = F.normalize(zm @ self.q, dim=-1), F.normalize(zs @ self.k, dim=-1)
+        m, p = self.project(zm, zs)
         s = m @ p.transpose(-1, -2)
         examples = kind == EXAMPLE
 

@@ -79,7 +79,10 @@ extern uint64 cache_evictions(void);
 extern CacheEntry *cache_find(CacheKind kind, const CachePart parts[CACHE_PARTS]);
 extern bool cache_matches(const CacheEntry *entry, const CachePart parts[CACHE_PARTS]);
 extern size_t cache_key_bytes(const CachePart parts[CACHE_PARTS]);
-/* Fill in the head of an entry, which lies in the cache's context or below it, and keep it; key points at memory of the entry.  No error. */
+/*
+ * Fill in the head of an entry, which lies in the cache's context or is to, and keep it; key points at memory of the
+ * entry.  Never an error once there is cache_context().
+ */
 extern void cache_keep(CacheEntry *entry, CacheKind kind, const CachePart parts[CACHE_PARTS],
 					   char *key, size_t bytes, MemoryContext context);
 extern void cache_touch(CacheEntry *entry);

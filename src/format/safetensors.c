@@ -11,7 +11,6 @@
 #include "format_cursor.h"
 #include "format_tensor.h"
 
-
 /* 48 layers take 60 kB; the JSON tree costs some 50 times its text. */
 #define HEADER_LIMIT ((uint64_t) 16 << 20)
 
