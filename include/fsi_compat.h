@@ -58,6 +58,18 @@
 #define compat_guc_variables(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
 #endif
 
+/* Checks of ownership became one function for all kinds of objects. */
+#if PG_VERSION_NUM < 160000
+#define object_ownercheck(class, relation, role) pg_class_ownercheck(relation, role)
+#endif
+
+/* Index scans came to count what they do. */
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(heap, index, snapshot) index_beginscan(heap, index, snapshot, NULL, 0, 0)
+#else
+#define compat_index_beginscan(heap, index, snapshot) index_beginscan(heap, index, snapshot, 0, 0)
+#endif
+
 /* MERGE learned of rows that the source lacks. */
 #if PG_VERSION_NUM >= 170000
 #define compat_merge_conditions(modify) ((modify)->mergeJoinConditions)

@@ -5,9 +5,11 @@
  * A model has a name and an identity, the SHA-256 of its packed file.  The table
  * _fsi_model_catalog ties the two together: the shipped model's row is written by CREATE
  * EXTENSION, an imported one's by fsi_import_model(), a trained one's by fsi_train(), and a
- * dropped name does not come back with other weights.  The one exception is fsi_train() with
+ * dropped name does not come back with other weights.  There are two exceptions: fsi_train() with
  * the option "replace", which gives a name to new weights in one transaction, but not where an
- * index, a partition key, a generated column or a constraint rests on the name.  So an answer that is kept
+ * index, a partition key, a generated column or a constraint rests on the name; and fsi_rebuild(), which
+ * gives the shipped model's name to the file that is installed and brings all of these after it in the
+ * same transaction.  So an answer that is kept
  * under a name rests on one file, and a statement, whose snapshot sees one row of the catalog,
  * has all its answers from one file too.
  *
@@ -28,6 +30,7 @@
 
 #include <time.h>
 
+#include "catalog/objectaddress.h"
 #include "nodes/pg_list.h"
 #include "storage/lockdefs.h"
 #include "utils/jsonb.h"
@@ -39,6 +42,7 @@
 #include "fsi_host.h"
 
 #define STORE_SHIPPED_NAME "small-1"
+#define STORE_DEFAULT_NAME "default"	/* whichever is the default one; no model can have this name */
 #define STORE_NAME_MAX 63
 #define STORE_HEX_LEN (2 * FSI_SHA256_BYTES)
 
@@ -81,7 +85,7 @@ extern void store_hold(const StoreModel *model);
 extern void store_let_go(const StoreModel *model);
 /* Have forget() called before a model is unmapped; it must not fail. */
 extern void store_on_unmap(void (*forget) (const StoreModel *model));
-/* The catalog's row, dropped ones too; false if there is none.  NULL: the default model's. */
+/* The catalog's row, dropped ones too; false if there is none.  NULL or "default": the default model's. */
 extern bool store_find(const char *name, StoreRow *row);
 /*
  * Before its weights are read: the mapped file has not been cut short (reading on would be a SIGBUS, which restarts
@@ -119,6 +123,41 @@ extern bool store_backend_exists(int pid);
 
 /* An expression whose answers this transaction may commit names that model; nothing happens if there is none. */
 extern void store_note_kept(const char *name);
+/*
+ * The names of the models that an expression's (a query's) calls ask, "default" among them.  *unknown: there is a call
+ * whose model its arguments alone can tell.
+ */
+extern List *store_models_asked(Node *node, bool *unknown);
+
+/* What rests on a model: something that keeps its answers, as the view of the catalogs fsi_dependents() has it. */
+typedef struct StoreDependent
+{
+	char	   *model;			/* NULL: its calls alone can tell */
+	char	   *kind;
+	char	   *object;			/* its identity, for messages */
+	Oid			relid;			/* the table that it is of, or InvalidOid */
+	ObjectAddress address;
+} StoreDependent;
+
+/* Those of a model and of unknown ones, in the order of fsi_dependents(); NULL: all.  Within SPI. */
+extern List *store_dependents(const char *name);
+/* Whether the current role owns a table. */
+extern bool store_owns(Oid relid);
+/*
+ * How many answers are kept there and how many of them are not what the model says now; -1: it cannot be told.  As the
+ * owner of its table, which the current role must be (42501).
+ */
+extern void store_count_stale(const StoreDependent *dependent, int64 *rows, int64 *stale);
+/*
+ * Let the shipped model's name stand for the file that is installed, with all that rests on it locked against writers;
+ * false: it does already.  Within SPI.
+ */
+extern bool store_repin(void);
+/*
+ * Make what is kept there anew; how many answers changed, -1: it cannot be told.  As the owner of its table.  23514 where
+ * a constraint does not hold any more.
+ */
+extern int64 store_remake(const StoreDependent *dependent);
 /* Whether the catalog can be read: not while the extension goes, nor while pg_upgrade makes it. */
 extern bool store_is_there(void);
 

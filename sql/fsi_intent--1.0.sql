@@ -103,6 +103,89 @@ COMMENT ON FUNCTION @extschema@.fsi_drop_model(pg_catalog.text) IS 'drop an impo
 REVOKE ALL ON FUNCTION @extschema@.fsi_drop_model(pg_catalog.text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.fsi_drop_model(pg_catalog.text) TO pg_read_server_files;
 
+-- ---------------------------------------------------------------- what rests on a model
+
+CREATE FUNCTION @extschema@._fsi_models_asked(expression pg_catalog.pg_node_tree) RETURNS pg_catalog.text[]
+	AS 'MODULE_PATHNAME', 'fsi_models_asked' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION @extschema@._fsi_models_asked(pg_catalog.pg_node_tree)
+	IS 'internal: the models that an expression asks; NULL for one that its constants do not tell';
+
+-- In the order to make them anew in: an index of expressions before the columns beside it, for an UPDATE that changes no
+-- column of its own leaves it as it is.
+CREATE FUNCTION @extschema@.fsi_dependents(
+		OUT model pg_catalog.text,
+		OUT sha256 pg_catalog.text,
+		OUT kind pg_catalog.text,
+		OUT object pg_catalog.text,
+		OUT relation pg_catalog.regclass,
+		OUT classid pg_catalog.oid,
+		OUT objid pg_catalog.oid,
+		OUT objsubid pg_catalog.int4) RETURNS SETOF pg_catalog.record
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+	WITH calls AS (
+		SELECT DISTINCT d.classid, d.objid
+		FROM pg_catalog.pg_depend d
+			JOIN pg_catalog.pg_depend e ON e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND e.objid = d.refobjid
+				AND e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND e.deptype = 'e'
+			JOIN pg_catalog.pg_extension x ON x.oid = e.refobjid AND x.extname = 'fsi_intent'
+		WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype IN ('n', 'a')),
+	kept(no, kind, relid, classid, objid, objsubid, models) AS (
+		SELECT 2, 'index', i.indrelid, c.classid, c.objid, 0,
+			@extschema@._fsi_models_asked(i.indexprs) || @extschema@._fsi_models_asked(i.indpred)
+		FROM calls c JOIN pg_catalog.pg_index i ON c.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.indexrelid = c.objid
+		UNION ALL
+		SELECT 1, 'partition key', p.partrelid, c.classid, c.objid, 0, @extschema@._fsi_models_asked(p.partexprs)
+		FROM calls c JOIN pg_catalog.pg_partitioned_table p ON c.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+			AND p.partrelid = c.objid
+		UNION ALL
+		SELECT 3, 'generated column', a.adrelid, 'pg_catalog.pg_class'::pg_catalog.regclass, a.adrelid, a.adnum::pg_catalog.int4,
+			@extschema@._fsi_models_asked(a.adbin)
+		FROM calls c JOIN pg_catalog.pg_attrdef a ON c.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND a.oid = c.objid
+			JOIN pg_catalog.pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum AND t.attgenerated = 's'
+		UNION ALL
+		SELECT 4, 'constraint', nullif(k.conrelid, 0), c.classid, c.objid, 0, @extschema@._fsi_models_asked(k.conbin)
+		FROM calls c JOIN pg_catalog.pg_constraint k ON c.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = c.objid
+		UNION ALL
+		SELECT 5, 'materialized view', v.oid, 'pg_catalog.pg_class'::pg_catalog.regclass, v.oid, 0,
+			@extschema@._fsi_models_asked(r.ev_action)
+		FROM calls c JOIN pg_catalog.pg_rewrite r ON c.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = c.objid
+			JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind = 'm')
+	SELECT coalesce(m.name, asked.name), m.sha256, k.kind,
+		(pg_catalog.pg_identify_object(k.classid, k.objid, k.objsubid)).identity,
+		k.relid::pg_catalog.regclass, k.classid, k.objid, k.objsubid
+	FROM kept k
+		CROSS JOIN LATERAL (SELECT DISTINCT n FROM pg_catalog.unnest(k.models) n) asked(name)
+		LEFT JOIN @extschema@.fsi_models m ON m.name = asked.name OR asked.name = 'default' AND m.is_default
+	ORDER BY k.no, k.objid, k.objsubid, asked.name;
+END;
+COMMENT ON FUNCTION @extschema@.fsi_dependents()
+	IS 'what keeps answers of a model: indexes, generated columns, partition keys, constraints, materialized views';
+
+CREATE FUNCTION @extschema@.fsi_check(
+		name pg_catalog.text DEFAULT NULL,
+		OUT model pg_catalog.text,
+		OUT kind pg_catalog.text,
+		OUT object pg_catalog.text,
+		OUT relation pg_catalog.regclass,
+		OUT rows pg_catalog.int8,
+		OUT stale pg_catalog.int8) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_check' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 10;
+COMMENT ON FUNCTION @extschema@.fsi_check(pg_catalog.text)
+	IS 'how many of the answers that are kept are not what the model says; of one model, or of all';
+
+CREATE FUNCTION @extschema@.fsi_rebuild(
+		name pg_catalog.text DEFAULT 'default',
+		OUT model pg_catalog.text,
+		OUT kind pg_catalog.text,
+		OUT object pg_catalog.text,
+		OUT relation pg_catalog.regclass,
+		OUT changed pg_catalog.int8) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'fsi_rebuild' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000000 ROWS 10;
+COMMENT ON FUNCTION @extschema@.fsi_rebuild(pg_catalog.text)
+	IS 'change over to the installed weights of the shipped model, and make anew what rests on a model';
+REVOKE ALL ON FUNCTION @extschema@.fsi_rebuild(pg_catalog.text) FROM PUBLIC;
+
 -- ---------------------------------------------------------------- classification
 
 -- COST stands in where the support function cannot say: a message takes about a millisecond, an operator of COST 1
@@ -459,7 +542,8 @@ COMMENT ON AGGREGATE @extschema@.fsi_examples(pg_catalog.text, pg_catalog.text)
 -- ---------------------------------------------------------------- what the model sees and says
 
 CREATE FUNCTION @extschema@.fsi_embed(txt pg_catalog.text) RETURNS pg_catalog.float4[]
-	AS 'MODULE_PATHNAME', 'fsi_embed' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000;
+	AS 'MODULE_PATHNAME', 'fsi_embed' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_embed(pg_catalog.text) IS 'the unit vector of a text';
 
 CREATE FUNCTION @extschema@.fsi_embed(txt pg_catalog.text, model pg_catalog.text) RETURNS pg_catalog.float4[]
@@ -468,7 +552,8 @@ CREATE FUNCTION @extschema@.fsi_embed(txt pg_catalog.text, model pg_catalog.text
 COMMENT ON FUNCTION @extschema@.fsi_embed(pg_catalog.text, pg_catalog.text) IS 'the unit vector of a text by a named model';
 
 CREATE FUNCTION @extschema@.fsi_tokens(txt pg_catalog.text) RETURNS pg_catalog.int4[]
-	AS 'MODULE_PATHNAME', 'fsi_tokens' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'fsi_tokens' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_tokens(pg_catalog.text) IS 'the token ids of a text';
 
 CREATE FUNCTION @extschema@.fsi_tokens(txt pg_catalog.text, model pg_catalog.text) RETURNS pg_catalog.int4[]
@@ -477,13 +562,15 @@ CREATE FUNCTION @extschema@.fsi_tokens(txt pg_catalog.text, model pg_catalog.tex
 COMMENT ON FUNCTION @extschema@.fsi_tokens(pg_catalog.text, pg_catalog.text) IS 'the token ids of a text by a named model';
 
 CREATE FUNCTION @extschema@.fsi_prompt(msg pg_catalog.text, intents pg_catalog.text[]) RETURNS pg_catalog.text
-	AS 'MODULE_PATHNAME', 'fsi_prompt' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'fsi_prompt' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_prompt(pg_catalog.text, pg_catalog.text[])
 	IS 'what the model reads: the prompt, or one line per segment';
 
 CREATE FUNCTION @extschema@.fsi_prompt(msg pg_catalog.text, intents pg_catalog.text[], options pg_catalog.jsonb)
 	RETURNS pg_catalog.text
-	AS 'MODULE_PATHNAME', 'fsi_prompt' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'fsi_prompt' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000
+	SUPPORT @extschema@._fsi_plan_support;
 COMMENT ON FUNCTION @extschema@.fsi_prompt(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb)
 	IS 'what the model reads, given options: the prompt, or one line per segment';
 
@@ -594,7 +681,7 @@ BEGIN
 		WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
 			AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'fsi_intent')
 			AND a.grantee NOT IN (0, p.proowner)
-			AND p.proname IN ('fsi_import_model', 'fsi_export_model', 'fsi_drop_model', 'fsi_train', 'fsi_stats_reset',
+			AND p.proname IN ('fsi_import_model', 'fsi_export_model', 'fsi_drop_model', 'fsi_rebuild', 'fsi_train', 'fsi_stats_reset',
 				'_fsi_catalog_changed', '_fsi_pin_shipped', '_fsi_hint_preload', '_fsi_role')
 			AND pg_catalog.pg_get_userbyid(a.grantee) NOT IN ('pg_read_server_files', 'pg_write_server_files')
 	LOOP

@@ -132,7 +132,7 @@ fsi_model_info(PG_FUNCTION_ARGS)
 	StoreRow	row;
 	JsonbParseState *state = NULL;
 
-	store_find(strcmp(name, "default") == 0 ? NULL : name, &row);
+	store_find(name, &row);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_member(&state, "name", row.name);
 	push_member(&state, "layout", store_layout_name(model->file.model.cfg.layout));

@@ -240,12 +240,13 @@ estimate_rows(SupportRequestRows *request, List *args)
 	request->rows = expected_labels(args);
 }
 
-/* Of a message and intents, not of a text and a model. */
+/* Of a message and intents, not of a text and a model; and the model is asked, not only what it would read. */
 static bool
 is_question(Node *node)
 {
 	return node != NULL && IsA(node, FuncExpr) && list_length(((FuncExpr *) node)->args) >= 2 &&
-		exprType(lsecond(((FuncExpr *) node)->args)) == TEXTARRAYOID;
+		exprType(lsecond(((FuncExpr *) node)->args)) == TEXTARRAYOID &&
+		strcmp(get_func_name(((FuncExpr *) node)->funcid), "fsi_prompt") != 0;
 }
 
 /*
@@ -255,17 +256,13 @@ is_question(Node *node)
 static void
 note_model(const SupportRequestSimplify *request)
 {
-	List	   *args = request->fcall->args;
-	Node	   *second = list_length(args) > 1 ? lsecond(args) : NULL;
-	JsonbValue *name;
+	bool		unknown;
+	ListCell   *lc;
 
-	if (request->root != NULL || second == NULL || !store_is_there())
+	if (request->root != NULL || !store_is_there())
 		return;
-	if (is_constant(second) && exprType(second) == TEXTOID)
-		store_note_kept(TextDatumGetCString(((Const *) second)->constvalue));
-	else if (exprType(second) != TEXTOID && (name = option(constant_options(args), "model")) != NULL &&
-			 name->type == jbvString)
-		store_note_kept(pnstrdup(name->val.string.val, name->val.string.len));
+	foreach(lc, store_models_asked((Node *) request->fcall, &unknown))
+		store_note_kept(lfirst(lc));
 }
 
 Datum

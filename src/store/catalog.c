@@ -179,6 +179,8 @@ store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
 	HeapTuple	tuple;
 	bool		found = false;
 
+	if (name != NULL && strcmp(name, STORE_DEFAULT_NAME) == 0)
+		name = NULL;
 	if (name != NULL)
 		scan = scan_by_text(rel, "_fsi_model_catalog_pkey", CATALOG_NAME, name, snapshot, &key);
 	else

@@ -33,7 +33,7 @@ store_check_name(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("model name must have 1 to %d bytes", STORE_NAME_MAX)));
-	if (strcmp(name, "default") == 0)
+	if (strcmp(name, STORE_DEFAULT_NAME) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("model name \"default\" is reserved for the default model")));
@@ -358,7 +358,7 @@ store_drop(const char *name)
 
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
 	store_sweep();
-	if (!store_find(strcmp(name, "default") == 0 ? NULL : name, &row) || row.dropped)
+	if (!store_find(name, &row) || row.dropped)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist", name)));

@@ -14,6 +14,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "storage/fd.h"
 #include "storage/proc.h"
 #include "utils/inval.h"
@@ -22,9 +23,6 @@
 #include "utils/snapmgr.h"
 
 #include "store.h"
-
-/* No model can have this name. */
-#define DEFAULT_NAME "default"
 
 /* What tells a snapshot from those taken before and after it. */
 typedef struct Moment
@@ -42,9 +40,9 @@ typedef struct NameEntry
 	struct NameEntry *next;
 	uint64		generation;
 	StoreModel *model;
-	bool		replaceable;	/* the name may be made to stand for other weights */
-	Moment		moment;			/* of a replaceable one: when it stands for that */
+	Moment		moment;			/* when it stands for that */
 	char		name[STORE_NAME_MAX + 1];
+	char		own_name[STORE_NAME_MAX + 1];	/* the model's, where that is "default" */
 } NameEntry;
 
 static MemoryContext context;
@@ -281,7 +279,8 @@ report_other_weights(const StoreRow *row, const StoreModel *found, const char *p
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("file of model \"%s\" holds other weights than this database was set up with", row->name),
 			 errdetail("Expected identity %.16s, found %.16s in \"%s\".", row->sha256, found->sha256, path),
-			 errhint("Install the version of fsi_intent that this database was set up with.")));
+			 RecoveryInProgress() ? errhint("Install the version of fsi_intent that the primary server has.") :
+			 errhint("Install the version of fsi_intent that this database was set up with, or change over to these weights with SELECT * FROM fsi_rebuild().")));
 }
 
 /* Whether the system lacks something: that is not the file's fault. */
@@ -374,8 +373,6 @@ find_row(const char *name, StoreRow *row, bool *settled)
 {
 	StoreRow	older;
 
-	if (strcmp(name, DEFAULT_NAME) == 0)
-		name = NULL;
 	if (!store_find(name, row))
 		return false;
 	*settled = !ActiveSnapshotSet() || TransactionIdPrecedes(row->xmin, TransactionXmin);
@@ -421,22 +418,20 @@ tidy_up(void)
 }
 
 static StoreModel *
-look_up(const char *name, bool *settled, bool *replaceable)
+look_up(const char *name, StoreRow *row, bool *settled)
 {
-	StoreRow	row;
 	StoreModel *model;
 
 	catalog_relid = store_catalog_relid();
 	tidy_up();
-	if (!find_row(name, &row, settled) || row.dropped)
+	if (!find_row(name, row, settled) || row->dropped)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist", name),
 				 errhint("The view fsi_models lists the models of this database.")));
-	*replaceable = !row.shipped;
-	model = find_mapped(row.sha256);
+	model = find_mapped(row->sha256);
 	if (model == NULL)
-		model = map_row(&row);
+		model = map_row(row);
 	tidy_up();
 	return model;
 }
@@ -444,8 +439,7 @@ look_up(const char *name, bool *settled, bool *replaceable)
 static const StoreModel *
 used(const NameEntry *entry)
 {
-	if (entry->replaceable)
-		store_note_use(entry->name, entry->model->sha256);
+	store_note_use(entry->own_name, entry->model->sha256);
 	return entry->model;
 }
 
@@ -456,8 +450,8 @@ store_note_kept(const char *name)
 	bool		settled;
 
 	init_once();
-	if (strlen(name) <= STORE_NAME_MAX && find_row(name, &row, &settled) && !row.dropped && !row.shipped)
-		store_note_use(name, row.sha256);
+	if (strlen(name) <= STORE_NAME_MAX && find_row(name, &row, &settled) && !row.dropped)
+		store_note_use(row.name, row.sha256);
 }
 
 static NameEntry *
@@ -470,7 +464,7 @@ find_entry(const char *name)
 }
 
 /*
- * Snapshots see a commit before its invalidations arrive.  So what a replaceable name stands for holds for one snapshot:
+ * Snapshots see a commit before its invalidations arrive.  So what a name stands for holds for one snapshot:
  * all rows of a statement have their answers from the same weights, and so have statements of one snapshot.
  */
 static Moment
@@ -506,13 +500,13 @@ store_model(const char *name)
 	StoreModel *model;
 	uint64		seen;
 	bool		settled;
-	bool		replaceable;
+	StoreRow	row;
 
 	init_once();
 	if (name == NULL)
-		name = DEFAULT_NAME;
+		name = STORE_DEFAULT_NAME;
 	entry = find_entry(name);
-	if (entry != NULL && entry->generation == generation && (!entry->replaceable || is_now(&entry->moment)))
+	if (entry != NULL && entry->generation == generation && is_now(&entry->moment))
 		return used(entry);
 	if (strlen(name) > STORE_NAME_MAX)
 		ereport(ERROR,
@@ -521,7 +515,7 @@ store_model(const char *name)
 
 	/* An invalidation during the look-up makes the next call look again, and so does what another snapshot may see. */
 	seen = generation;
-	model = look_up(name, &settled, &replaceable);
+	model = look_up(name, &row, &settled);
 	if (!settled)
 		generation++;
 	/* The look-up may have forgotten it. */
@@ -535,7 +529,7 @@ store_model(const char *name)
 	}
 	has_unnamed |= entry->model != model;
 	entry->model = model;
-	entry->replaceable = replaceable;
+	strlcpy(entry->own_name, row.name, sizeof(entry->own_name));
 	entry->generation = seen;
 	entry->moment = moment_now();
 	return used(entry);

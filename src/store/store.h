@@ -31,13 +31,34 @@ extern void store_delete_chunks(const char *sha256);
 /* Write a model's chunks into an open file; how many there were. */
 extern int	store_read_chunks(const char *sha256, int fd, const char *path);
 
-/* --- dependents.c --- */
+/* --- dependents.c, owner.c --- */
 
 /*
  * An index, a partitioned table, a generated column or a constraint that rests on the model's name, committed or this
  * transaction's own; NULL: none.
  */
 extern char *store_find_dependent(const char *name);
+
+/* Set a setting until the caller's AtEOXact_GUC(). */
+extern void store_set_for_now(const char *setting, const char *value);
+/* 42501 unless the current role owns the table. */
+extern void store_check_owner(Oid relid);
+
+typedef struct StoreSelf
+{
+	Oid			user;
+	int			context;		/* of security */
+	int			level;			/* of settings */
+} StoreSelf;
+
+/* Act as the owner of a table, with settings that see all of its rows, until store_be_self(); an error ends it too. */
+extern void store_become_owner(Oid relid, StoreSelf *self);
+extern void store_be_self(const StoreSelf *self);
+
+/* --- stale.c --- */
+
+/* Append the statements (SPI's text) that a query of core's catalogs makes of an object ($1) and its column ($2). */
+extern void store_statements(const char *sql, const ObjectAddress *of, List **statements);
 
 /* --- files.c --- */
 

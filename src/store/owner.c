@@ -1,0 +1,73 @@
+/*
+ * owner.c
+ *	  Evaluate a table's expressions as its owner, as REINDEX and REFRESH do: they may call functions of the owner's.
+ */
+#include "postgres.h"
+
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "store.h"
+
+void
+store_set_for_now(const char *setting, const char *value)
+{
+	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+bool
+store_owns(Oid relid)
+{
+	return object_ownercheck(RelationRelationId, relid, GetUserId());
+}
+
+void
+store_check_owner(Oid relid)
+{
+	if (!store_owns(relid))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
+}
+
+static Oid
+owner_of(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+void
+store_become_owner(Oid relid, StoreSelf *self)
+{
+	Oid			owner = owner_of(relid);
+
+	GetUserIdAndSecContext(&self->user, &self->context);
+	self->level = NewGUCNestLevel();
+	/* An owner who could become this role anyway may do what it likes.  All rows, also where policies bind the owner. */
+	SetUserIdAndSecContext(owner, self->context | SECURITY_NOFORCE_RLS |
+						   (is_member_of_role(owner, self->user) ? 0 : SECURITY_RESTRICTED_OPERATION));
+	store_set_for_now("search_path", "pg_catalog, pg_temp");
+	store_set_for_now("row_security", "off");
+	/* Neither may rows be taken to be where their partition's bounds say: that is the question. */
+	store_set_for_now("constraint_exclusion", "off");
+	store_set_for_now("enable_partition_pruning", "off");
+}
+
+void
+store_be_self(const StoreSelf *self)
+{
+	AtEOXact_GUC(false, self->level);
+	SetUserIdAndSecContext(self->user, self->context);
+}
