@@ -113,7 +113,7 @@ def apart(p, owner, n, ridge):
     v = (means - means.sum(-2, keepdim=True) / here.sum(-2, keepdim=True)) * here
     u = p * each.sum(-1, keepdim=True).sqrt()
     inner = u @ u.transpose(-1, -2) + ridge * torch.eye(u.shape[-2], device=p.device)
-    return (v - v @ u.transpose(-1, -2) @ torch.linalg.solve(inner, u)) / ridge
+    return (v - v @ u.transpose(-1, -2) @ torch.cholesky_solve(u, torch.linalg.cholesky(inner))) / ridge
 
 
 def other(logits, scalars):

@@ -50,19 +50,21 @@ MIXES = {
                   (0.13, "en"), (0.05, "zh"), (0.03, "pairs"), (0.04, "words"), (0.05, "asked"), (0.01, "long")],
     "shown": [(0.36, "episodes"), (0.10, "named"), (0.07, "written"), (0.10, "parallel"), (0.05, "intents"), (0.16, "en"), (0.06, "zh"),
               (0.04, "pairs"), (0.02, "words"), (0.03, "asked"), (0.01, "long")],
+    "shown_bilingual": [(0.28, "episodes"), (0.11, "named"), (0.12, "named_chinese"), (0.08, "written"), (0.10, "parallel"), (0.05, "intents"),
+                        (0.12, "en"), (0.05, "zh"), (0.03, "pairs"), (0.02, "words"), (0.03, "asked"), (0.01, "long")],
 }
 # share of Chinese sets among episodes, by kind
 CHINESE = {"distil": 0.5, "episodes": 0.55, "chinese": 0.75, "written": 0.6, "names": 0.55, "english": 0.2, "large": 0.5, "broad": 0.5, "jargon": 0.5, "bilingual": 0.5,
-           "shown": 0.5}
+           "shown": 0.5, "shown_bilingual": 0.5}
 OWN = {"written": 0.45, "names": 0.4, "english": 0.35, "large": 0.4, "broad": 0.4, "jargon": 0.45, "bilingual": 0.45,
-       "shown": 0.35}  # share of sets that we wrote ourselves, by kind
-WAYS = {**dict.fromkeys(("large", "broad", "jargon", "bilingual"), (16, 16, 64)), "shown": (8, 16, 32)}  # the most candidates of an episode is one of these; (16,) for other kinds
-CONTRASTED = {"large": 64, "broad": 64, "jargon": 32, "bilingual": 32, "shown": 32}  # intents of a set that are contrasted; 24 for other kinds
-MISTYPED = {"broad": 0.3, "jargon": 0.35, "bilingual": 0.35, "shown": 0.3}  # share of messages that are misspelt, by kind
-SENTENCES = dict.fromkeys(("large", "broad", "jargon", "bilingual", "shown"), 48)  # of a batch for each episode; 24 for other kinds
-SHOTS = {"shown": (0, 1, 1, 2, 3, 5)}  # examples of a candidate of an episode: one of these; batches.Source.shots for other kinds
-QUERIES = {"shown": 12}  # the most messages of an episode; batches.Source.queries for other kinds
-DISCRIMINANT = {"shown": 1.0}  # its share in an episode's logits; none for other kinds
+       "shown": 0.35, "shown_bilingual": 0.45}  # share of sets that we wrote ourselves, by kind
+WAYS = {**dict.fromkeys(("large", "broad", "jargon", "bilingual"), (16, 16, 64)), "shown": (8, 16, 32), "shown_bilingual": (8, 16, 32)}  # the most candidates of an episode is one of these; (16,) for other kinds
+CONTRASTED = {"large": 64, "broad": 64, "jargon": 32, "bilingual": 32, "shown": 32, "shown_bilingual": 32}  # intents of a set that are contrasted; 24 for other kinds
+MISTYPED = {"broad": 0.3, "jargon": 0.35, "bilingual": 0.35, "shown": 0.3, "shown_bilingual": 0.3}  # share of messages that are misspelt, by kind
+SENTENCES = dict.fromkeys(("large", "broad", "jargon", "bilingual", "shown", "shown_bilingual"), 48)  # of a batch for each episode; 24 for other kinds
+SHOTS = dict.fromkeys(("shown", "shown_bilingual"), (0, 1, 1, 2, 3, 5))  # examples of a candidate of an episode: one of these; batches.Source.shots for other kinds
+QUERIES = dict.fromkeys(("shown", "shown_bilingual"), 12)  # the most messages of an episode; batches.Source.queries for other kinds
+DISCRIMINANT = dict.fromkeys(("shown", "shown_bilingual"), 1.0)  # its share in an episode's logits; none for other kinds
 
 
 def step_loss(kind, embed, head, source, rng):
