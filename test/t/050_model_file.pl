@@ -1,42 +1,17 @@
 # The shipped model's file missing, damaged, unreadable or replaced: an error that says so, never another answer.
 use strict;
 use warnings;
-use File::Basename qw(basename dirname);
 use File::Copy qw(copy);
-use File::Path qw(make_path);
 use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# A tree of the server's programs of our own, since we may not write where the extension is installed.
 my $dir = PostgreSQL::Test::Utils::tempdir;
-sub installed
-{
-	my $path = `pg_config --$_[0]`;
-	chomp $path;
-	return $path;
-}
-my ($bindir, $libdir, $sharedir) = map { installed($_) } qw(bindir pkglibdir sharedir);
-my $prefix = $bindir;
-$prefix = dirname($prefix) until "$sharedir/" =~ m{^\Q$prefix\E/} && "$libdir/" =~ m{^\Q$prefix\E/};
-my ($bin, $lib, $share) = map { "$dir/tree/" . substr($_, length $prefix) } $bindir, $libdir, $sharedir;
-make_path($bin, dirname($lib), "$share/extension/fsi_intent");
-for my $program (qw(postgres initdb pg_ctl))
-{
-	copy("$bindir/$program", "$bin/$program") or die "$program: $!";
-	chmod 0755, "$bin/$program";
-}
-symlink $_, "$bin/" . basename($_) for grep { !-e "$bin/" . basename($_) } glob "$bindir/*";
-symlink $libdir, $lib;
-symlink $_, "$share/" . basename($_) for grep { basename($_) ne 'extension' } glob "$sharedir/*";
-symlink $_, "$share/extension/" . basename($_) for grep { basename($_) ne 'fsi_intent' } glob "$sharedir/extension/*";
-my $good = (glob "$sharedir/extension/fsi_intent/small-*.fsi")[0];
-my $file = "$share/extension/fsi_intent/" . basename($good);
-copy($good, $file) or die "$file: $!";
+my ($install_path, $file, $good) = own_installation("$dir/tree");
 my $size = -s $good;
 
-my $node = fsi_node('model_file', 'jit = off', install_path => dirname($bin));
+my $node = fsi_node('model_file', 'jit = off', install_path => $install_path);
 make_tiny("$dir/tiny", 3);
 my $sha256 = (split /\n/, $node->safe_psql('postgres', qq{
 	CREATE EXTENSION fsi_intent;
@@ -49,12 +24,10 @@ my $ask = q{SELECT string_agg(intent || float8send(score)::text, ',' ORDER BY ms
 my $expected = $node->safe_psql('postgres', $ask);
 ok(length $expected, 'there is an answer');
 
-# Files are put in place by a rename, as make install does.
 sub put
 {
-	my ($from) = @_;
-	copy($from, "$file.new") or die "$from: $!";
-	rename "$file.new", $file or die "$file: $!";
+	put_model($_[0], $file);
+	return;
 }
 
 sub changed

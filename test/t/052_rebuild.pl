@@ -1,0 +1,131 @@
+# A version of the extension with other weights is installed: fsi_rebuild() changes a database over, all of it or nothing.
+use strict;
+use warnings;
+use Fsi;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+my ($install_path, $file, $former) = own_installation("$dir/tree");
+my $node = fsi_node('rebuild', undef, install_path => $install_path, allows_streaming => 1);
+
+# The other weights: a tiny model of the shipped one's layout.
+make_tiny("$dir/tiny", 3, 256, 'segments');
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+my $sha256 = (split /\n/, $node->safe_psql('other', "CREATE EXTENSION fsi_intent; SELECT fsi_import_model('tiny', '$dir/tiny')"))[-1];
+my ($new) = glob $node->data_dir . "/fsi_intent/*_$sha256.fsi";
+
+my $intents = q{ARRAY['refund', 'track order', 'cancel']};
+my $label = "fsi_classify(msg, $intents)";
+$node->safe_psql('postgres', qq{
+	CREATE EXTENSION fsi_intent;
+	CREATE EXTENSION amcheck;
+	CREATE TABLE t (id int PRIMARY KEY, msg text, intent text GENERATED ALWAYS AS ($label) STORED);
+	INSERT INTO t SELECT g, CASE g % 3 WHEN 0 THEN 'money back ' WHEN 1 THEN 'where is it ' ELSE 'stop it ' END || md5(g::text)
+		FROM generate_series(1, 60) g;
+	CREATE INDEX t_label ON t (($label));
+	CREATE INDEX t_named ON t (fsi_classify(msg, $intents, '{"model": "small-1"}'));
+	CREATE INDEX t_refund ON t (id) WHERE fsi_classify(msg, $intents) = 'refund';
+	CREATE TABLE p (msg text) PARTITION BY LIST ($label);
+	CREATE TABLE p_refund PARTITION OF p FOR VALUES IN ('refund');
+	CREATE TABLE p_others PARTITION OF p DEFAULT;
+	INSERT INTO p SELECT msg FROM t;
+	CREATE MATERIALIZED VIEW m AS SELECT id, $label AS intent FROM t;
+	CREATE TABLE c (msg text CHECK (fsi_classify(msg, $intents, '{}') = 'refund'));
+	INSERT INTO c SELECT msg FROM t WHERE intent = 'refund'});
+my $answers = "SELECT string_agg($label, ',' ORDER BY id) FROM t";
+my $kept = 'SELECT string_agg(intent, \',\' ORDER BY id) FROM ';
+my $at_first = $node->safe_psql('postgres', $answers);
+my $pinned = $node->safe_psql('postgres', 'SELECT sha256 FROM fsi_models');
+
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby', install_path => $install_path);
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+
+sub fails
+{
+	my ($where, $sql, $error, $what) = @_;
+	my ($rc, $out, $err) = $where->psql('postgres', "\\set VERBOSITY verbose\n$sql");
+	like($err, $error, $what);
+	return;
+}
+
+# Sessions that have mapped the former weights: an idle one, one with a snapshot, one with a row that is not committed.
+my ($idle, $old, $open) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 3;
+is($idle->query("$answers;"), $at_first, 'the former answers');
+# It reads no index that is to be made anew: that would make the change wait.
+my $ask = "SELECT string_agg($label, ',' ORDER BY msg) FROM generate_series(1, 20) g, md5(g::text) msg;";
+$old->query('BEGIN ISOLATION LEVEL REPEATABLE READ;');
+my $asked = $old->query($ask);
+is($open->query($ask), $asked, 'the same in each session');
+put_model($new, $file);
+
+my $refused = qr/ERROR:  55000: .*holds other weights.*change over to these weights with SELECT \* FROM fsi_rebuild\(\)/s;
+fails($node, $answers, $refused, 'a new session is refused, and told what to do');
+fails($node, 'SELECT * FROM fsi_check()', $refused, 'so is a check');
+fails($standby, $answers, qr/holds other weights.*Install the version of fsi_intent that the primary server has/s, 'on a standby');
+fails($standby, 'SELECT * FROM fsi_rebuild()', qr/25006: cannot execute fsi_rebuild\(\)/, 'which cannot change over by itself');
+
+# All or nothing.
+fails($node, 'SELECT * FROM fsi_rebuild()', qr/ERROR:  23514: constraint c_msg_check on public.c does not hold with the model's answers/, 'a constraint');
+fails($node, 'BEGIN; DROP TABLE c; SELECT * FROM fsi_rebuild(); ROLLBACK; SELECT * FROM fsi_rebuild()', qr/23514/, 'and a rollback');
+fails($node, $answers, $refused, 'leave all as it was');
+is($node->safe_psql('postgres', "SELECT DISTINCT sha256 FROM fsi_dependents()"), $pinned, 'under the former name');
+is($idle->query("$answers;"), $at_first, 'a session that has the former weights goes on with them');
+is($node->safe_psql('postgres', $kept . 't'), $at_first, 'and so does what is kept');
+
+# A row that is not committed: the change waits, and has it too.
+$node->safe_psql('postgres', 'DROP TABLE c');
+$open->query('BEGIN;');
+$open->query("INSERT INTO t VALUES (61, 'where is my parcel now');");
+my $rebuild = start($node, 'SELECT model, kind, object, relation, changed FROM fsi_rebuild()');
+ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 't'::regclass"), 'the change waits for a writer');
+is($idle->query('SELECT count(*) FROM t;'), 60, 'but nobody who reads waits for it');
+$open->query('COMMIT;');
+is(finish($rebuild), '', 'it goes on when that has committed');
+like($rebuild->{out}, qr/^small-1\|generated column\|public\.t\.intent\|t\|[1-9]\d*$/m, 'and says what has changed');
+my $now = $node->safe_psql('postgres', $answers);
+my $rows = () = $now =~ /refund|track order|cancel/g;
+is($rows, 61, 'all rows have an answer');
+unlike($now, qr/^\Q$at_first\E/, 'another one');
+is($node->safe_psql('postgres', 'SELECT sha256 FROM fsi_models'), $sha256, 'the name stands for the new file');
+is($node->safe_psql('postgres', $kept . $_), $now, "$_ has followed") for qw(t m);
+is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT stale::text, ',') FROM fsi_check()}), 0, 'nothing is stale');
+is($node->safe_psql('postgres', "SELECT count(*) FROM p_refund WHERE $label <> 'refund'"), 0, 'no row is in a wrong partition');
+is($node->safe_psql('postgres', "SELECT count(*) FROM p_others WHERE $label = 'refund'"), 0, 'nor in the default one');
+is($node->safe_psql('postgres', "SELECT count(*) FROM p"), 60, 'and none is lost');
+$node->safe_psql('postgres', "SELECT bt_index_check('$_', true)") for qw(t_label t_named t_refund);
+for my $options ('', q{, '{"model": "small-1"}'})
+{
+	my $by = "fsi_classify(msg, $intents$options)";
+	my $found = $node->safe_psql('postgres', "SET enable_seqscan = off; SELECT string_agg(id::text, ',' ORDER BY id) FROM t WHERE $by = 'cancel'");
+	is($found, $node->safe_psql('postgres', "SELECT string_agg(id::text, ',' ORDER BY id) FROM t WHERE intent = 'cancel'"), "an index finds the same rows$options");
+}
+
+# Sessions from before.
+is($idle->query("$answers;"), $now, 'an older session has the new weights from now on');
+isnt($idle->query($ask), $asked, 'to other questions, too');
+is($old->query($ask), $asked, 'but a snapshot from before keeps the former ones');
+$old->{stderr} = '';
+$old->query("INSERT INTO t VALUES (70, 'where is it');");
+$old->query('COMMIT;');
+like($old->{stderr}, qr/model "small-1" was replaced while this transaction used it/, 'and can add no answer of them');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), 61, 'there is none');
+$_->quit for $idle, $old, $open;
+$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+is($standby->safe_psql('postgres', $answers), $now, 'the standby follows');
+is($node->safe_psql('other', q{SELECT count(*) FROM fsi_rebuild()}), 0, 'another database has nothing to make anew');
+is($node->safe_psql('other', q{SELECT sha256 FROM fsi_models WHERE name = 'small-1'}), $sha256, 'but the name to change over');
+
+# And back.
+put_model($former, $file);
+my ($rc, $out, $err) = $node->psql('postgres', "SELECT * FROM fsi_rebuild() \\g /dev/null\n$kept t");
+is($out, $at_first . ',' . (split /,/, $node->safe_psql('postgres', $answers))[-1], 'back again: the first answers');
+is($node->safe_psql('postgres', 'SELECT sha256 FROM fsi_models'), $pinned, 'under the first identity');
+is($node->safe_psql('postgres', q{SELECT sum(changed) FROM fsi_rebuild() WHERE changed IS NOT NULL}), 0, 'a second time there is nothing to do');
+
+$standby->stop;
+$node->stop;
+done_testing();
