@@ -72,7 +72,7 @@ typedef struct StoreRow
 	bool		dropped;
 	Oid			owner;			/* the role that brought it, or InvalidOid */
 	TransactionId xmin;			/* of the row: whose it is */
-	Jsonb	   *card;			/* or NULL */
+	CommandId	cmin;			/* and, if it is this transaction's, since which command */
 } StoreRow;
 
 /*
@@ -87,6 +87,8 @@ extern void store_let_go(const StoreModel *model);
 extern void store_on_unmap(void (*forget) (const StoreModel *model));
 /* The catalog's row, dropped ones too; false if there is none.  NULL or "default": the default model's. */
 extern bool store_find(const char *name, StoreRow *row);
+/* Its card, or NULL. */
+extern Jsonb *store_card(const char *name);
 /*
  * Before its weights are read: the mapped file has not been cut short (reading on would be a SIGBUS, which restarts
  * the server) nor written to in place.  One fstat(); XX001 if it was.

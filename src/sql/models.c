@@ -130,6 +130,7 @@ fsi_model_info(PG_FUNCTION_ARGS)
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	const StoreModel *model = store_model(name);
 	StoreRow	row;
+	Jsonb	   *card = store_card(name);
 	JsonbParseState *state = NULL;
 
 	store_find(name, &row);
@@ -140,15 +141,15 @@ fsi_model_info(PG_FUNCTION_ARGS)
 	push_member(&state, "sha256", model->sha256);
 	push_number(&state, "bytes", (int64) model->size);
 	push_shape(&state, &model->file);
-	if (row.card != NULL)
+	if (card != NULL)
 	{
-		JsonbValue	card;
+		JsonbValue	value;
 
 		push_string(&state, WJB_KEY, "card");
-		card.type = jbvBinary;
-		card.val.binary.data = &row.card->root;
-		card.val.binary.len = VARSIZE(row.card) - VARHDRSZ;
-		pushJsonbValue(&state, WJB_VALUE, &card);
+		value.type = jbvBinary;
+		value.val.binary.data = &card->root;
+		value.val.binary.len = VARSIZE(card) - VARHDRSZ;
+		pushJsonbValue(&state, WJB_VALUE, &value);
 	}
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }

@@ -56,7 +56,7 @@ enum ChunkColumn
 #define CHUNK_BYTES (1024 * 1024)
 
 static Oid
-extension_schema(void)
+find_extension_schema(void)
 {
 	Oid			extension = get_extension_oid("fsi_intent", true);
 	Oid			schema = InvalidOid;
@@ -78,6 +78,36 @@ extension_schema(void)
 		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return schema;
+}
+
+/* Where the extension's tables are, as long as the catalog of models is the one that was found there. */
+static Oid	known_schema;
+static Oid	known_catalog;
+
+static void
+forget_schema(Datum arg, Oid relid)
+{
+	(void) arg;
+	if (!OidIsValid(relid) || relid == known_catalog)
+		known_schema = InvalidOid;
+}
+
+static Oid
+extension_schema(void)
+{
+	static bool registered;
+	Oid			schema;
+
+	if (OidIsValid(known_schema))
+		return known_schema;
+	if (!registered)
+		CacheRegisterRelcacheCallback(forget_schema, (Datum) 0);
+	registered = true;
+	schema = find_extension_schema();
+	known_catalog = get_relname_relid("_fsi_model_catalog", schema);
+	if (OidIsValid(known_catalog))
+		known_schema = schema;
 	return schema;
 }
 
@@ -141,11 +171,19 @@ text_column(HeapTuple tuple, TupleDesc desc, int column)
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
+static Jsonb *
+card_column(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, CATALOG_CARD + 1, desc, &isnull);
+
+	return isnull ? NULL : DatumGetJsonbPCopy(value);
+}
+
 static void
 read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
 {
 	bool		isnull;
-	Datum		card;
 	Datum		owner;
 
 	row->name = text_column(tuple, desc, CATALOG_NAME);
@@ -157,21 +195,15 @@ read_row(HeapTuple tuple, TupleDesc desc, StoreRow *row)
 	row->size = DatumGetInt64(heap_getattr(tuple, CATALOG_SIZE + 1, desc, &isnull));
 	owner = heap_getattr(tuple, CATALOG_OWNER + 1, desc, &isnull);
 	row->owner = isnull ? InvalidOid : DatumGetObjectId(owner);
-	card = heap_getattr(tuple, CATALOG_CARD + 1, desc, &isnull);
-	row->card = isnull ? NULL : DatumGetJsonbPCopy(card);
 	(void) heap_getattr(tuple, CATALOG_DROPPED_AT + 1, desc, &isnull);
 	row->dropped = !isnull;
 	row->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	row->cmin = TransactionIdIsCurrentTransactionId(row->xmin) ? HeapTupleHeaderGetCmin(tuple->t_data) : FirstCommandId;
 }
 
-bool
-store_find(const char *name, StoreRow *row)
-{
-	return store_find_in(name, NULL, row);
-}
-
-bool
-store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
+/* row or card may be NULL. */
+static bool
+find(const char *name, Snapshot snapshot, StoreRow *row, Jsonb **card)
 {
 	Relation	rel = store_open_table("_fsi_model_catalog", AccessShareLock);
 	ScanKeyData key;
@@ -191,12 +223,36 @@ store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
 
 		if (name == NULL && !DatumGetBool(heap_getattr(tuple, CATALOG_IS_DEFAULT + 1, RelationGetDescr(rel), &isnull)))
 			continue;
-		read_row(tuple, RelationGetDescr(rel), row);
+		if (row != NULL)
+			read_row(tuple, RelationGetDescr(rel), row);
+		if (card != NULL)
+			*card = card_column(tuple, RelationGetDescr(rel));
 		found = true;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return found;
+}
+
+bool
+store_find(const char *name, StoreRow *row)
+{
+	return find(name, NULL, row, NULL);
+}
+
+bool
+store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
+{
+	return find(name, snapshot, row, NULL);
+}
+
+Jsonb *
+store_card(const char *name)
+{
+	Jsonb	   *card = NULL;
+
+	(void) find(name, NULL, NULL, &card);
+	return card;
 }
 
 bool

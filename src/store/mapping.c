@@ -27,7 +27,7 @@
 /* What tells a snapshot from those taken before and after it. */
 typedef struct Moment
 {
-	LocalTransactionId transaction;
+	LocalTransactionId transaction; /* where there is no snapshot */
 	TransactionId xmin;
 	TransactionId xmax;
 	uint32		xcnt;
@@ -353,14 +353,15 @@ find_mapped(const char *sha256)
 	return NULL;
 }
 
-/* Whether the active snapshot sees what that transaction did; its own transaction's doings are seen at once. */
 static bool
-is_seen(TransactionId xid)
+is_seen(const StoreRow *row)
 {
 	Snapshot	snapshot = GetActiveSnapshot();
 
-	return TransactionIdIsCurrentTransactionId(xid) || snapshot->snapshot_type != SNAPSHOT_MVCC ||
-		!XidInMVCCSnapshot(xid, snapshot);
+	if (snapshot->snapshot_type != SNAPSHOT_MVCC)
+		return true;
+	return TransactionIdIsCurrentTransactionId(row->xmin) ? row->cmin < snapshot->curcid :
+		!XidInMVCCSnapshot(row->xmin, snapshot);
 }
 
 /*
@@ -376,7 +377,7 @@ find_row(const char *name, StoreRow *row, bool *settled)
 	if (!store_find(name, row))
 		return false;
 	*settled = !ActiveSnapshotSet() || TransactionIdPrecedes(row->xmin, TransactionXmin);
-	if (!*settled && !is_seen(row->xmin) && store_find_in(name, GetActiveSnapshot(), &older) && !older.dropped)
+	if (!*settled && !is_seen(row) && store_find_in(name, GetActiveSnapshot(), &older) && !older.dropped)
 		*row = older;
 	return true;
 }
@@ -454,6 +455,17 @@ store_note_kept(const char *name)
 		store_note_use(row.name, row.sha256);
 }
 
+bool
+store_is_current(const char *name, const char *sha256)
+{
+	const NameEntry *entry;
+
+	for (entry = names; entry != NULL; entry = entry->next)
+		if (entry->generation == generation && strcmp(entry->own_name, name) == 0)
+			return strcmp(entry->model->sha256, sha256) == 0;
+	return false;
+}
+
 static NameEntry *
 find_entry(const char *name)
 {
@@ -466,13 +478,17 @@ find_entry(const char *name)
 /*
  * Snapshots see a commit before its invalidations arrive.  So what a name stands for holds for one snapshot:
  * all rows of a statement have their answers from the same weights, and so have statements of one snapshot.
+ * Another transaction's snapshot of these figures sees the same: below one xmax, transactions can only end, and each
+ * that ends is one less.  (What this backend's own have done, its invalidations tell at once.)
  */
 static Moment
 moment_now(void)
 {
-	Moment		m = {.transaction = compat_lxid(MyProc)};
+	Moment		m = {0};
 
-	if (ActiveSnapshotSet())
+	if (!ActiveSnapshotSet())
+		m.transaction = compat_lxid(MyProc);
+	else
 	{
 		Snapshot	snapshot = GetActiveSnapshot();
 

@@ -98,6 +98,8 @@ extern FsiStatus store_open_checked(const char *path, const char *sha256, Memory
 /* Raise what either has failed with, with a hint at what to do about it. */
 extern void store_report_open_failure(bool shipped, const char *path, FsiError *err);
 extern void store_close(StoreModel *model);
+/* Whether the name was looked up as that, and the catalog of models has not changed since, as far as this backend was told. */
+extern bool store_is_current(const char *name, const char *sha256);
 
 /* --- uses.c --- */
 

@@ -67,6 +67,9 @@ check_use(const Use *use)
 	char	   *object;
 
 	lock_name(use->catalog, use->name, AccessShareLock);
+	/* Who replaces a name tells of it before that lock goes. */
+	if (store_is_current(use->name, use->sha256))
+		return;
 	/* The extension may have been dropped since. */
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(use->catalog)))
 		return;

@@ -76,8 +76,18 @@ is($node->safe_psql('postgres', "SELECT DISTINCT sha256 FROM fsi_dependents()"),
 is($idle->query("$answers;"), $at_first, 'a session that has the former weights goes on with them');
 is($node->safe_psql('postgres', $kept . 't'), $at_first, 'and so does what is kept');
 
-# A row that is not committed: the change waits, and has it too.
 $node->safe_psql('postgres', 'DROP TABLE c');
+
+# Its own transaction's cursors keep to their snapshots, too.
+$idle->query("SET fsi_intent.enable_batch = off; SET fsi_intent.cache_size = 0; BEGIN;
+	DECLARE c CURSOR FOR SELECT $label FROM generate_series(1, 20) g, md5(g::text) msg ORDER BY msg;");
+my $fetched = $idle->query('FETCH 3 FROM c;') . "\n";
+isnt($idle->query("SELECT count(*) FROM fsi_rebuild(); $ask"), $asked, 'changed over inside a transaction');
+$fetched .= $idle->query('FETCH 17 FROM c; ROLLBACK;');
+is(join(',', split /\n/, $fetched), $asked, 'but not what a cursor from before fetches');
+is($idle->query($ask), $asked, 'and rolled back');
+
+# A row that is not committed: the change waits, and has it too.
 $open->query('BEGIN;');
 $open->query("INSERT INTO t VALUES (61, 'where is my parcel now');");
 my $rebuild = start($node, 'SELECT model, kind, object, relation, changed FROM fsi_rebuild()');
