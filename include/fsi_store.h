@@ -6,10 +6,10 @@
  * _fsi_model_catalog ties the two together: the shipped model's row is written by CREATE
  * EXTENSION, an imported one's by fsi_import_model(), a trained one's by fsi_train(), and a
  * dropped name does not come back with other weights.  There are two exceptions: fsi_train() with
- * the option "replace", which gives a name to new weights in one transaction, but not where an
- * index, a partition key, a generated column or a constraint rests on the name; and fsi_rebuild(), which
- * gives the shipped model's name to the file that is installed and brings all of these after it in the
- * same transaction.  So an answer that is kept
+ * the option "replace", which gives a name to new weights in one transaction, and fsi_rebuild(), which
+ * gives the shipped model's name to the file that is installed.  The indexes, partition keys, generated
+ * columns and constraints that rest on the name follow in the same transaction, or, without the option
+ * "rebuild" of the former, it is an error.  So an answer that is kept
  * under a name rests on one file, and a statement, whose snapshot sees one row of the catalog,
  * has all its answers from one file too.
  *
@@ -104,10 +104,19 @@ extern const char *store_import(const char *name, const char *path);
 extern void store_drop(const char *name);
 /* 42602, 42939: for what cannot be a model's name. */
 extern void store_check_name(const char *name);
+
+/* What is done where a name stands for weights already. */
+typedef enum StoreReplace
+{
+	STORE_REPLACE_NOT,			/* an error */
+	STORE_REPLACE_ALONE,		/* it gets new ones, unless something rests on it */
+	STORE_REPLACE_ALL			/* and what rests on it is made anew */
+} StoreReplace;
+
 /* Before the work of training: may the current role have the name stand for new weights? */
-extern void store_check_register(const char *name, bool replace);
+extern void store_check_register(const char *name, StoreReplace replace);
 /* Pack an f32 model and give it the name; the identity in hex. */
-extern const char *store_register(const char *name, const HfModel *model, bool replace);
+extern const char *store_register(const char *name, const HfModel *model, StoreReplace replace);
 /* Write a model as a new Hugging Face directory of the server. */
 extern void store_export(const char *name, const char *path);
 

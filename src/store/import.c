@@ -118,7 +118,7 @@ typedef struct Origin
 	const char *path;			/* a directory or packed file of the server, or NULL */
 	const HfModel *model;		/* else this */
 	const char *source;			/* what the catalog calls it */
-	bool		replace;		/* the name may have stood for other weights */
+	StoreReplace replace;
 } Origin;
 
 /* Pack a model in memory or a Hugging Face directory, or copy a packed file, into tmp. */
@@ -184,12 +184,12 @@ check_no_dependents(const char *name)
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("model \"%s\" cannot stand for other weights", name),
 				 errdetail("The answers of %s rest on it.", object),
-				 errhint("Train under another name, then let the table use that.")));
+				 errhint("Train under another name, or give the option {\"rebuild\": true} to make them anew.")));
 }
 
 /* Whether name may stand for the weights (NULL: yet unknown ones); true if there is a row of that name already. */
 static bool
-check_name_free(const char *name, const char *sha256, bool replace, const char *source)
+check_name_free(const char *name, const char *sha256, StoreReplace replace, const char *source)
 {
 	bool		may_replace;
 	StoreRow	row;
@@ -213,12 +213,15 @@ check_name_free(const char *name, const char *sha256, bool replace, const char *
 				 may_replace ? errhint("Choose another name, or give the option {\"replace\": true}.") :
 				 errhint("Choose another name.")));
 	check_may_change(&row, true);
-	check_no_dependents(name);
+	if (replace == STORE_REPLACE_ALONE)
+		check_no_dependents(name);
+	else
+		store_check_remake(name);
 	return true;
 }
 
 void
-store_check_register(const char *name, bool replace)
+store_check_register(const char *name, StoreReplace replace)
 {
 	(void) check_name_free(name, NULL, replace, "trained");
 }
@@ -227,6 +230,8 @@ store_check_register(const char *name, bool replace)
 static void
 record_chunks(const char *name, const StoreModel *model, const Origin *origin)
 {
+	if (origin->replace == STORE_REPLACE_ALL)
+		store_lock_dependents(name);
 	if (origin->replace)
 		store_wait_replace(name);
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
@@ -247,6 +252,8 @@ record_name(const char *name, const StoreModel *model, const Origin *origin)
 
 	if (origin->replace)
 		store_lock_replace(name);
+	if (origin->replace == STORE_REPLACE_ALL)
+		store_lock_dependents(name);
 	if (!check_name_free(name, model->sha256, origin->replace, origin->source))
 	{
 		store_insert_row(name, &model->file, model->size, origin->source);
@@ -261,6 +268,8 @@ record_name(const char *name, const StoreModel *model, const Origin *origin)
 		store_delete_chunks(old.sha256);
 		store_file_goes(store_model_path(old.sha256), XACT_EVENT_COMMIT);
 	}
+	if (origin->replace == STORE_REPLACE_ALL)
+		store_remake_all(name);
 }
 
 /* Give the file, which was checked under its first name, its final one. */
@@ -336,7 +345,7 @@ store_import(const char *name, const char *path)
 
 	/* Before the work; checked again under the lock. */
 	if (store_find(name, &row) && !row.dropped)
-		(void) check_name_free(name, row.sha256, false, origin.source);
+		(void) check_name_free(name, row.sha256, STORE_REPLACE_NOT, origin.source);
 	error_context_stack = &callback;
 	sha256 = install(name, &origin);
 	error_context_stack = callback.previous;
@@ -344,7 +353,7 @@ store_import(const char *name, const char *path)
 }
 
 const char *
-store_register(const char *name, const HfModel *model, bool replace)
+store_register(const char *name, const HfModel *model, StoreReplace replace)
 {
 	Origin		origin = {.model = model, .source = "trained", .replace = replace};
 

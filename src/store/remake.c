@@ -1,6 +1,6 @@
 /*
  * remake.c
- *	  Change over to other weights of the shipped model, and make anew what was computed with the former ones.
+ *	  Make anew what rests on a model when its name gets other weights: those of the installed file, or of a training.
  *
  * The tables come first, then the name, as with everybody else: who writes a table has locked it before it commits its
  * use of the name (uses.c).  So nobody can add an answer of the former weights, and nothing waits in a circle.
@@ -12,6 +12,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
@@ -24,7 +25,48 @@
 
 #include "store.h"
 
-/* ---- The change of weights. ---- */
+/* ---- What can be made anew. ---- */
+
+/* A column that an expression reads: an UPDATE that sets it computes the expression again. */
+static char *
+column_read(Node *expression, Oid relid)
+{
+	Bitmapset  *read = NULL;
+	int			column;
+
+	pull_varattnos(expression, 1, &read);
+	/* Not tableoid, which cannot be set. */
+	column = bms_next_member(read, -FirstLowInvalidHeapAttributeNumber);
+	if (column < 0)
+		return NULL;
+	return get_attname(relid, (AttrNumber) (column + FirstLowInvalidHeapAttributeNumber), false);
+}
+
+/* Whether rows must be written for it. */
+static bool
+has_base_column(const StoreDependent *d)
+{
+	return strcmp(d->kind, "generated column") == 0 || strcmp(d->kind, "partition key") == 0;
+}
+
+static char *
+base_column(const StoreDependent *d)
+{
+	Relation	rel = table_open(d->relid, AccessShareLock);
+	char	   *name;
+
+	if (d->address.objectSubId != 0)
+		name = column_read(build_column_default(rel, d->address.objectSubId), d->relid);
+	else
+		name = column_read((Node *) RelationGetPartitionKey(rel)->partexprs, d->relid);
+	table_close(rel, AccessShareLock);
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s %s reads no column and cannot be computed again", d->kind, d->object),
+				 errhint("Drop it, and make it again afterwards.")));
+	return name;
+}
 
 static void
 check_reachable(const StoreDependent *d)
@@ -37,47 +79,74 @@ check_reachable(const StoreDependent *d)
 				 errhint("End that session, or drop the table there.")));
 }
 
-/* Lock what rests on the model against writers, until there is nothing new. */
-static void
-lock_dependents(const char *name, List **locked)
+/* 42501, 55006, 0A000: for what could not be made anew. */
+void
+store_check_remake(const char *name)
 {
-	bool		found = true;
+	ListCell   *lc;
 
-	while (found)
+	SPI_connect();
+	foreach(lc, store_dependents(name))
+	{
+		const StoreDependent *d = lfirst(lc);
+
+		if (OidIsValid(d->relid))
+			check_reachable(d);
+		if (has_base_column(d))
+			(void) base_column(d);
+	}
+	SPI_finish();
+}
+
+/* ---- The change of weights. ---- */
+
+static void
+lock_table(const StoreDependent *d)
+{
+	check_reachable(d);
+	if (get_rel_relkind(d->relid) == RELKIND_MATVIEW)
+		LockRelationOid(d->relid, AccessExclusiveLock);
+	else
+	{
+		LockRelationOid(d->relid, ShareRowExclusiveLock);
+		(void) find_all_inheritors(d->relid, ShareRowExclusiveLock, NULL);
+	}
+}
+
+void
+store_lock_dependents(const char *name)
+{
+	List	   *locked = NIL;
+	int			before;
+
+	SPI_connect();
+	do
 	{
 		ListCell   *lc;
 
-		found = false;
+		before = list_length(locked);
 		foreach(lc, store_dependents(name))
 		{
 			const StoreDependent *d = lfirst(lc);
 
-			if (!OidIsValid(d->relid) || list_member_oid(*locked, d->relid))
+			if (!OidIsValid(d->relid) || list_member_oid(locked, d->relid))
 				continue;
-			check_reachable(d);
-			if (get_rel_relkind(d->relid) == RELKIND_MATVIEW)
-				LockRelationOid(d->relid, AccessExclusiveLock);
-			else
-			{
-				LockRelationOid(d->relid, ShareRowExclusiveLock);
-				(void) find_all_inheritors(d->relid, ShareRowExclusiveLock, NULL);
-			}
-			*locked = lappend_oid(*locked, d->relid);
-			found = true;
+			lock_table(d);
+			locked = lappend_oid(locked, d->relid);
 		}
 	}
+	while (list_length(locked) > before);
+	SPI_finish();
 }
 
 static void
 pin(const StoreRow *row, const StoreModel *installed)
 {
-	List	   *locked = NIL;
-
-	lock_dependents(row->name, &locked);
+	store_lock_dependents(row->name);
 	store_wait_replace(row->name);
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
 	store_lock_replace(row->name);
-	lock_dependents(row->name, &locked);
+	store_lock_dependents(row->name);
 	store_replace_row(row->name, &installed->file, installed->size, row->source);
 }
 
@@ -109,40 +178,6 @@ store_repin(void)
 }
 
 /* ---- What is made anew. ---- */
-
-/* A column that an expression reads: an UPDATE that sets it computes the expression again. */
-static char *
-column_read(Node *expression, Oid relid)
-{
-	Bitmapset  *read = NULL;
-	int			column;
-
-	pull_varattnos(expression, 1, &read);
-	/* Not tableoid, which cannot be set. */
-	column = bms_next_member(read, -FirstLowInvalidHeapAttributeNumber);
-	if (column < 0)
-		return NULL;
-	return get_attname(relid, (AttrNumber) (column + FirstLowInvalidHeapAttributeNumber), false);
-}
-
-static char *
-base_column(const StoreDependent *d)
-{
-	Relation	rel = table_open(d->relid, AccessShareLock);
-	char	   *name;
-
-	if (d->address.objectSubId != 0)
-		name = column_read(build_column_default(rel, d->address.objectSubId), d->relid);
-	else
-		name = column_read((Node *) RelationGetPartitionKey(rel)->partexprs, d->relid);
-	table_close(rel, AccessShareLock);
-	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s %s reads no column and cannot be computed again", d->kind, d->object),
-				 errhint("Drop it, and make it again afterwards.")));
-	return name;
-}
 
 /* Run the statements that a query makes, given the column that they set.  The rows that they changed. */
 static int64
@@ -233,7 +268,7 @@ store_remake(const StoreDependent *d)
 {
 	Oid			object = d->address.objectId;
 
-	if (strcmp(d->kind, "generated column") == 0 || strcmp(d->kind, "partition key") == 0)
+	if (has_base_column(d))
 		return remake_rows(d);
 	if (strcmp(d->kind, "constraint") == 0)
 	{
@@ -250,4 +285,18 @@ store_remake(const StoreDependent *d)
 	else
 		run("REFRESH MATERIALIZED VIEW %s", relation_name(object));
 	return -1;
+}
+
+void
+store_remake_all(const char *name)
+{
+	ListCell   *lc;
+
+	SPI_connect();
+	foreach(lc, store_dependents(name))
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) store_remake(lfirst(lc));
+	}
+	SPI_finish();
 }

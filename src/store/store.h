@@ -55,6 +55,14 @@ typedef struct StoreSelf
 extern void store_become_owner(Oid relid, StoreSelf *self);
 extern void store_be_self(const StoreSelf *self);
 
+/* --- remake.c: by the name that gets other weights --- */
+
+/* Whether all that rests on it could be made anew by this role: 42501, 55006, 0A000. */
+extern void store_check_remake(const char *name);
+/* Lock the tables against writers, until there is nothing new. */
+extern void store_lock_dependents(const char *name);
+extern void store_remake_all(const char *name);
+
 /* --- stale.c --- */
 
 /* Append the statements (SPI's text) that a query of core's catalogs makes of an object ($1) and its column ($2). */

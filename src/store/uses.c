@@ -2,7 +2,7 @@
  * uses.c
  *	  No transaction may commit answers under a name that stands for other weights by then.
  *
- * A model is replaced only while nothing rests on its name (dependents.c).  But what another
+ * A model is replaced only while nothing rests on its name (dependents.c), or with all that does.  But what another
  * transaction is about to build, an index say, is not seen before that commits, and a transaction
  * with an old snapshot goes on with the old weights.  So a transaction that writes looks again
  * just before it commits: whoever comes second, it or the replacement, fails.  The lock on

@@ -81,6 +81,7 @@ static const Option all_options[] = {
 	{"per_device_train_batch_size", OPTION_INT, IN_TRAIN(per_device_train_batch_size), true, 0, 0, NULL},
 	{"prompt_loss_weight", OPTION_REAL, IN_TRAIN(prompt_loss_weight), true, 0, 0, NULL},
 	{"queries", OPTION_INT, IN_TRAIN(queries), true, 0, 0, NULL},
+	{"rebuild", OPTION_FLAG, IN_TUNE(rebuild), false, 0, 0, NULL},
 	{"replace", OPTION_FLAG, IN_TUNE(replace), false, 0, 0, NULL},
 	{"resid_pdrop", OPTION_REAL, IN_TRAIN(resid_pdrop), true, 0, 0, NULL},
 	{"restart", OPTION_FLAG, IN_TUNE(restart), false, 0, 0, NULL},
@@ -323,7 +324,20 @@ tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out)
 		out->train.min_ways = Min(out->train.min_ways, out->train.max_ways);
 	if (!look_up(options, "max_ways", &value))
 		out->train.max_ways = Max(out->train.min_ways, out->train.max_ways);
+	if (out->rebuild && !out->replace)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"rebuild\" needs the option \"replace\""),
+				 errdetail("What rests on a name is made anew when the name gets other weights.")));
 	HOST_TRY(train_check_options(&out->train, &err));
+}
+
+StoreReplace
+tune_replace(const TuneOptions *options)
+{
+	if (!options->replace)
+		return STORE_REPLACE_NOT;
+	return options->rebuild ? STORE_REPLACE_ALL : STORE_REPLACE_ALONE;
 }
 
 /* ---- The plan. ---- */

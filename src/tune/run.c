@@ -189,7 +189,7 @@ prepare(TuneRun *run)
 	run->folder = tune_folder_path(run->name);
 	if (tune_folder_has_result(run->folder, run->name))
 		tune_folder_remove(run->folder);
-	store_check_register(run->name, run->options.replace);
+	store_check_register(run->name, tune_replace(&run->options));
 	begin_progress(run);
 	read_rows(run);
 	tune_check_memory(run->model, &run->options, &run->data);

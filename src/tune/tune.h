@@ -32,7 +32,8 @@ typedef struct TuneOptions
 	char	   *other;			/* segments: the intent of rows that have none of the others */
 	Jsonb	   *descriptions;	/* segments: by intent, or NULL */
 	char	   *logging_dir;	/* NULL: the training's own folder */
-	bool		replace;
+	bool		replace;		/* the name may stand for other weights already */
+	bool		rebuild;		/* and what rests on it follows */
 	bool		restart;
 	bool		background;
 	double		eval_split;		/* share of the rows without a split that is held out */
@@ -55,6 +56,7 @@ typedef struct TuneOptions
 extern char *tune_options_model(Jsonb *options);
 /* Defaults for the layout, then what options say.  Errors for keys, types and ranges. */
 extern void tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out);
+extern StoreReplace tune_replace(const TuneOptions *options);
 /* Append those that steer the result, a line each. */
 extern void tune_options_plan(const TuneOptions *options, StringInfo out);
 

@@ -225,6 +225,33 @@ CREATE TEMP TABLE pg_depend (LIKE pg_catalog.pg_depend);
 CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
 DROP TABLE pg_temp.pg_depend, kept;
 CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+-- unless it is to be made anew
+CREATE TABLE kept (id int PRIMARY KEY, msg text, former text,
+	intent text GENERATED ALWAYS AS (fsi_classify(msg, ARRAY['alpha', 'beta', 'gamma'], '{"model": "tr mine"}')) STORED);
+INSERT INTO kept (id, msg) SELECT id, text FROM labelled;
+UPDATE kept SET former = intent;
+CREATE INDEX kept_intent ON kept (fsi_classify(msg, ARRAY['alpha', 'beta', 'gamma'], '{"model": "tr mine"}'));
+CREATE MATERIALIZED VIEW kept_view AS SELECT id, fsi_classify(msg, ARRAY['alpha', 'beta', 'gamma'], '{"model": "tr mine"}') AS intent FROM kept;
+ALTER TABLE kept ADD CONSTRAINT same CHECK (fsi_classify(msg, ARRAY['alpha', 'beta', 'gamma'], '{"model": "tr mine"}') = former);
+CREATE TABLE one (intent text GENERATED ALWAYS AS (fsi_classify('a blip', ARRAY['alpha', 'beta'], '{"model": "tr mine"}')) STORED);
+\set retrain '{"model": "tiny segments", "freeze": true, "max_steps": 40, "learning_rate": 0.003, "seed": 3, "replace": true, "rebuild": true}'
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "rebuild": true}');
+CALL fsi_train('tr mine', 'labelled', :'retrain');
+DROP TABLE one;
+CALL fsi_train('tr mine', 'labelled', :'retrain');
+SELECT pg_temp.digest('tr mine') AS before \gset
+SELECT count(*) AS others, count(*) FILTER (WHERE intent <> former) AS changed FROM kept;
+ALTER TABLE kept DROP CONSTRAINT same;
+CALL fsi_train('tr mine', 'labelled', :'retrain');
+SELECT pg_temp.digest('tr mine') <> :'before' AS replaced;
+SELECT count(*), count(*) FILTER (WHERE kept.intent <> former) > 0 AS changed, count(*) FILTER (WHERE kept.intent <> kept_view.intent) AS wrong
+FROM kept JOIN kept_view USING (id);
+SELECT kind, object, rows, stale FROM fsi_check('tr mine');
+SET enable_seqscan = off;
+SELECT count(*) = (SELECT count(*) FROM kept_view WHERE intent = 'beta') AS found FROM kept
+WHERE fsi_classify(msg, ARRAY['alpha', 'beta', 'gamma'], '{"model": "tr mine"}') = 'beta';
+RESET enable_seqscan;
+DROP TABLE kept CASCADE;
 -- whatever quotes the name has, and however the session writes literals
 CALL fsi_train('tr "Bob''s"', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
 CREATE TABLE kept (msg text);
