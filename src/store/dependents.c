@@ -8,12 +8,16 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 
 #include "store.h"
@@ -88,6 +92,47 @@ store_dependents(const char *name)
 	}
 	SPI_freetuptable(table);
 	return all;
+}
+
+/* Whether this transaction has locked the table, or one below it, to write or to build something on it. */
+static bool
+is_written_here(Oid relid)
+{
+	bool		written = false;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	{
+		Relation	rel = RelationIdGetRelation(lfirst_oid(lc));
+
+		if (rel == NULL)
+			continue;
+		written |= CheckRelationLockedByMe(rel, RowExclusiveLock, true);
+		RelationClose(rel);
+	}
+	return written;
+}
+
+char *
+store_find_written(const char *name)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *object = NULL;
+	ListCell   *lc;
+
+	SPI_connect();
+	foreach(lc, store_dependents(name))
+	{
+		const StoreDependent *d = lfirst(lc);
+
+		/* A domain's values may be in any table. */
+		if (OidIsValid(d->relid) && !is_written_here(d->relid))
+			continue;
+		object = MemoryContextStrdup(caller, psprintf("%s %s", d->kind, d->object));
+		break;
+	}
+	SPI_finish();
+	return object;
 }
 
 char *

@@ -38,6 +38,8 @@ extern int	store_read_chunks(const char *sha256, int fd, const char *path);
  * transaction's own; NULL: none.
  */
 extern char *store_find_dependent(const char *name);
+/* One whose table this transaction has written, or built it on; else NULL. */
+extern char *store_find_written(const char *name);
 
 /* Set a setting until the caller's AtEOXact_GUC(). */
 extern void store_set_for_now(const char *setting, const char *value);

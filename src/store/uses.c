@@ -75,7 +75,7 @@ check_use(const Use *use)
 		return;
 	if (!store_find(use->name, &row) || strcmp(row.sha256, use->sha256) == 0 || TransactionIdIsCurrentTransactionId(row.xmin))
 		return;
-	object = store_find_dependent(use->name);
+	object = store_find_written(use->name);
 	if (object != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

@@ -53,13 +53,13 @@ sub fails
 }
 
 # Sessions that have mapped the former weights: an idle one, one with a snapshot, one with a row that is not committed.
-my ($idle, $old, $open) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 3;
+my ($idle, $old, $leaf, $plain, $open) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 5;
 is($idle->query("$answers;"), $at_first, 'the former answers');
 # It reads no index that is to be made anew: that would make the change wait.
 my $ask = "SELECT string_agg($label, ',' ORDER BY msg) FROM generate_series(1, 20) g, md5(g::text) msg;";
-$old->query('BEGIN ISOLATION LEVEL REPEATABLE READ;');
+$_->query('BEGIN ISOLATION LEVEL REPEATABLE READ;') for $old, $leaf, $plain;
 my $asked = $old->query($ask);
-is($open->query($ask), $asked, 'the same in each session');
+is($_->query($ask), $asked, 'the same in each session') for $leaf, $plain, $open;
 put_model($new, $file);
 
 my $refused = qr/ERROR:  55000: .*holds other weights.*change over to these weights with SELECT \* FROM fsi_rebuild\(\)/s;
@@ -123,7 +123,12 @@ $old->query("INSERT INTO t VALUES (70, 'where is it');");
 $old->query('COMMIT;');
 like($old->{stderr}, qr/model "small-1" was replaced while this transaction used it/, 'and can add no answer of them');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), 61, 'there is none');
-$_->quit for $idle, $old, $open;
+$plain->query("CREATE TABLE answers AS SELECT $label AS intent FROM generate_series(1, 20) g, md5(g::text) msg ORDER BY msg; COMMIT;");
+is($node->safe_psql('postgres', "SELECT string_agg(intent, ',') FROM answers"), $asked, 'where nothing rests on them, they may be kept');
+$leaf->{stderr} = '';
+$leaf->query("INSERT INTO p_others VALUES ('a message for no partition but this one'); COMMIT;");
+like($leaf->{stderr}, qr/The answers of partition key public.p would be of its former weights/, 'nor a row in a partition');
+$_->quit for $idle, $old, $leaf, $plain, $open;
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 is($standby->safe_psql('postgres', $answers), $now, 'the standby follows');
 is($node->safe_psql('other', q{SELECT count(*) FROM fsi_rebuild()}), 0, 'another database has nothing to make anew');
