@@ -125,7 +125,8 @@ exec_generate(const StoreModel *model, const char *name, HostText prompt, const 
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("prompt has %zu tokens, but model \"%s\" reads at most %d",
-						whole.n, name, cfg->n_positions),
+						whole.n, name, cfg->n_positions - 1),
+				 errdetail("Of its %d positions at least one is for what it writes.", cfg->n_positions),
 				 errhint("Shorten the prompt; fsi_tokens(text, model) counts tokens, special ones as text.")));
 	HOST_TRY(gpt2_generate(&model->file.model, exec_work(), whole.ids, (int) whole.n, options,
 						   &call.arena, &out, &err));

@@ -15,7 +15,7 @@
 
 #define STOP_MERGES 4096		/* merges of one word between two questions whether to stop */
 #define SCAN_MAX 128			/* bytes: up to here a scan of the ranks beats the heap */
-#define WORD_MAX_BYTES (32 * 1024 * 1024)	/* merging takes up to 32 bytes of memory for each */
+#define WORD_MAX_BYTES (32 * 1024 * 1024)	/* after its space; merging takes up to 32 bytes of memory for each */
 #define NO_RANK UINT32_MAX
 
 typedef enum WordClass
@@ -321,12 +321,13 @@ static FsiStatus
 merge_long_word(const Tokenizer *tok, const char *word, size_t len, IdList *list, FsiError *err)
 {
 	FsiArena	scratch;		/* of its own: given back before the next word */
+	size_t		letters = len - (word[0] == ' ' && word[1] != ' ');	/* the space may be the tokenizer's own */
 	int32_t    *ids;
 	size_t		n;
 	FsiStatus	status;
 
-	if (len > WORD_MAX_BYTES)
-		return fsi_fail(err, FSI_LIMIT, "a word of %zu bytes is longer than the limit of %d", len, WORD_MAX_BYTES);
+	if (letters > WORD_MAX_BYTES)
+		return fsi_fail(err, FSI_LIMIT, "a word of %zu bytes is longer than the limit of %d", letters, WORD_MAX_BYTES);
 	fsi_arena_init(&scratch, list->arena->host);
 	ids = fsi_arena_array(&scratch, len, sizeof(int32_t));
 	if (ids == NULL)

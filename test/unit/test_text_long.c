@@ -8,6 +8,7 @@
 #include "../../src/text/unicode.h"
 
 #define MEGABYTE ((size_t) 1 << 20)
+#define WORD_LIMIT ((size_t) 32 << 20)	/* bytes, README's Limits */
 #define PEAK_PER_BYTE 80		/* one word of 1 MB: 32 for its list and heap, the rest ids and normalised copies */
 
 typedef struct Meter
@@ -158,17 +159,51 @@ test_questions(const Tokenizer *tok, const char *kind, const char *s, int passes
 	ok(wrong == 0, "%s: stops where it is told to", kind);
 }
 
-/* Merging a word takes 32 times its size: longer ones than this are refused, not tried. */
-static void
-test_word_limit(const Tokenizer *tok)
+/* A host without memory for merging: a word that is not refused for its length asks for that. */
+static void *
+small_alloc(void *ctx, size_t bytes)
 {
-	size_t		len = (32 << 20) + 1;
-	char	   *word = malloc(len);
-	TokIds		ids;
+	return bytes > 2 * WORD_LIMIT ? NULL : meter_alloc(ctx, bytes);
+}
 
-	memset(word, 'a', len);
-	ok(tok_encode_plain(tok, word, len, &arena, &ids, &err) == FSI_LIMIT, "a word of more than 32 MB: %s", err.message);
+/* before, then n letters: refused for their number, which the message tells, or only for want of memory. */
+static void
+check_limit(const Tokenizer *tok, const char *kind, const char *before, size_t n, bool refused)
+{
+	Meter		meter = {.stop_after = -1};
+	FsiHost		host = {&meter, small_alloc, meter_release, meter_stop};
+	FsiArena	mine;
+	TokIds		ids;
+	size_t		len = strlen(before) + n;
+	char	   *word = malloc(len);
+	char		want[100];
+	FsiStatus	status;
+
+	memcpy(word, before, strlen(before));
+	memset(word + strlen(before), 'a', n);
+	fsi_arena_init(&mine, &host);
+	status = tok_encode_plain(tok, word, len, &mine, &ids, &err);
+	snprintf(want, sizeof(want), "a word of %zu bytes is longer than the limit of %zu", n, WORD_LIMIT);
+	if (refused)
+		ok(status == FSI_LIMIT && strcmp(err.message, want) == 0, "%s: \"%s\": %s", kind, before, err.message);
+	else
+		ok(status == FSI_NOMEM, "%s: \"%s\": %zu bytes are no more than the limit", kind, before, n);
+	fsi_arena_free(&mine);
+	ok(meter.now == 0, "%s: nothing is kept", kind);
 	free(word);
+}
+
+/*
+ * Merging a word takes 32 times its size: longer ones than this are refused, not tried.  The space before one does
+ * not count, be it the text's or one that the tokenizer has put there.
+ */
+static void
+test_word_limit(const Tokenizer *tok, const char *kind)
+{
+	check_limit(tok, kind, "", WORD_LIMIT, false);
+	check_limit(tok, kind, "", WORD_LIMIT + 1, true);
+	check_limit(tok, kind, "a ", WORD_LIMIT, false);
+	check_limit(tok, kind, "a ", WORD_LIMIT + 1, true);
 }
 
 int
@@ -205,7 +240,8 @@ main(void)
 	test_questions(&nfkc, "BPE with NFKC and Lowercase", "\xCC\x81\xCC\xA3", 40);
 	test_questions(&wordpiece, "WordPiece", "refund ", 5);
 	test_questions(&wordpiece, "WordPiece", "É", 6);
-	test_word_limit(&bpe);
+	test_word_limit(&bpe, "BPE");
+	test_word_limit(&nfkc, "BPE that puts a space before a text");
 	free(text);
 	fsi_arena_free(&arena);
 	return tap_done();
