@@ -135,6 +135,12 @@ extern bool fsi_json_printf(FsiBytes *b, const char *fmt,...) __attribute__((for
 /* A string literal of any UTF-8 text; control characters are escaped. */
 extern bool fsi_json_string(FsiBytes *b, const char *s, size_t len);
 
+/* ---- Numbers as text. ---- */
+
+#define FSI_NUMBER_BYTES 32
+/* The shortest digits that read back as the same double, or, with is_float, as the same float. */
+extern void fsi_number_text(double x, bool is_float, char out[FSI_NUMBER_BYTES]);
+
 /* ---- SHA-256 (FIPS 180-4). ---- */
 
 #define FSI_SHA256_BYTES 32

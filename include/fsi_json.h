@@ -16,7 +16,10 @@
  * does not mind.  Such a mistake is FSI_CORRUPT, which leaves *err to the caller.
  */
 extern FsiStatus fsi_json_read(const char *text, size_t len, size_t flags, json_t **json, json_error_t *where, FsiError *err);
-/* The compact text of an object or array (else FSI_CORRUPT, *err left alone), with a zero behind it. */
+/*
+ * The compact text of an object or array (else FSI_CORRUPT, *err left alone), with a zero behind it; reals with the
+ * fewest digits that read back as the same.
+ */
 extern FsiStatus fsi_json_compact(const json_t *json, FsiArena *arena, char **text, size_t *len, FsiError *err);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "utils/array.h"
 #include "utils/jsonb.h"
+#include "utils/numeric.h"
 
 #include "fsi_compat.h"
 #include "fsi_exec.h"
@@ -34,6 +35,15 @@ extern const char *args_type_name(const JsonbValue *v);
 pg_noreturn extern void args_wrong_type(const char *path, const char *wanted, const JsonbValue *v);
 /* The option's value, which must be a string. */
 extern char *args_string(const char *path, const JsonbValue *v);
+/* The option's value, which must be a number: to compare, exactly; as it was given, for an error message. */
+extern Numeric args_number(const char *path, const JsonbValue *v);
+extern const char *args_number_text(Numeric number);
+/* Whether the number is from low to high, and whether it is whole; the int64 that it is then. */
+extern bool args_number_between(Numeric number, int64 low, int64 high);
+extern bool args_number_is_whole(Numeric number);
+extern int64 args_number_int64(Numeric number);
+/* As a double: too large ones are infinite. */
+extern double args_number_double(Numeric number);
 /* 22023 with the hint unless options are a JSON object. */
 extern void args_check_object(Jsonb *options, const char *hint);
 /* Begin to read what an object or an array holds. */

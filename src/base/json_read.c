@@ -2,6 +2,7 @@
  * json_read.c
  *	  JSON read by Jansson, whose want of memory is told from mistakes in the text.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "fsi_json.h"
@@ -50,6 +51,69 @@ fsi_json_read(const char *text, size_t len, size_t flags, json_t **json, json_er
 	return fsi_nomem(err, refused);
 }
 
+/* A number as Jansson writes it, with as few digits as read back as the same; returns where its end is then. */
+static char *
+shorten_number(const char *number, size_t len, char *to)
+{
+	char		text[FSI_NUMBER_BYTES];
+	const char *exponent;
+	size_t		n;
+
+	if (strcspn(number, ".eE") >= len)	/* an integer has all of its digits */
+	{
+		memmove(to, number, len);
+		return to + len;
+	}
+	fsi_number_text(strtod(number, NULL), false, text);
+	n = strcspn(text, "e");
+	exponent = text + n;
+	memcpy(to, text, n);
+	to += n;
+	if (*exponent == '\0')
+	{
+		/* A real stays one. */
+		if (memchr(text, '.', n) == NULL)
+			to = (char *) memcpy(to, ".0", 2) + 2;
+		return to;
+	}
+	/* 1e-05 and 1e+20 are 1e-5 and 1e20 there. */
+	*to++ = 'e';
+	exponent++;
+	if (*exponent == '-')
+		*to++ = '-';
+	exponent += strspn(exponent, "+-0");
+	n = strlen(exponent);
+	memcpy(to, exponent, n);
+	return to + n;
+}
+
+/* Jansson gives reals 17 digits, and so shows what a double makes of 0.1; returns the length without those. */
+static size_t
+shorten_reals(char *json)
+{
+	const char *at = json;
+	char	   *to = json;
+	bool		string = false;
+
+	while (*at != '\0')
+	{
+		size_t		n = string ? 0 : strspn(at, "-+.0123456789eE");
+
+		if (n > 0 && (*at == '-' || (*at >= '0' && *at <= '9')))
+		{
+			to = shorten_number(at, n, to);
+			at += n;
+			continue;
+		}
+		string ^= *at == '"';
+		if (string && *at == '\\')
+			*to++ = *at++;
+		*to++ = *at++;
+	}
+	*to = '\0';
+	return (size_t) (to - json);
+}
+
 FsiStatus
 fsi_json_compact(const json_t *json, FsiArena *arena, char **text, size_t *len, FsiError *err)
 {
@@ -57,7 +121,10 @@ fsi_json_compact(const json_t *json, FsiArena *arena, char **text, size_t *len, 
 	*len = json_dumpb(json, NULL, 0, JSON_COMPACT);
 	*text = *len == 0 ? NULL : fsi_arena_alloc(arena, *len + 1);
 	if (*text != NULL && json_dumpb(json, *text, *len, JSON_COMPACT) == *len)
+	{
 		(*text)[*len] = '\0';
+		*len = shorten_reals(*text);
+	}
 	end_noting();
 	if (refused > 0 || (*len > 0 && *text == NULL))
 		return fsi_nomem(err, refused > 0 ? refused : *len + 1);

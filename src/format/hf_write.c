@@ -40,21 +40,12 @@ put_token_id(FsiBytes *b, const char *key, int32_t id)
 	return id == TOK_NONE ? fsi_json_printf(b, " \"%s\": null,\n", key) : fsi_json_printf(b, " \"%s\": %d,\n", key, id);
 }
 
-/* The shortest digits that read back as the same double, or, with is_float, as the same float. */
 static bool
 put_number(FsiBytes *b, double x, bool is_float)
 {
-	char		text[32];
+	char		text[FSI_NUMBER_BYTES];
 
-	for (int digits = 6; digits <= 17; digits++)
-	{
-		double		back;
-
-		snprintf(text, sizeof(text), "%.*g", digits, x);
-		back = strtod(text, NULL);
-		if (is_float ? (float) back == (float) x : back == x)
-			break;
-	}
+	fsi_number_text(x, is_float, text);
 	return fsi_json_text(b, text);
 }
 

@@ -406,7 +406,8 @@ read_thresholds(ArrayType *array, Thresholds *t)
 		if (!(t->list[i].min_score >= 0 && t->list[i].min_score <= 1))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("thresholds[%d] must be between 0 and 1, not %g", i + 1, t->list[i].min_score)));
+					 errmsg("thresholds[%d] must be between 0 and 1, not %s", i + 1,
+							DatumGetCString(DirectFunctionCall1(float8out, elements[i])))));
 	}
 }
 

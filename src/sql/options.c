@@ -10,7 +10,6 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/numeric.h"
 
 #include "args.h"
 #include "fsi_compat.h"
@@ -52,6 +51,49 @@ args_string(const char *path, const JsonbValue *v)
 	if (v->type != jbvString)
 		args_wrong_type(path, "a string", v);
 	return pnstrdup(v->val.string.val, v->val.string.len);
+}
+
+Numeric
+args_number(const char *path, const JsonbValue *v)
+{
+	if (v->type != jbvNumeric)
+		args_wrong_type(path, "a number", v);
+	return v->val.numeric;
+}
+
+const char *
+args_number_text(Numeric number)
+{
+	const char *s = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
+
+	return host_excerpt(s, strlen(s));
+}
+
+bool
+args_number_between(Numeric number, int64 low, int64 high)
+{
+	return DatumGetBool(DirectFunctionCall2(numeric_ge, NumericGetDatum(number), NumericGetDatum(int64_to_numeric(low)))) &&
+		DatumGetBool(DirectFunctionCall2(numeric_le, NumericGetDatum(number), NumericGetDatum(int64_to_numeric(high))));
+}
+
+bool
+args_number_is_whole(Numeric number)
+{
+	Datum		whole = DirectFunctionCall2(numeric_trunc, NumericGetDatum(number), Int32GetDatum(0));
+
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(number), whole));
+}
+
+int64
+args_number_int64(Numeric number)
+{
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(number)));
+}
+
+double
+args_number_double(Numeric number)
+{
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(number)));
 }
 
 void
@@ -239,15 +281,14 @@ read_other(ExecQuestion *q, const char *path, JsonbValue *value)
 static void
 read_min_score(ExecQuestion *q, const char *path, JsonbValue *value)
 {
-	if (value->type != jbvNumeric)
-		args_wrong_type(path, "a number", value);
-	q->min_score_given = true;
-	q->min_score = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-													  NumericGetDatum(value->val.numeric)));
-	if (!(q->min_score >= 0 && q->min_score <= 1))
+	Numeric		number = args_number(path, value);
+
+	if (!args_number_between(number, 0, 1))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be between 0 and 1, not %g", path, q->min_score)));
+				 errmsg("option \"%s\" must be between 0 and 1, not %s", path, args_number_text(number))));
+	q->min_score_given = true;
+	q->min_score = args_number_double(number);
 }
 
 static void

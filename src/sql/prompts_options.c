@@ -5,8 +5,6 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/fmgrprotos.h"
-#include "utils/numeric.h"
 
 #include "prompts.h"
 
@@ -216,19 +214,14 @@ prompts_add_templates(Fewshot *f, Jsonb *templates)
 static int64
 read_integer(const char *path, JsonbValue *value, int64 low, int64 high)
 {
-	Datum		number;
+	Numeric		number = args_number(path, value);
 
-	if (value->type != jbvNumeric)
-		args_wrong_type(path, "a number", value);
-	number = NumericGetDatum(value->val.numeric);
-	if (!DatumGetBool(DirectFunctionCall2(numeric_ge, number, NumericGetDatum(int64_to_numeric(low)))) ||
-		!DatumGetBool(DirectFunctionCall2(numeric_le, number, NumericGetDatum(int64_to_numeric(high)))) ||
-		!DatumGetBool(DirectFunctionCall2(numeric_eq, number, DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0)))))
+	if (!args_number_between(number, low, high) || !args_number_is_whole(number))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must be an integer from " INT64_FORMAT " to " INT64_FORMAT ", not %s",
-						path, low, high, DatumGetCString(DirectFunctionCall1(numeric_out, number)))));
-	return DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
+						path, low, high, args_number_text(number))));
+	return args_number_int64(number);
 }
 
 static const struct

@@ -41,25 +41,34 @@ const TrainOptions train_defaults = {
 static FsiStatus
 check_real(const char *name, double value, double low, double high, FsiError *err)
 {
+	char		given[FSI_NUMBER_BYTES];
+
 	if (value >= low && value <= high)
 		return FSI_OK;
-	return fsi_fail(err, FSI_INVALID, "option \"%s\" must be between %g and %g, not %g", name, low, high, value);
+	fsi_number_text(value, false, given);
+	return fsi_fail(err, FSI_INVALID, "option \"%s\" must be between %g and %g, not %s", name, low, high, given);
 }
 
-/* As check_real(), high itself excluded. */
+/* A share of less than one. */
 static FsiStatus
-check_below(const char *name, double value, double low, double high, FsiError *err)
+check_below_one(const char *name, double value, FsiError *err)
 {
-	if (value >= low && value < high)
+	char		given[FSI_NUMBER_BYTES];
+
+	if (value >= 0 && value < 1)
 		return FSI_OK;
-	return fsi_fail(err, FSI_INVALID, "option \"%s\" must be at least %g and below %g, not %g", name, low, high, value);
+	fsi_number_text(value, false, given);
+	return fsi_fail(err, FSI_INVALID, "option \"%s\" must be at least 0 and below 1, not %s", name, given);
 }
 
 /* The kernel divides by 1 - rate in float. */
 static FsiStatus
 check_dropout(const char *name, double rate, FsiError *err)
 {
-	return check_below(name, (double) (float) rate, 0, 1, err);
+	FSI_TRY(check_below_one(name, rate, err));
+	if ((float) rate < 1)
+		return FSI_OK;
+	return fsi_fail(err, FSI_INVALID, "option \"%s\" is too near to 1", name);
 }
 
 static FsiStatus
@@ -87,8 +96,8 @@ check_optimiser(const TrainOptions *o, FsiError *err)
 	FSI_TRY(check_count("per_device_train_batch_size * gradient_accumulation_steps",
 						(int64_t) o->per_device_train_batch_size * o->gradient_accumulation_steps, 1, 1 << 20, err));
 	FSI_TRY(check_real("weight_decay", o->weight_decay, 0, 1, err));
-	FSI_TRY(check_below("adam_beta1", o->adam_beta1, 0, 1, err));
-	FSI_TRY(check_below("adam_beta2", o->adam_beta2, 0, 1, err));
+	FSI_TRY(check_below_one("adam_beta1", o->adam_beta1, err));
+	FSI_TRY(check_below_one("adam_beta2", o->adam_beta2, err));
 	FSI_TRY(check_real("adam_epsilon", o->adam_epsilon, 1e-30, 1, err));
 	return check_real("max_grad_norm", o->max_grad_norm, 0, 1e30, err);
 }

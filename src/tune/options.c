@@ -12,14 +12,15 @@
 
 #include "common/shortest_dec.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/json.h"
-#include "utils/numeric.h"
 
 #include "fsi_sql.h"
 #include "tune.h"
 
-typedef enum OptionKind { OPTION_INT, OPTION_COUNT, OPTION_REAL, OPTION_FLAG, OPTION_TEXT, OPTION_CHOICE, OPTION_OBJECT } OptionKind;
+typedef enum OptionKind
+{
+	OPTION_INT, OPTION_COUNT, OPTION_REAL, OPTION_PART, OPTION_FLAG, OPTION_TEXT, OPTION_CHOICE, OPTION_OBJECT
+} OptionKind;
 
 typedef struct Option
 {
@@ -27,7 +28,7 @@ typedef struct Option
 	OptionKind	kind;
 	size_t		at;				/* in TuneOptions */
 	bool		steers;			/* the result depends on it */
-	double		low,			/* of those that the trainer does not check itself; both 0: it does */
+	int64		low,			/* of whole ones that the trainer does not check itself; both 0: it does */
 				high;
 	const char *const *choices; /* ends with NULL; the value is an int */
 } Option;
@@ -38,6 +39,9 @@ static const char *const metric_names[] = {"loss", "accuracy", NULL};
 static const char *const too_long_names[] = {"error", "skip", NULL};
 
 StaticAssertDecl(sizeof(TrainScheduler) == sizeof(int) && sizeof(TrainLoss) == sizeof(int), "choices are ints");
+
+#define STEPS_MAX INT64CONST(1000000000000)
+#define PART_MAX 0.9
 
 #define IN_TUNE(field) offsetof(TuneOptions, field)
 #define IN_TRAIN(field) (offsetof(TuneOptions, train) + offsetof(TrainOptions, field))
@@ -51,11 +55,11 @@ static const Option all_options[] = {
 	{"calibrate", OPTION_FLAG, IN_TUNE(calibrate), true, 0, 0, NULL},
 	{"descriptions", OPTION_OBJECT, IN_TUNE(descriptions), true, 0, 0, NULL},
 	{"discriminant_share", OPTION_REAL, IN_TRAIN(discriminant_share), true, 0, 0, NULL},
-	{"early_stopping_patience", OPTION_INT, IN_TUNE(early_stopping_patience), true, 0, 1e9, NULL},
+	{"early_stopping_patience", OPTION_INT, IN_TUNE(early_stopping_patience), true, 0, 1000000000, NULL},
 	{"embd_pdrop", OPTION_REAL, IN_TRAIN(embd_pdrop), true, 0, 0, NULL},
-	{"eval_answers", OPTION_INT, IN_TUNE(eval_answers), true, 0, 1e6, NULL},
-	{"eval_split", OPTION_REAL, IN_TUNE(eval_split), true, 0, 0.9, NULL},
-	{"eval_steps", OPTION_COUNT, IN_TUNE(eval_steps), true, 0, 1e12, NULL},
+	{"eval_answers", OPTION_INT, IN_TUNE(eval_answers), true, 0, 1000000, NULL},
+	{"eval_split", OPTION_PART, IN_TUNE(eval_split), true, 0, 0, NULL},
+	{"eval_steps", OPTION_COUNT, IN_TUNE(eval_steps), true, 0, STEPS_MAX, NULL},
 	{"freeze", OPTION_FLAG, IN_TRAIN(freeze), true, 0, 0, NULL},
 	{"gradient_accumulation_steps", OPTION_INT, IN_TRAIN(gradient_accumulation_steps), true, 0, 0, NULL},
 	{"hidden_names", OPTION_REAL, IN_TRAIN(hidden_names), true, 0, 0, NULL},
@@ -63,7 +67,7 @@ static const Option all_options[] = {
 	{"learning_rate", OPTION_REAL, IN_TRAIN(learning_rate), true, 0, 0, NULL},
 	{"load_best_model_at_end", OPTION_FLAG, IN_TUNE(load_best_model_at_end), true, 0, 0, NULL},
 	{"logging_dir", OPTION_TEXT, IN_TUNE(logging_dir), false, 0, 0, NULL},
-	{"logging_steps", OPTION_COUNT, IN_TUNE(logging_steps), false, 1, 1e12, NULL},
+	{"logging_steps", OPTION_COUNT, IN_TUNE(logging_steps), false, 1, STEPS_MAX, NULL},
 	{"loss", OPTION_CHOICE, IN_TRAIN(loss), true, 0, 0, loss_names},
 	{"lr_scheduler_type", OPTION_CHOICE, IN_TRAIN(lr_scheduler_type), true, 0, 0, scheduler_names},
 	{"max_grad_norm", OPTION_REAL, IN_TRAIN(max_grad_norm), true, 0, 0, NULL},
@@ -85,8 +89,8 @@ static const Option all_options[] = {
 	{"replace", OPTION_FLAG, IN_TUNE(replace), false, 0, 0, NULL},
 	{"resid_pdrop", OPTION_REAL, IN_TRAIN(resid_pdrop), true, 0, 0, NULL},
 	{"restart", OPTION_FLAG, IN_TUNE(restart), false, 0, 0, NULL},
-	{"save_steps", OPTION_COUNT, IN_TUNE(save_steps), false, 0, 1e12, NULL},
-	{"seed", OPTION_COUNT, IN_TRAIN(seed), true, 0, 9007199254740992.0, NULL},
+	{"save_steps", OPTION_COUNT, IN_TUNE(save_steps), false, 0, STEPS_MAX, NULL},
+	{"seed", OPTION_COUNT, IN_TRAIN(seed), true, 0, PG_INT64_MAX, NULL},
 	{"spelling_weight", OPTION_REAL, IN_TRAIN(spelling_weight), true, 0, 0, NULL},
 	{"threads", OPTION_INT, IN_TRAIN(threads), false, 0, 0, NULL},
 	{"too_long", OPTION_CHOICE, IN_TUNE(too_long), true, 0, 0, too_long_names},
@@ -158,36 +162,52 @@ is_among(const char *name, const char *const *names)
 }
 
 static double
-read_number(const Option *option, const JsonbValue *v)
+read_real(const Option *option, const JsonbValue *v)
 {
-	double		number;
+	Numeric		number = args_number(option->name, v);
+	double		real = args_number_double(number);
 
-	if (v->type != jbvNumeric)
-		args_wrong_type(option->name, "a number", v);
-	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(v->val.numeric)));
-	if ((option->low != 0 || option->high != 0) && !(number >= option->low && number <= option->high))
+	if (isinf(real))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be between %.15g and %.15g, not %.15g", option->name, option->low,
-						option->high, number)));
-	return number;
+				 errmsg("option \"%s\" is out of range: %s", option->name, args_number_text(number))));
+	return real;
 }
 
-/* A whole number that an int64 (limit 2^62) or an int holds. */
-static int64
-read_whole(const Option *option, const JsonbValue *v, double limit)
+/* A real from 0 to PART_MAX. */
+static double
+read_part(const Option *option, const JsonbValue *v)
 {
-	double		number = read_number(option, v);
+	double		part = read_real(option, v);
 
-	if (number != floor(number))
+	if (!(part >= 0 && part <= PART_MAX))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be a whole number, not %.15g", option->name, number)));
-	if (fabs(number) > limit)
+				 errmsg("option \"%s\" must be between 0 and %g, not %s", option->name, PART_MAX,
+						args_number_text(v->val.numeric))));
+	return part;
+}
+
+/* A whole number that an int64 or, with is_int, an int holds. */
+static int64
+read_whole(const Option *option, const JsonbValue *v, bool is_int)
+{
+	Numeric		number = args_number(option->name, v);
+
+	if ((option->low != 0 || option->high != 0) && !args_number_between(number, option->low, option->high))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" is out of range: %.15g", option->name, number)));
-	return (int64) number;
+				 errmsg("option \"%s\" must be between " INT64_FORMAT " and " INT64_FORMAT ", not %s", option->name,
+						option->low, option->high, args_number_text(number))));
+	if (!args_number_is_whole(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be a whole number, not %s", option->name, args_number_text(number))));
+	if (!args_number_between(number, is_int ? INT_MIN : PG_INT64_MIN, is_int ? INT_MAX : PG_INT64_MAX))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" is out of range: %s", option->name, args_number_text(number))));
+	return args_number_int64(number);
 }
 
 static int
@@ -225,13 +245,16 @@ read_option(const Option *option, JsonbValue *v, TuneOptions *out)
 	switch (option->kind)
 	{
 		case OPTION_INT:
-			*(int *) to = (int) read_whole(option, v, INT_MAX);
+			*(int *) to = (int) read_whole(option, v, true);
 			break;
 		case OPTION_COUNT:
-			*(int64 *) to = read_whole(option, v, 4611686018427387904.0);
+			*(int64 *) to = read_whole(option, v, false);
 			break;
 		case OPTION_REAL:
-			*(double *) to = read_number(option, v);
+			*(double *) to = read_real(option, v);
+			break;
+		case OPTION_PART:
+			*(double *) to = read_part(option, v);
 			break;
 		case OPTION_FLAG:
 			if (v->type != jbvBool)
@@ -366,6 +389,7 @@ tune_options_plan(const TuneOptions *options, StringInfo out)
 				appendStringInfo(out, INT64_FORMAT, *(const int64 *) at);
 				break;
 			case OPTION_REAL:
+			case OPTION_PART:
 				double_to_shortest_decimal_buf(*(const double *) at, number);
 				appendStringInfoString(out, number);
 				break;

@@ -219,7 +219,7 @@ SELECT call, f.* FROM unnest(ARRAY[
 	$$fsi_evaluate('SELECT i::text AS text, i AS intent FROM generate_series(1, 10001) i')$$,
 	$$fsi_evaluate_calibration('rows', bins => 0)$$, $$fsi_evaluate_calibration('rows', bins => 1001)$$,
 	$$fsi_evaluate_thresholds('rows', thresholds => '{}')$$, $$fsi_evaluate_thresholds('rows', thresholds => '{0.5,NULL}')$$,
-	$$fsi_evaluate_thresholds('rows', thresholds => '{0.5,1.5}')$$, $$fsi_evaluate_thresholds('rows', thresholds => '{NaN}')$$,
+	$$fsi_evaluate_thresholds('rows', thresholds => '{0.5,1.5}')$$, $$fsi_evaluate_thresholds('rows', thresholds => '{1.0000000001}')$$, $$fsi_evaluate_thresholds('rows', thresholds => '{NaN}')$$,
 	$$fsi_evaluate_thresholds('rows', thresholds => '{{0.5},{0.6}}')$$,
 	$$fsi_evaluate_intents(NULL)$$, $$fsi_evaluate_confusion('nowhere')$$,
 	$$fsi_evaluate_generation('rows')$$]) AS call, LATERAL pg_temp.fails('SELECT ' || call) f;

@@ -28,6 +28,7 @@ FROM unnest(ARRAY[
 	'{"template": "{text}"}', '{"template": 1}', '{"instructions": "be nice"}', '{"instructions": []}'
 ]::jsonb[]) o, pg_temp.with_options(o) w;
 SELECT * FROM pg_temp.with_options('{"min_score": 1e400}');
+SELECT * FROM pg_temp.with_options('{"min_score": 1.00000000000000000001}');
 \x on
 SELECT * FROM pg_temp.fails($$SELECT fsi_classify('x', ARRAY['a', 'b'], '{"exmples": []}')$$);
 SELECT * FROM pg_temp.fails($$SELECT fsi_classify('x', ARRAY['a', 'b'], '{"examples": [{"text": "x", "label": "a"}]}')$$);

@@ -229,7 +229,8 @@ SELECT * FROM pg_temp.source_fails('SELECT NULL AS text, intent FROM prompts_dat
 SELECT * FROM pg_temp.source_fails('SELECT * FROM prompts_data WHERE intent = ''refund''');
 SELECT * FROM pg_temp.source_fails('SELECT text, intent, intent AS split FROM prompts_data');
 SELECT o AS options, f.code, f.message
-FROM unnest(ARRAY['[]', '"x"', '{"sed": 1}', '{"seed": "1"}', '{"seed": 1.5}', '{"samples": 0}', '{"max_tokens": 1}',
+FROM unnest(ARRAY['[]', '"x"', '{"sed": 1}', '{"seed": "1"}', '{"seed": 1.5}', '{"seed": 9223372036854775808}', '{"seed": 1e40}',
+	'{"seed": 9223372036854775807}', '{"samples": 1000000.0000000001}', '{"samples": 0}', '{"max_tokens": 1}',
 	'{"model": "tiny-prompts", "max_tokens": 257}', '{"max_tokens": 100, "faithful": ["length"]}', '{"model": "no such model"}', '{"model": 1}', '{"faithful": 1}', '{"faithful": ["x"]}',
 	'{"faithful": [1]}', '{"labels": 1}', '{"labels": {"v": {"refund": 1}}}', '{"labels": {"v": {"refund": []}}}', '{"labels": {"v": {"refund": [""]}}}',
 	'{"labels": {"v": {"refund": "x"}, "w": "x"}}', '{"labels": {"s": {"v": {"refund": {"x": 1}}}}}', '{"descriptions": []}',

@@ -1,6 +1,6 @@
 /*
  * test_base.c
- *	  Arena, bytes, SHA-256, exp and log, hash, files, errors.
+ *	  Arena, bytes, SHA-256, exp and log, hash, files, numbers as text, errors.
  */
 #include <errno.h>
 #include <math.h>
@@ -211,6 +211,25 @@ test_json(void)
 	fsi_arena_free(&arena);
 }
 
+static void
+test_number(void)
+{
+	static const double numbers[] = {0, -1, 0.1, 5e-5, 1e300, 1e-320, 123456789, 1.0000000001, 1.0 / 3, 9007199254740991.0};
+	static const char *const want[] = {"0", "-1", "0.1", "5e-05", "1e+300", "9.99989e-321", "123456789", "1.0000000001",
+		"0.3333333333333333", "9007199254740991"};
+	char		text[FSI_NUMBER_BYTES];
+
+	for (int i = 0; i < (int) (sizeof(want) / sizeof(want[0])); i++)
+	{
+		fsi_number_text(numbers[i], false, text);
+		ok(strcmp(text, want[i]) == 0, "a number: %s", text);
+	}
+	fsi_number_text(0.1f, true, text);
+	ok(strcmp(text, "0.1") == 0, "a float: %s", text);
+	fsi_number_text(NAN, false, text);
+	ok(strcmp(text, "nan") == 0, "no number: %s", text);
+}
+
 int
 main(void)
 {
@@ -221,5 +240,6 @@ main(void)
 	test_hash();
 	test_files();
 	test_json();
+	test_number();
 	return tap_done();
 }

@@ -242,7 +242,8 @@ test_marks(void)
 	"\"example_bias\": 0, \"other_logit\": 5.5"
 #define SEGMENTS(readout) \
 	", \"bos_token_id\": 2, \"eos_token_id\": 3, \"fsi\": {\"layout\": \"segments\", \"name\": \"tiny \\\"one\\\"\", " \
-	"\"readout\": {" readout "}, \"spelling\": {\"buckets\": 65536}, \"card\": {\"licence\": \"none \\u4e2d\", \"n\": [1, 2.5]}}"
+	"\"readout\": {" readout "}, \"spelling\": {\"buckets\": 65536}, " \
+	"\"card\": {\"licence\": \"none \\u4e2d \\\"0.10\", \"n\": [1, 2.5, 5e-05, 0.1, 9007199254740993, -1.5e300, 2.0, 1e16]}}"
 
 static void
 test_segments(void)
@@ -263,8 +264,9 @@ test_segments(void)
 	   p->discriminant_share == 1.5 && p->discriminant_ridge == 0.1, "... or given");
 	ok(same_values(model.model.readout_q, "fsi.readout.q", 64) && same_values(model.model.readout_k, "fsi.readout.k", 64) &&
 	   same_values(model.spelling_idf, "fsi.spelling.idf", SPELL_BUCKETS), "readout's tensors");
-	ok(card_says("\"name\": \"tiny \\\"one\\\"\"") && card_says("\"card\": {\"licence\":\"none \xe4\xb8\xad\",\"n\":[1,2.5]}"),
-	   "name and card of its own");
+	ok(card_says("\"name\": \"tiny \\\"one\\\"\"") && card_says("\"card\": {\"licence\":\"none \xe4\xb8\xad \\\"0.10\","
+			   "\"n\":[1,2.5,5e-5,0.1,9007199254740993,-1.5e300,2.0,1e16]}"),
+	   "name and card of its own, its numbers as they are there");
 	ok(refused(read_tiny((TinyModel) {0}, SEGMENTS(READOUT), true), FSI_CORRUPT, "fsi.readout.q"), "no readout tensors");
 	ok(refused(read_tiny((TinyModel) {.with_readout = true, .skip = "fsi.spelling.idf"}, SEGMENTS(READOUT), true),
 			   FSI_CORRUPT, "fsi.spelling.idf"), "no idf");
