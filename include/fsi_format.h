@@ -77,7 +77,8 @@ typedef struct HfExport
 /*
  * Write config.json, tokenizer.json, tokenizer_config.json and model.safetensors (float32) into a new
  * directory, which hf_read_dir() and transformers read back.  It appears complete or not at all.
- * An int8 model that is written, read and packed again is the same, byte for byte.
+ * An int8 model that is written, read and packed again is the same, byte for byte.  What killed processes have
+ * left of that directory (hf_temp.c) goes.
  * FSI_IO with EEXIST when there is something of that name.
  */
 extern FsiStatus hf_write_dir(const char *dir, const HfExport *src, const FsiHost *host, FsiError *err);

@@ -74,6 +74,23 @@ extern FsiStatus hf_read_weights(const char *dir, FsiArena *arena, HfWeights *ou
 extern FsiStatus hf_bind_weights(const HfConfig *config, const TensorSet *set, FsiArena *arena,
 								 HfCard *card, Gpt2Model *model, const float **idf, FsiError *err);
 
+/* ---- Writing ---- */
+
+#define HF_FILES 4
+extern const char *const hf_file_names[HF_FILES];	/* all that is written */
+
+#define HF_TEMP ".tmp-"			/* and the process id */
+typedef struct HfTemp
+{
+	char	   *path;			/* of the directory while it is being filled */
+	int			fd;				/* holds its lock: to be closed when it has its name, or was removed */
+} HfTemp;
+
+/* Make it, and remove what killed processes have left of dir.  FSI_IO with EEXIST where there is something of that name. */
+extern FsiStatus hf_temp_make(const char *dir, FsiArena *arena, HfTemp *temp, FsiError *err);
+/* The files and the directory. */
+extern void hf_temp_remove(const HfTemp *temp);
+
 /* "dir/file" in the arena, or NULL. */
 extern char *hf_path(FsiArena *arena, const char *dir, const char *file);
 

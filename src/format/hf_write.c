@@ -14,17 +14,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define BUFFER_BYTES ((size_t) 1 << 20)
 #define PREFIX "transformer."
-
-static const char *const file_names[] = {
-	"config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors",
-};
 
 /* ---- config.json ---- */
 
@@ -193,7 +187,7 @@ typedef struct DirWriter
 	const FsiHost *host;
 	FsiError   *err;
 	FsiArena	arena;
-	char	   *temp;			/* the directory while it is being filled */
+	HfTemp		temp;
 	const char *shown;			/* the file in hand */
 	int			fd;
 	size_t		since_check;	/* bytes since the host was asked */
@@ -273,11 +267,11 @@ write_tensors(DirWriter *w)
 static FsiStatus
 write_file(DirWriter *w, const char *name, const FsiBytes *bytes, bool tensors)
 {
-	char	   *path = hf_path(&w->arena, w->temp, name);
+	char	   *path = hf_path(&w->arena, w->temp.path, name);
 	FsiStatus	status;
 
 	if (path == NULL)
-		return fsi_nomem(w->err, strlen(w->temp));
+		return fsi_nomem(w->err, strlen(w->temp.path));
 	w->shown = name;
 	w->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
 	if (w->fd < 0)
@@ -323,19 +317,6 @@ write_files(DirWriter *w)
 	return write_file(w, "model.safetensors", &text, true);
 }
 
-static void
-remove_dir(DirWriter *w)
-{
-	for (size_t i = 0; i < sizeof(file_names) / sizeof(file_names[0]); i++)
-	{
-		char	   *path = hf_path(&w->arena, w->temp, file_names[i]);
-
-		if (path != NULL)
-			unlink(path);
-	}
-	rmdir(w->temp);
-}
-
 static FsiStatus
 sync_path(DirWriter *w, const char *path)
 {
@@ -348,33 +329,21 @@ sync_path(DirWriter *w, const char *path)
 static FsiStatus
 write_dir(DirWriter *w, const char *dir)
 {
-	size_t		len = strlen(dir) + 32;
 	char	   *parent = hf_path(&w->arena, dir, "..");
-	struct stat st;
 	FsiStatus	status;
 
-	w->temp = fsi_arena_alloc(&w->arena, len);
-	if (w->temp == NULL || parent == NULL)
-		return fsi_nomem(w->err, len);
-	if (lstat(dir, &st) == 0)
-	{
-		errno = EEXIST;
-		return fsi_fail_errno(w->err, "could not create directory \"%s\"", dir);
-	}
-	snprintf(w->temp, len, "%s.tmp-%ld", dir, (long) getpid());
-	if (mkdir(w->temp, 0777) != 0)
-		return fsi_fail_errno(w->err, "could not create directory \"%s\"", dir);
+	if (parent == NULL)
+		return fsi_nomem(w->err, strlen(dir));
+	FSI_TRY(hf_temp_make(dir, &w->arena, &w->temp, w->err));
 	status = write_files(w);
 	if (status == FSI_OK)
-		status = sync_path(w, w->temp);
-	if (status == FSI_OK && rename(w->temp, dir) != 0)
-		status = fsi_fail_errno(w->err, "could not rename directory \"%s\" to \"%s\"", w->temp, dir);
+		status = sync_path(w, w->temp.path);
+	if (status == FSI_OK && rename(w->temp.path, dir) != 0)
+		status = fsi_fail_errno(w->err, "could not rename directory \"%s\" to \"%s\"", w->temp.path, dir);
 	if (status != FSI_OK)
-	{
-		remove_dir(w);
-		return status;
-	}
-	return sync_path(w, parent);
+		hf_temp_remove(&w->temp);
+	close(w->temp.fd);
+	return status != FSI_OK ? status : sync_path(w, parent);
 }
 
 FsiStatus

@@ -175,7 +175,7 @@ SKIP:
 	$two->quit;
 }
 # What a crash has left, though another program's process has that number now: this one, for example.
-append_to_file("$cache/pgsql_tmp_import_$$", 'x');
+append_to_file("$cache/pgsql_tmp_import_$_", 'x') for $$, "$$.tmp-$$";
 $node->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['a', 'b'])});
 is(scalar(() = glob "$cache/pgsql_tmp_import_*"), 0, 'what a crash has left goes with the next look-up');
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no backend has crashed');

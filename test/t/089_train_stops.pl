@@ -1,6 +1,6 @@
 # A training is killed at each kind of step that it takes with its files, and has its disk filled there: the model that it
 # is to replace answers until the new one is registered, the same call goes on from the last whole checkpoint, its result
-# has the bits of an undisturbed one, and no file is left.
+# has the bits of an undisturbed one, and no file is left. So is an export.
 use strict;
 use warnings;
 use Fsi;
@@ -164,6 +164,17 @@ is_killed(call('q', 1, ''), 1, 'rename pgsql_tmp_train_*');
 like(files(), qr/pgsql_tmp_train_\*/, 'the folder is there');
 $node->safe_psql('postgres', call('p', 1, ''));
 unlike(files(), qr/pgsql_tmp_train_\*/, 'the next training removes it, of whatever name');
+
+# An export is killed: what it has left goes with the next one to that place, and only then.
+my $out = "$dir/fsi_intent_out";
+mkdir $out or die $!;
+is_killed("SELECT fsi_export_model('m', '$out/m')", 1, 'write model.safetensors');
+is(join(' ', map { kind(substr $_, 1 + length $out) } glob("$out/* $out/*/*")),
+	'm.tmp-* ' . join(' ', map { "m.tmp-*/$_" } qw(config.json model.safetensors tokenizer.json tokenizer_config.json)), 'an export leaves what it has written');
+$node->safe_psql('postgres', "SELECT fsi_export_model('m', '$out/n')");
+is(scalar(() = glob "$out/m.tmp-*"), 1, 'one to another place leaves it there');
+$node->safe_psql('postgres', "SELECT fsi_export_model('m', '$out/m'); SELECT fsi_import_model('m again', '$out/m')");
+is(join(' ', map { substr $_, 1 + length $out } glob("$out/*")), 'm n', 'the next one to that place does not');
 
 $node->stop;
 done_testing();

@@ -1,11 +1,12 @@
 /*
  * test_format_write.c
- *	  A model written as a Hugging Face directory is read back the same; nothing is left of one that fails;
- *	  want of memory is not taken for a damaged file.
+ *	  A model written as a Hugging Face directory is read back the same; nothing is left of one that fails, and what is
+ *	  left of one whose process was killed goes; want of memory is not taken for a damaged file.
  */
 #include "format_help.h"
 
 #include <jansson.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static HfModel first,
@@ -163,6 +164,71 @@ test_failures(void)
 	ok(fine(write_model(dir, &first, &fsi_host_malloc)) && is_there(dir) && !is_there(temp), "and it can be written");
 }
 
+/* A folder of dir's name and an ending, with a file of some name in it; its path, until the next call. */
+static const char *
+left_over(const char *dir, const char *ending, const char *file)
+{
+	static char path[1100];
+	char		in[1200];
+	int			fd;
+
+	snprintf(path, sizeof(path), "%s.tmp-%s", dir, ending);
+	snprintf(in, sizeof(in), "%s/%s", path, file);
+	mkdir(path, 0755);
+	fd = open(in, O_WRONLY | O_CREAT, 0644);
+	ok(fd >= 0, "%s in .tmp-%s", file, ending);
+	close(fd);
+	return path;
+}
+
+static bool
+is_left(const char *dir, const char *ending, const char *file)
+{
+	char		path[1200];
+
+	snprintf(path, sizeof(path), "%s.tmp-%s%s%s", dir, ending, file == NULL ? "" : "/", file == NULL ? "" : file);
+	return is_there(path);
+}
+
+/* What killed processes have left of dir goes when it is written; not what another is writing, nor what is not theirs. */
+static void
+test_left_overs(void)
+{
+	TinyModel	m = {.vocab = 30, .prefix = ""};
+	char		dir[1000],
+				own[32],
+				other[1000],
+				link[1100];
+	int			busy;
+
+	snprintf(dir, sizeof(dir), "%s", temp_path("killed"));
+	snprintf(other, sizeof(other), "%s", temp_path("killed-not"));
+	snprintf(own, sizeof(own), "%ld", (long) getpid());
+	ok(fine(read_dir(tiny_dir("source", &m, "", true), &first)), "a model");
+	left_over(dir, "4194305", "config.json");
+	left_over(dir, "4194305", "model.safetensors");
+	left_over(dir, own, "tokenizer.json");	/* of a process that had this one's number */
+	busy = open(left_over(dir, "4194306", "config.json"), O_RDONLY | O_DIRECTORY);
+	ok(flock(busy, LOCK_EX) == 0, "another process is at work");
+	left_over(dir, "4194307", "config.json");
+	left_over(dir, "4194307", "mine.txt");
+	left_over(dir, "4194308x", "config.json");
+	left_over(dir, "", "config.json");
+	left_over(other, "4194309", "config.json");
+	snprintf(link, sizeof(link), "%s.tmp-4194310", dir);
+	ok(symlink(temp_path("killed-not.tmp-4194309"), link) == 0, "a link");
+
+	ok(fine(write_model(dir, &first, &fsi_host_malloc)) && is_there(dir), "a directory is written");
+	ok(!is_left(dir, "4194305", NULL) && !is_left(dir, own, NULL), "what others have left of it goes");
+	ok(is_left(dir, "4194306", "config.json"), "what another is writing stays");
+	ok(is_left(dir, "4194307", "config.json") && is_left(dir, "4194307", "mine.txt"), "so does a folder with more in it");
+	ok(is_left(dir, "4194308x", "config.json") && is_left(dir, "", "config.json"), "one of another name");
+	ok(is_left(other, "4194309", "config.json") && is_there(link), "one of another directory, and a link to it");
+	close(busy);
+	ok(refused(write_model(dir, &first, &fsi_host_malloc), FSI_IO, "File exists") && !is_left(dir, "4194306", NULL),
+	   "it goes when its process has, though the directory cannot be written");
+}
+
 static int	pieces_left;		/* of memory, until one is refused to Jansson */
 
 static void *
@@ -206,6 +272,7 @@ main(void)
 	test_round_trips();
 	test_packed();
 	test_failures();
+	test_left_overs();
 	test_no_memory();
 	help_end();
 	return tap_done();
