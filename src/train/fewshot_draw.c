@@ -228,8 +228,8 @@ draw_candidates(Drawing *w)
 	train_random_sample(&w->r, g->n_cell, k, order);
 	for (int i = 0; i < d->n_way && i < k; i++)
 		among |= &w->f->cells[g->cells[order[i]]] == w->cell;
-	if (!missing)
-		w->used[w->n_used++] = right;
+	/* Also where it is missing: else "none of these" would be wrong beside another that reads the same. */
+	w->used[w->n_used++] = right;
 	if (!missing && !among)
 		add_candidate(w, (int) (w->cell - w->f->cells), d->intent, right);
 	for (int i = 0; i < k && d->n_candidate < d->n_way; i++)

@@ -161,6 +161,17 @@ GROUP BY mode ORDER BY mode;
 SELECT count(*) FILTER (WHERE 130 < n) AS longer_than_asked, max(n) > 100 AS near FROM pg_temp.pairs('long', '{"max_tokens": 130}'),
 	LATERAL (SELECT cardinality(fsi_tokens(prompt, 'tiny-prompts')) + cardinality(fsi_tokens(response, 'tiny-prompts')) - 1) t(n);
 
+-- names in several spellings that are one to the tokenizer (the shipped one's case does not count): never two of them in a
+-- prompt, and none where "none of these" is right because it lacks the message's own
+CREATE VIEW spelt AS SELECT text, CASE WHEN id % 3 = 0 THEN initcap(intent) WHEN id % 3 = 1 THEN upper(intent) ELSE intent END AS intent
+FROM prompts_data WHERE intent IN ('refund', 'track order', 'lost card');
+SELECT count(*) > 200 AS prompts, count(*) FILTER (WHERE not_applicable) > 20 AS not_applicable, count(DISTINCT response) AS responses,
+	count(*) FILTER (WHERE (SELECT count(*) > count(DISTINCT fsi_tokens(i)) FROM unnest(intents) i)) AS alike,
+	count(*) FILTER (WHERE not_applicable AND fsi_tokens(intent) IN (SELECT fsi_tokens(i) FROM unnest(intents) i)) AS two_right_answers
+FROM fsi_prompts('spelt', (SELECT replace(body, '"not_applicable_rate": 0.1', '"not_applicable_rate": 0.4') FROM prompts_templates WHERE name = 'few-shot'),
+	'{"samples": 2}');
+DROP VIEW spelt;
+
 -- spellings by version and by source
 SELECT intent_version, array_agg(DISTINCT intent ORDER BY intent) AS intents
 FROM fsi_prompts('SELECT text, intent, source FROM prompts_data WHERE intent IN (''refund'', ''where'')',

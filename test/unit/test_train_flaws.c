@@ -336,6 +336,24 @@ test_alike(void)
 			for (int c = 0; c < d.n_candidate; c++)
 				alone += is(d.candidates[c].name, pair.response.s);
 	ok(alone == 0, "\"none of these\" is no candidate's name");
+	for (int mode = 0; mode < 2; mode++)
+	{
+		begin(mode == 0 ? FEWSHOT_ALL_FLAWS : 0, 8, 1000, LIST_TEMPLATE(0.9, "\\nor {not_applicable}"));
+		for (int i = 0; i < 20; i++)
+			for (int label = 0; label < 4; label++)
+				add(label, text_of((const char *[]) {"MAP", "FLIGHT", "red card", "blue card"}[label]), print("%d of %d", i, label));
+		ready();
+		twice[mode] = alone = 0;
+		for (int i = 0; i < rows.n; i++)
+			if (rows.label[i] < 2 && make(i, 0, &d, &pair) && d.not_applicable)
+			{
+				alone++;
+				for (int c = 0; c < d.n_candidate; c++)
+					twice[mode] += is(d.candidates[c].name, rows.label[i] == 0 ? "FLIGHT" : "MAP");
+			}
+	}
+	ok(twice[0] > 5 && twice[1] == 0 && alone > 5,
+	   "nor is it right where a candidate's name is the right one to the tokenizer: %d prompts as it was, mended none of %d", twice[0], alone);
 }
 
 /* The same text under two labels, and twice under one. */
