@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Every test, in a private PostgreSQL that is gone afterwards.
 #
-#   test/check.sh [unit] [sql] [tap] [isolation] [cross]     the first four when none is named
+#   test/check.sh [unit] [sql] [tap] [isolation] [installcheck] [cross]     the first five when none is named
 #
+# installcheck: some SQL tests once more, by `make installcheck` on the private server, so that it works when wanted.
 # cross: the kernels' unit tests once more, compiled for aarch64 and run under qemu; where CI is set, it is one of all.
 #
 # UNIT_TESTS, REGRESS, PROVE_TESTS and ISOLATION pick single tests; FSI_SHARED names the folder with reference
@@ -13,7 +14,7 @@ set -euo pipefail
 cd "$top"
 
 kinds=("$@")
-[ ${#kinds[@]} -gt 0 ] || kinds=(unit sql tap isolation ${CI:+cross})
+[ ${#kinds[@]} -gt 0 ] || kinds=(unit sql tap isolation installcheck ${CI:+cross})
 wanted() { case " ${kinds[*]} " in *" $1 "*) return 0 ;; esac; return 1; }
 base_names() { local f; for f in "$@"; do f=${f##*/}; echo "${f%.*}"; done; }
 shopt -s nullglob
@@ -21,7 +22,7 @@ shopt -s nullglob
 passed=0 failed=0 skipped=0 summary=()
 tally() {
     passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
-    summary+=("$(printf '%-10s %5d passed %4d failed %4d skipped' "$@")")
+    summary+=("$(printf '%-12s %5d passed %4d failed %4d skipped' "$@")")
 }
 
 prepare test
@@ -61,17 +62,23 @@ run_tap() {
 }
 
 # pg_regress and pg_isolation_regress print one line a test, since PostgreSQL 16 as TAP does, and give up where an
-# expected file is missing.
-run_regress() {
-    local kind=$1 out=$FSI_TMP/$1.log status=0 ok bad
+# expected file is missing. Counts into ok and bad.
+attend_regress() {
+    local out=$1 status=0
     shift
-    echo "== $kind"
-    as_server mkdir -p "$FSI_TMP/out.$kind"
-    attend as_server "$@" --outputdir="$FSI_TMP/out.$kind" --bindir="$PGBIN" >"$out" 2>&1 || status=$?
+    attend "$@" >"$out" 2>&1 || status=$?
     cat "$out"
     ok=$(grep -cE '^(test .* \.\.\. ok\b|ok [0-9])' "$out" || true)
     bad=$(grep -cE '^(test .* \.\.\. FAILED|not ok [0-9])' "$out" || true)
     [ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+}
+
+run_regress() {
+    local kind=$1 ok bad
+    shift
+    echo "== $kind"
+    as_server mkdir -p "$FSI_TMP/out.$kind"
+    attend_regress "$FSI_TMP/$kind.log" as_server "$@" --outputdir="$FSI_TMP/out.$kind" --bindir="$PGBIN"
     as_owner mkdir -p "$keep/$kind"
     (cd "$FSI_TMP" && tar cf - "$kind.log" "out.$kind") | (cd "$keep/$kind" && as_owner tar xf - --no-same-owner)
     if [ -s "$FSI_TMP/out.$kind/regression.diffs" ]; then
@@ -79,6 +86,18 @@ run_regress() {
         echo "(all of it: build/check/$kind/out.$kind; a result that is right goes from results/ there to expected/)"
     fi
     tally "$kind" "$ok" "$bad" 0
+}
+
+# As a user runs it, with the system's own psql; what it makes lies where the private server may read and write, too.
+run_installcheck() {
+    local made=$FSI_TMP/made ok bad
+    echo "== installcheck"
+    mkdir "$made"
+    chown --reference="$top/Makefile" "$made"
+    attend_regress "$FSI_TMP/installcheck.log" as_owner make -s -C "$top" installcheck BUILD="$made" \
+        PG_CONFIG="$PG_CONFIG" REGRESS="models options surface"
+    [ ! -s "$made/installcheck/regression.diffs" ] || head -n 300 "$made/installcheck/regression.diffs"
+    tally installcheck "$ok" "$bad" 0
 }
 
 # What the server's user reads: the tests and what they need, whoever may enter the checkout.
@@ -109,12 +128,14 @@ if wanted cross; then
         tally cross 0 1 0
     fi
 fi
-if [ $((${#regress[@]} + ${#specs[@]} + ${#taps[@]})) -gt 0 ]; then
+installcheck=0
+! wanted installcheck || installcheck=1
+if [ $((${#regress[@]} + ${#specs[@]} + ${#taps[@]} + installcheck)) -gt 0 ]; then
     make_private_tree
     pgtest=$(dirname "$("$PG_CONFIG" --pgxs)")/../test
     export PATH=$PGBIN:$FSI_TMP/tools:$PATH
 fi
-if [ $((${#regress[@]} + ${#specs[@]})) -gt 0 ]; then
+if [ $((${#regress[@]} + ${#specs[@]} + installcheck)) -gt 0 ]; then
     start_cluster
     [ ${#regress[@]} -eq 0 ] ||
         run_regress sql "$pgtest/regress/pg_regress" --inputdir="$FSI_TMP/src" --load-extension=fsi_intent \
@@ -123,6 +144,7 @@ if [ $((${#regress[@]} + ${#specs[@]})) -gt 0 ]; then
         run_regress isolation "$pgtest/isolation/pg_isolation_regress" --inputdir="$FSI_TMP/src/test/isolation" \
             --load-extension=fsi_intent --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" \
             --dbname=isolation_regression "${specs[@]}"
+    [ "$installcheck" -eq 0 ] || run_installcheck
     if ! as_server "$PGBIN/pg_ctl" -D "$FSI_TMP/data" status >/dev/null 2>&1 ||
         grep -qE 'PANIC|terminated by signal' "$FSI_TMP/server.log"; then
         grep -E -B2 -A5 'PANIC|terminated by signal' "$FSI_TMP/server.log" | tail -n 40 || true
