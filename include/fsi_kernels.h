@@ -239,6 +239,14 @@ extern void kern_gemm_f32(int m, const float *x, int ldx, const KernMatrix *w,
 extern void kern_sgemm(bool transpose_a, bool transpose_b, int m, int n, int k, float alpha,
 					   const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 
+/*
+ * From here on this thread takes subnormal floats for 0 (those below 1.2e-38), be they operands or results, where the CPU
+ * can; the mode that it had, to be set again.  For training: what serves has the same bits on every CPU with them.
+ */
+typedef uint64_t KernFloatMode;
+extern KernFloatMode kern_flush_subnormals(void);
+extern void kern_set_float_mode(KernFloatMode mode);
+
 /* ---- Naive references, ten lines each, for the tests: same contracts, same bits. ---- */
 extern const KernOps kern_reference;
 

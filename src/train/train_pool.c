@@ -2,7 +2,8 @@
  * train_pool.c
  *	  A few threads that share a list of numbered tasks.
  *
- * A task's bounds never depend on how many threads there are, so neither does any bit.
+ * A task's bounds never depend on how many threads there are, so neither does any bit.  All of them take subnormal
+ * floats for 0.
  * The threads start with all signals blocked: in a backend they must not run PostgreSQL's
  * handlers.  They touch what a task touches and nothing else: the host (memory, "should I
  * stop?") is the caller's thread's alone.
@@ -62,6 +63,7 @@ thread_main(void *arg)
 	uint64_t	seen = 0;
 
 	kern_blas_thread();
+	(void) kern_flush_subnormals();
 	pthread_mutex_lock(&pool->lock);
 	for (;;)
 	{
@@ -165,6 +167,7 @@ work_and_ask(TrainPool *pool, bool ask)
 static bool
 run(TrainPool *pool, int n_task, TrainTask task, void *arg, bool ask)
 {
+	KernFloatMode mode = kern_flush_subnormals();
 	bool		through;
 	bool		alone = pool->started == 0 || n_task < 2;
 
@@ -189,6 +192,7 @@ run(TrainPool *pool, int n_task, TrainTask task, void *arg, bool ask)
 			pthread_cond_wait(&pool->done, &pool->lock);
 		pthread_mutex_unlock(&pool->lock);
 	}
+	kern_set_float_mode(mode);
 	return through;
 }
 
