@@ -87,6 +87,8 @@ extern void store_let_go(const StoreModel *model);
 extern void store_on_unmap(void (*forget) (const StoreModel *model));
 /* The catalog's row, dropped ones too; false if there is none.  NULL or "default": the default model's. */
 extern bool store_find(const char *name, StoreRow *row);
+/* 42704: where there is none, or it was dropped. */
+pg_noreturn extern void store_report_no_model(const char *name);
 /* Its card, or NULL. */
 extern Jsonb *store_card(const char *name);
 /*
@@ -148,14 +150,17 @@ typedef struct StoreDependent
 	char	   *object;			/* its identity, for messages */
 	Oid			relid;			/* the table that it is of, or InvalidOid */
 	ObjectAddress address;
+	bool		again;			/* the one before it is the same, for another model */
 } StoreDependent;
+
+#define STORE_UNKNOWN (-1)		/* a figure that cannot be told */
 
 /* Those of a model and of unknown ones, in the order of fsi_dependents(); NULL: all.  Within SPI. */
 extern List *store_dependents(const char *name);
 /* Whether the current role owns a table. */
 extern bool store_owns(Oid relid);
 /*
- * How many answers are kept there and how many of them are not what the model says now; -1: it cannot be told.  As the
+ * How many answers are kept there and how many of them are not what the model says now, or STORE_UNKNOWN.  As the
  * owner of its table, which the current role must be (42501).
  */
 extern void store_count_stale(const StoreDependent *dependent, int64 *rows, int64 *stale);
@@ -165,7 +170,7 @@ extern void store_count_stale(const StoreDependent *dependent, int64 *rows, int6
  */
 extern bool store_repin(void);
 /*
- * Make what is kept there anew; how many answers changed, -1: it cannot be told.  As the owner of its table.  23514 where
+ * Make what is kept there anew; how many answers changed, or STORE_UNKNOWN.  As the owner of its table.  23514 where
  * a constraint does not hold any more.
  */
 extern int64 store_remake(const StoreDependent *dependent);

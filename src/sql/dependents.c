@@ -21,7 +21,6 @@ PG_FUNCTION_INFO_V1(fsi_models_asked);
 PG_FUNCTION_INFO_V1(fsi_check);
 PG_FUNCTION_INFO_V1(fsi_rebuild);
 
-#define UNKNOWN (-1)
 #define MAX_COLUMNS 6
 
 Datum
@@ -47,13 +46,10 @@ static void
 find_model(const char *name, StoreRow *row)
 {
 	if (!store_find(name, row) || row->dropped)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model \"%s\" does not exist", name),
-				 errhint("The view fsi_models lists the models of this database.")));
+		store_report_no_model(name);
 }
 
-/* One row of the result: what rests, and figures, of which UNKNOWN is NULL. */
+/* One row of the result: what rests, and figures, of which STORE_UNKNOWN is NULL. */
 static void
 put_row(FunctionCallInfo fcinfo, const StoreDependent *d, const int64 *figures, int n)
 {
@@ -69,17 +65,10 @@ put_row(FunctionCallInfo fcinfo, const StoreDependent *d, const int64 *figures, 
 	values[3] = ObjectIdGetDatum(d->relid);
 	for (int i = 0; i < n; i++)
 	{
-		nulls[4 + i] = figures[i] == UNKNOWN;
+		nulls[4 + i] = figures[i] == STORE_UNKNOWN;
 		values[4 + i] = Int64GetDatum(figures[i]);
 	}
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-}
-
-static bool
-same_object(const StoreDependent *a, const StoreDependent *b)
-{
-	return a != NULL && a->address.classId == b->address.classId && a->address.objectId == b->address.objectId &&
-		a->address.objectSubId == b->address.objectSubId;
 }
 
 /* As VACUUM of all tables does: what is another's is left out, and said to be. */
@@ -90,7 +79,7 @@ check(const StoreDependent *d, int64 *rows, int64 *stale)
 		store_count_stale(d, rows, stale);
 	else
 	{
-		*rows = *stale = UNKNOWN;
+		*rows = *stale = STORE_UNKNOWN;
 		ereport(WARNING,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to check %s %s, skipping it", d->kind, d->object)));
@@ -101,7 +90,6 @@ Datum
 fsi_check(PG_FUNCTION_ARGS)
 {
 	StoreRow	row = {0};
-	const StoreDependent *last = NULL;
 	int64		figures[2] = {0};	/* rows, stale */
 	ListCell   *lc;
 
@@ -114,10 +102,9 @@ fsi_check(PG_FUNCTION_ARGS)
 		const StoreDependent *d = lfirst(lc);
 
 		/* One that asks two models is there twice. */
-		if (!same_object(last, d))
+		if (!d->again)
 			check(d, &figures[0], &figures[1]);
 		put_row(fcinfo, d, figures, lengthof(figures));
-		last = d;
 	}
 	SPI_finish();
 	return (Datum) 0;
@@ -128,21 +115,20 @@ static int64
 rebuild(const StoreDependent *d, bool repinned)
 {
 	int64		rows;
-	int64		stale = UNKNOWN;
+	int64		stale = STORE_UNKNOWN;
 	int64		changed = 0;
 
 	if (!repinned)
 		store_count_stale(d, &rows, &stale);
 	if (stale != 0)
 		changed = store_remake(d);
-	return changed == UNKNOWN ? stale : changed;
+	return changed == STORE_UNKNOWN ? stale : changed;
 }
 
 Datum
 fsi_rebuild(PG_FUNCTION_ARGS)
 {
 	StoreRow	row;
-	const StoreDependent *last = NULL;
 	int64		changed = 0;
 	bool		repinned;
 	ListCell   *lc;
@@ -158,10 +144,9 @@ fsi_rebuild(PG_FUNCTION_ARGS)
 		const StoreDependent *d = lfirst(lc);
 
 		CHECK_FOR_INTERRUPTS();
-		if (!same_object(last, d))
+		if (!d->again)
 			changed = rebuild(d, repinned);
 		put_row(fcinfo, d, &changed, 1);
-		last = d;
 	}
 	SPI_finish();
 	return (Datum) 0;

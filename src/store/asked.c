@@ -23,6 +23,7 @@ static const struct
 }			askers[] =
 {
 	{"fsi_classify", 2}, {"fsi_classify_multi", 2}, {"fsi_classify_many", 2}, {"fsi_scores", 2}, {"fsi_prompt", 2},
+	{"fsi_prompts", 2},
 	{"fsi_evaluate", 2}, {"fsi_evaluate_intents", 2}, {"fsi_evaluate_confusion", 2}, {"fsi_evaluate_calibration", 2},
 	{"fsi_evaluate_thresholds", 2}, {"fsi_evaluate_generation", 2},
 	{"fsi_embed", 1}, {"fsi_tokens", 1}, {"fsi_generate", 1}, {"fsi_model_info", 0}

@@ -240,6 +240,15 @@ store_find(const char *name, StoreRow *row)
 	return find(name, NULL, row, NULL);
 }
 
+void
+store_report_no_model(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model \"%s\" does not exist", host_excerpt(name, strlen(name))),
+			 errhint("The view fsi_models lists the models of this database.")));
+}
+
 bool
 store_find_in(const char *name, Snapshot snapshot, StoreRow *row)
 {

@@ -73,6 +73,7 @@ List *
 store_dependents(const char *name)
 {
 	List	   *all = NIL;
+	const StoreDependent *last = NULL;
 	SPITupleTable *table;
 
 	ask(list_sql, name);
@@ -88,7 +89,9 @@ store_dependents(const char *name)
 		d->relid = oid_column(row, table->tupdesc, 4);
 		ObjectAddressSubSet(d->address, oid_column(row, table->tupdesc, 5), oid_column(row, table->tupdesc, 6),
 							(int32) oid_column(row, table->tupdesc, 7));
+		d->again = last != NULL && memcmp(&last->address, &d->address, sizeof(ObjectAddress)) == 0;
 		all = lappend(all, d);
+		last = d;
 	}
 	SPI_freetuptable(table);
 	return all;

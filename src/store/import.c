@@ -368,9 +368,7 @@ store_drop(const char *name)
 	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
 	store_sweep();
 	if (!store_find(name, &row) || row.dropped)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model \"%s\" does not exist", name)));
+		store_report_no_model(name);
 	check_may_change(&row, false);
 	store_mark_dropped(name);
 	if (!store_identity_in_use(row.sha256))

@@ -85,6 +85,9 @@ at_xact_end(XactEvent event, void *arg)
 	StoreModel **link = &models;
 
 	(void) arg;
+	/* Its number joins those that a snapshot lists, so that the next one's figures may be the same although another has ended. */
+	if (event == XACT_EVENT_PREPARE)
+		generation++;
 	if (!has_unnamed || !(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE))
 		return;
 	has_unnamed = false;
@@ -426,10 +429,7 @@ look_up(const char *name, StoreRow *row, bool *settled)
 	catalog_relid = store_catalog_relid();
 	tidy_up();
 	if (!find_row(name, row, settled) || row->dropped)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model \"%s\" does not exist", name),
-				 errhint("The view fsi_models lists the models of this database.")));
+		store_report_no_model(name);
 	model = find_mapped(row->sha256);
 	if (model == NULL)
 		model = map_row(row);
@@ -525,9 +525,7 @@ store_model(const char *name)
 	if (entry != NULL && entry->generation == generation && is_now(&entry->moment))
 		return used(entry);
 	if (strlen(name) > STORE_NAME_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model \"%s\" does not exist", host_excerpt(name, strlen(name)))));
+		store_report_no_model(name);
 
 	/* An invalidation during the look-up makes the next call look again, and so does what another snapshot may see. */
 	seen = generation;

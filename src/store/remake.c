@@ -284,7 +284,7 @@ store_remake(const StoreDependent *d)
 		run("REINDEX INDEX %s", relation_name(object));
 	else
 		run("REFRESH MATERIALIZED VIEW %s", relation_name(object));
-	return -1;
+	return STORE_UNKNOWN;
 }
 
 void
@@ -295,8 +295,11 @@ store_remake_all(const char *name)
 	SPI_connect();
 	foreach(lc, store_dependents(name))
 	{
+		const StoreDependent *d = lfirst(lc);
+
 		CHECK_FOR_INTERRUPTS();
-		(void) store_remake(lfirst(lc));
+		if (!d->again)
+			(void) store_remake(d);
 	}
 	SPI_finish();
 }

@@ -28,8 +28,6 @@
 
 #include "store.h"
 
-#define UNKNOWN (-1)
-
 /* ---- Columns, constraints, partitions. ---- */
 
 void
@@ -200,7 +198,7 @@ count_in_index(Oid indexid, int64 *rows, int64 *stale)
 		*stale = wrong + Max(0, *rows - right - wrong);
 	}
 	else
-		*stale = UNKNOWN;
+		*stale = STORE_UNKNOWN;
 	ExecDropSingleTupleTableSlot(check.slot);
 	FreeExecutorState(check.estate);
 	index_close(check.index, AccessShareLock);
@@ -224,7 +222,7 @@ count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 	else if (relkind == RELKIND_INDEX)
 		count_in_index(d->address.objectId, rows, stale);
 	else if (relkind != RELKIND_PARTITIONED_INDEX)
-		*rows = *stale = UNKNOWN;
+		*rows = *stale = STORE_UNKNOWN;
 }
 
 void
@@ -232,7 +230,7 @@ store_count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 {
 	StoreSelf	self;
 
-	*rows = *stale = UNKNOWN;
+	*rows = *stale = STORE_UNKNOWN;
 	/* A domain's values may lie anywhere, and what another session's temporary table holds is in its memory. */
 	if (!OidIsValid(d->relid) || isOtherTempNamespace(get_rel_namespace(d->relid)))
 		return;

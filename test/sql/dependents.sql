@@ -32,6 +32,22 @@ CREATE VIEW looked AS SELECT fsi_classify(msg, public.intents()) FROM tickets;
 ALTER TABLE tickets ADD guess text DEFAULT fsi_classify('weather', ARRAY['refund', 'weather']);
 CREATE INDEX by_msg ON tickets (msg);
 
+-- each function that can name a model is looked through, here with its own name for a model's
+CREATE VIEW asks AS SELECT
+	fsi_classify('x', '{a}', '{"model": "fsi_classify"}')::text AS classify, fsi_classify_multi('x', '{a}', '{"model": "fsi_classify_multi"}')::text AS classify_multi,
+	fsi_classify_many('{x}', '{a}', '{"model": "fsi_classify_many"}')::text AS classify_many, fsi_scores('x', '{a}', '{"model": "fsi_scores"}')::text AS scores,
+	fsi_prompt('x', '{a}', '{"model": "fsi_prompt"}')::text AS prompt, fsi_prompts('x', 'x', '{"model": "fsi_prompts"}')::text AS prompts,
+	fsi_evaluate('x', '{a}', '{"model": "fsi_evaluate"}')::text AS evaluate, fsi_evaluate_intents('x', '{a}', '{"model": "fsi_evaluate_intents"}')::text AS evaluate_intents,
+	fsi_evaluate_confusion('x', '{a}', '{"model": "fsi_evaluate_confusion"}')::text AS evaluate_confusion, fsi_evaluate_calibration('x', '{a}', '{"model": "fsi_evaluate_calibration"}')::text AS evaluate_calibration,
+	fsi_evaluate_thresholds('x', '{a}', '{"model": "fsi_evaluate_thresholds"}')::text AS evaluate_thresholds, fsi_evaluate_generation('x', '{a}', '{"model": "fsi_evaluate_generation"}')::text AS evaluate_generation,
+	fsi_embed('x', 'fsi_embed') AS embed, fsi_tokens('x', 'fsi_tokens') AS tokens,
+	fsi_generate('x', model => 'fsi_generate') AS generate, fsi_model_info('fsi_model_info') AS info;
+SELECT cardinality(_fsi_models_asked(ev_action)) AS looked_through FROM pg_rewrite WHERE ev_class = 'asks'::regclass;
+SELECT DISTINCT p.proname AS not_looked_through
+FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'fsi_intent' JOIN pg_proc p ON p.oid = d.objid
+WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND p.prokind = 'f' AND p.proargnames[1:p.pronargs] && '{model,options}'
+	AND p.proname <> ALL (SELECT unnest(_fsi_models_asked(ev_action)) FROM pg_rewrite WHERE ev_class = 'asks'::regclass) ORDER BY 1;
+DROP VIEW asks;
 SELECT model, kind, object, relation, objsubid, sha256 = (SELECT sha256 FROM fsi_models) AS pinned FROM fsi_dependents();
 
 -- all is as the model says
