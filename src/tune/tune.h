@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include <math.h>
+
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
@@ -276,14 +278,19 @@ typedef struct TuneRun
 
 /* Read, train, register; raises whatever goes wrong.  Its own cleanup is in it. */
 extern void tune_run(TuneRun *run);
-/* The number that stands for a model's name in a session's hold; hold it, 55006 if another process does. */
-extern Oid	tune_name_id(const char *name);
-extern void tune_hold_name(const char *name, SessionHold *hold);
 /* Let others see how far the run is, and that it is in this state. */
 extern void tune_show(TuneRun *run, TuneState state);
 /* Judge the weights as they are now on the held-out rows: progress.eval. */
 extern void tune_evaluate(TuneRun *run);
 extern void tune_commit(TuneRun *run);
+
+/* --- prepare.c --- */
+
+/* Model, options, hold of the name, folder, rows; in a transaction. */
+extern void tune_prepare(TuneRun *run);
+/* The number that stands for a model's name in a session's hold; hold it, 55006 if another process does. */
+extern Oid	tune_name_id(const char *name);
+extern void tune_hold_name(const char *name, SessionHold *hold);
 
 /* --- result.c --- */
 
