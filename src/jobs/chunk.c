@@ -31,6 +31,8 @@
 
 /* Deadlocks that one chunk may meet. */
 #define MAX_TRIES 10
+/* After each, times their number: the others are to get the rows, and do not run at once on a busy machine. */
+#define PAUSE_MS 500
 
 enum ReadColumn
 {
@@ -446,6 +448,7 @@ one_chunk(JobRun *run)
 			ReThrowError(error);
 		FreeErrorData(error);
 		run->rows = rows;
+		run->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), run->tries * PAUSE_MS);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -464,7 +467,7 @@ jobs_work(JobRun *run, void (*check) (void *), void *arg)
 		MemoryContext context;
 		MemoryContext old;
 
-		jobs_pace(run->shared, check, arg);
+		jobs_pace(run->shared, run->not_before, check, arg);
 		/* Each statement sees what was committed before it, whatever the session's default is. */
 		XactIsoLevel = XACT_READ_COMMITTED;
 		context = AllocSetContextCreate(run->context, "fsi_intent chunk", ALLOCSET_DEFAULT_SIZES);

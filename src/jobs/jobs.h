@@ -141,8 +141,8 @@ typedef struct JobShared
 
 extern Size jobs_shared_size(int n_workers, Size settings_len);
 extern void jobs_shared_init(JobShared *shared, int32 job, double rate, int n_workers, const StringInfoData *settings);
-/* Wait for a turn to do a chunk, looking around with check() (or NULL); then say how many rows it was. */
-extern void jobs_pace(JobShared *shared, void (*check) (void *), void *arg);
+/* Wait for a turn to do a chunk, and until then, looking around with check() (or NULL); then say how many rows it was. */
+extern void jobs_pace(JobShared *shared, TimestampTz not_before, void (*check) (void *), void *arg);
 extern void jobs_paced(JobShared *shared, int64 rows);
 
 /* --- chunk.c: a process at work --- */
@@ -162,6 +162,7 @@ typedef struct JobRun
 	void		(*commit) (void);	/* end the transaction and begin another */
 	int32		after;			/* chunk claimed last */
 	int			tries;			/* of a chunk that met deadlocks */
+	TimestampTz not_before;		/* when the next one may begin */
 	int64		rows;			/* done by this process, committed or about to be */
 	ExecSlot	slot;
 	JobPlan		read;

@@ -57,10 +57,10 @@ book_turn(JobShared *shared, TimestampTz now)
 }
 
 void
-jobs_pace(JobShared *shared, void (*check) (void *), void *arg)
+jobs_pace(JobShared *shared, TimestampTz not_before, void (*check) (void *), void *arg)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz turn = book_turn(shared, now);
+	TimestampTz turn = Max(book_turn(shared, now), not_before);
 
 	for (;;)
 	{

@@ -253,6 +253,36 @@ like(meanwhile('column dropped', 'ALTER TABLE tickets DROP COLUMN intent'), qr/E
 $node->safe_psql('postgres', 'ALTER TABLE tickets ADD intent text');
 like(meanwhile('dropped', 'DROP TABLE tickets'), qr/ERROR:  the table was dropped while it was being classified/, 'dropped');
 
+# A deadlock with another's update, who does not run at once when the chunk lets go of the row: it gets the row all the same.
+$node->safe_psql('postgres', q{
+	CREATE TABLE pair (id int, msg text, intent text);
+	INSERT INTO pair VALUES (1, 'weather'), (2, 'weather');
+	CREATE TABLE extra (id int);
+	INSERT INTO extra VALUES (1);
+	CREATE FUNCTION lock_extra() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM pg_advisory_xact_lock_shared(1);
+		PERFORM FROM extra FOR UPDATE;
+		RETURN NEW;
+	END $$;
+	CREATE TRIGGER extra BEFORE UPDATE ON pair FOR EACH ROW WHEN (NEW.id = 2 AND NEW.intent IS NOT NULL) EXECUTE FUNCTION lock_extra();
+});
+close_gate();
+$job = start($node, "SET deadlock_timeout = '10ms'", "CALL fsi_classify_table('pair', 'msg', 'intent', $question)");
+ok(at_gate(1), 'deadlock: the job has row 1 and waits before row 2');
+my $other = start($node, 'BEGIN', q{SET LOCAL deadlock_timeout = '60s'}, 'UPDATE extra SET id = 2', q{UPDATE pair SET msg = 'refund' WHERE id = 1}, 'COMMIT');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'UPDATE pair%' AND wait_event_type = 'Lock'}),
+	'deadlock: another has what row 2 needs and waits for row 1');
+my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'UPDATE pair%' AND pid <> pg_backend_pid()});
+kill 'STOP', $pid;
+open_gate();
+ok($node->poll_query_until('postgres', q{SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE query LIKE 'CALL fsi_classify_table(''pair''%'}),
+	'deadlock: the job lets go and does not take the row again at once');
+kill 'CONT', $pid;
+is(finish($other), '', 'deadlock: the other gets it');
+like(finish($job), qr/^NOTICE:  classified 2 rows/, 'deadlock: the chunk is tried again');
+is($node->safe_psql('postgres', 'SELECT string_agg(intent, \' \' ORDER BY id) FROM pair'), 'refund weather', 'deadlock: the answers');
+
 # No room for workers: the caller alone.
 $node->safe_psql('postgres', qq{
 	CREATE TABLE tickets (id int, msg text, intent text);
