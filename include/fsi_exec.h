@@ -81,8 +81,9 @@ typedef struct ExecSlot
 typedef struct ExecAnswer
 {
 	int			label;			/* index into the set's labels, or EXEC_NO_ANSWER */
-	int			tokens;			/* of the message */
+	int			tokens;			/* of the message; of what is left of one that was clipped */
 	bool		shortened;
+	bool		clipped;		/* shortened before it had tokens */
 } ExecAnswer;
 
 /*
@@ -143,7 +144,9 @@ extern const char *exec_model_name(const ExecSet *set);
 extern void exec_check_fits(const StoreModel *model, const char *what, HostText text, size_t tokens);
 /* Errors for labels that the model cannot tell apart, or cannot see. */
 extern void exec_check_labels(int n, const TokIds *ids, const HostText *labels, FsiArena *arena);
-/* The message without its middle if it is longer than any context could need; *clipped says so. */
+/* No context is longer: what lies between the first and last half megabyte of a message is not even read. */
+#define EXEC_CLIP_BYTES (1024 * 1024)
+/* The message without its middle if it is that long; *clipped says so. */
 extern HostText exec_clip(HostText message, bool *clipped, FsiArena *arena);
 /* Spelling features of a text by the model's normaliser and idf table (segments layout). */
 extern void exec_spell(const StoreModel *model, HostText t, FsiArena *arena, SpellVec *out);

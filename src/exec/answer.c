@@ -12,9 +12,6 @@
 #define BATCH_ROWS 64
 #define BATCH_TOKENS 512
 
-/* No context is longer: what lies between the first and last half megabyte of a message is not even read. */
-#define MESSAGE_HALF_BYTES (512 * 1024)
-
 /* The messages of a call, sorted out. */
 typedef struct Todo
 {
@@ -42,9 +39,9 @@ exec_clip(HostText message, bool *clipped, FsiArena *arena)
 {
 	FsiError	err = {0};
 
-	*clipped = message.len > 2 * MESSAGE_HALF_BYTES;
+	*clipped = message.len > EXEC_CLIP_BYTES;
 	if (*clipped)
-		HOST_TRY(text_ends(message, MESSAGE_HALF_BYTES, MESSAGE_HALF_BYTES, arena, &message, &err));
+		HOST_TRY(text_ends(message, EXEC_CLIP_BYTES / 2, EXEC_CLIP_BYTES / 2, arena, &message, &err));
 	return message;
 }
 
@@ -94,6 +91,9 @@ warn_shortened(ExecSet *set, ExecSlot *slot, int n, const ExecAnswer *answers)
 		slot->warned = true;
 		ereport(WARNING,
 				(errcode(ERRCODE_WARNING_STRING_DATA_RIGHT_TRUNCATION),
+				 answers[i].clipped ?
+				 errmsg("message of more than %d MB was shortened to the %d tokens that the model reads",
+						EXEC_CLIP_BYTES >> 20, message_room(set)) :
 				 errmsg("message of %d tokens was shortened to the %d that the model reads",
 						answers[i].tokens, message_room(set)),
 				 errdetail("Its head and tail were kept. The statement may hold more such messages.")));
@@ -194,12 +194,12 @@ tokenise_batch(ExecSet *set, FsiArena *arena, int n, ExecRow *rows)
 		ExecRow    *row = &rows[taken];
 		HostText	whole;
 
-		row->clipped = exec_clip(row->message, &row->answer->shortened, arena);
+		row->clipped = exec_clip(row->message, &row->answer->clipped, arena);
 		whole = with_lead(set, row->clipped, arena);
 		HOST_TRY((set->within ? tok_encode_within : tok_encode_plain) (&set->model->file.tok, whole.s, whole.len, arena,
 																	   &row->ids, &err));
 		row->answer->tokens = (int) row->ids.n;
-		row->answer->shortened |= row->answer->tokens > room;
+		row->answer->shortened = row->answer->clipped || row->answer->tokens > room;
 		tokens += Min(row->answer->tokens, room) + marks(set);
 		if (taken > 0 && tokens > BATCH_TOKENS)
 			break;

@@ -245,7 +245,8 @@ segments_prepare(ExecSet *set, const ExecQuestion *q, ExecCall *call)
 typedef struct KeptVector
 {
 	int			tokens;
-	bool		shortened;
+	bool		shortened,
+				clipped;
 	uint32		n_spell;
 } KeptVector;
 
@@ -262,6 +263,7 @@ keep_vector(const ExecSet *set, const ExecRow *row, const SegmentVec *vec)
 		return;
 	kept->tokens = row->answer->tokens;
 	kept->shortened = row->answer->shortened;
+	kept->clipped = row->answer->clipped;
 	kept->n_spell = (uint32) n;
 	memcpy(at, vec->proj, sizeof(float) * n_embd);
 	at += sizeof(float) * n_embd;
@@ -304,6 +306,7 @@ segments_recall(ExecSet *set, ExecCall *call, HostText message, uint64 hash, Exe
 	vec.spell.weight = (float *) (vec.spell.bucket + vec.spell.n);
 	answer->tokens = kept->tokens;
 	answer->shortened = kept->shortened;
+	answer->clipped = kept->clipped;
 	point(set, call, &vec, answer, scores);
 	exec_count.vector_hits++;
 	exec_count.rows++;

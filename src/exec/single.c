@@ -12,13 +12,15 @@
 #include "exec.h"
 
 static void
-warn_text_shortened(ExecSlot *slot, size_t tokens, int room)
+warn_text_shortened(ExecSlot *slot, bool clipped, size_t tokens, int room)
 {
 	if (slot->warned)
 		return;
 	slot->warned = true;
 	ereport(WARNING,
 			(errcode(ERRCODE_WARNING_STRING_DATA_RIGHT_TRUNCATION),
+			 clipped ?
+			 errmsg("text of more than %d MB was shortened to the %d tokens that the model reads", EXEC_CLIP_BYTES >> 20, room) :
 			 errmsg("text of %zu tokens was shortened to the %d that the model reads", tokens, room),
 			 errdetail("Its head and tail were kept. The statement may hold more such texts.")));
 }
@@ -48,7 +50,7 @@ exec_embed(const StoreModel *model, ExecSlot *slot, HostText message)
 	exec_call_end(&call);
 	exec_count_time(start);
 	if (shortened > 0 || clipped)
-		warn_text_shortened(slot, ids.n, room);
+		warn_text_shortened(slot, clipped, ids.n, room);
 	return z;
 }
 

@@ -4,6 +4,10 @@
 -- longer than the context: head and tail are kept, one warning per statement
 SELECT bool_and(fsi_classify(repeat('hello ', 1000 + g), ARRAY['hello', 'weather']) IS NOT NULL) AS answered FROM generate_series(1, 3) g;
 SELECT cardinality(fsi_embed(repeat('word ', 3000))) > 0 AS answered;
+-- more than 1 MB: the tokens are not counted; also where the vector is remembered
+SELECT fsi_classify(t, ARRAY['hello', 'weather']) IS NOT NULL AND fsi_classify(t, ARRAY['hello', 'weather', 'refund']) IS NOT NULL AS answered
+FROM (VALUES (repeat('hello ', 200000))) v(t);
+SELECT cardinality(fsi_embed(repeat('word ', 250000))) > 0 AS answered;
 SET client_min_messages = error;
 SELECT fsi_classify(repeat('hello ', 200000) || 'weather', ARRAY['hello', 'weather']) IS NOT NULL AS answered;
 -- what was cut out does not matter
