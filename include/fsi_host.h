@@ -26,6 +26,9 @@ extern void host_check_postmaster(void);
 /* Whether a setting is yet to be defined; not, where an earlier loading of the library has got that far. */
 extern bool host_lacks_setting(const char *name);
 
+/* errcode_for_file_access(), with 58030 in place of an internal error where that does not know errno. */
+extern int	host_errcode_for_file_access(void);
+
 /* Raise err as an ERROR; a cancelled call processes the pending interrupt first. */
 pg_noreturn extern void host_report(const FsiError *err);
 

@@ -44,18 +44,26 @@ fsi_fail_errno(FsiError *err, const char *fmt,...)
 	if (err != NULL)
 	{
 		va_list		args;
-		size_t		len;
+		size_t		len,
+					room;
 		char		reason[128] = "";
+		const char *why;
 
 		va_start(args, fmt);
 		start(err, status, fmt, args);
 		va_end(args);
 		err->sys_errno = code;
 
-		/* GNU strerror_r: may ignore the buffer, never fails */
+		/* GNU strerror_r: may ignore the buffer, never fails.  A long path must not push the reason out. */
+		why = strerror_r(code, reason, sizeof(reason));
+		room = sizeof(err->message) - sizeof(": ") - strlen(why);
 		len = strlen(err->message);
-		snprintf(err->message + len, sizeof(err->message) - len, ": %s",
-				 strerror_r(code, reason, sizeof(reason)));
+		if (len > room)
+		{
+			len = room;
+			memcpy(err->message + len - 3, "...", 3);
+		}
+		snprintf(err->message + len, sizeof(err->message) - len, ": %s", why);
 	}
 	return status;
 }

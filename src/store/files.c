@@ -61,7 +61,7 @@ store_make_cache_dir(void)
 
 	if (MakePGDirectory(dir) < 0 && errno != EEXIST)
 		ereport(ERROR,
-				(errcode_for_file_access(),
+				(host_errcode_for_file_access(),
 				 errmsg("could not create directory \"%s\": %m", dir)));
 	pfree(dir);
 }
@@ -83,7 +83,7 @@ store_create(const char *path)
 
 	if (fd < 0)
 		ereport(ERROR,
-				(errcode_for_file_access(),
+				(host_errcode_for_file_access(),
 				 errmsg("could not create file \"%s\": %m", path)));
 	return fd;
 }
@@ -104,7 +104,7 @@ store_write_all(int fd, const char *path, const void *data, size_t size)
 			if (n == 0)
 				errno = ENOSPC;
 			ereport(ERROR,
-					(errcode_for_file_access(),
+					(host_errcode_for_file_access(),
 					 errmsg("could not write file \"%s\": %m", path)));
 		}
 		at += n;
@@ -117,11 +117,11 @@ store_finish(int fd, const char *path)
 {
 	if (pg_fsync(fd) != 0)
 		ereport(ERROR,
-				(errcode_for_file_access(),
+				(host_errcode_for_file_access(),
 				 errmsg("could not fsync file \"%s\": %m", path)));
 	if (CloseTransientFile(fd) != 0)
 		ereport(ERROR,
-				(errcode_for_file_access(),
+				(host_errcode_for_file_access(),
 				 errmsg("could not close file \"%s\": %m", path)));
 }
 

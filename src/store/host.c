@@ -164,6 +164,15 @@ status_sqlstate(const FsiError *err)
 	return ERRCODE_INTERNAL_ERROR;
 }
 
+int
+host_errcode_for_file_access(void)
+{
+	(void) errcode_for_file_access();
+	if (geterrcode() == ERRCODE_INTERNAL_ERROR)
+		(void) errcode(ERRCODE_IO_ERROR);
+	return 0;
+}
+
 void
 host_report(const FsiError *err)
 {
@@ -179,7 +188,7 @@ host_report(const FsiError *err)
 	}
 	errno = err->sys_errno;
 	ereport(ERROR,
-			(io ? errcode_for_file_access() : errcode(status_sqlstate(err)),
+			(io ? host_errcode_for_file_access() : errcode(status_sqlstate(err)),
 			 errmsg("%s", message_text(err->message)),
 			 err->detail[0] ? errdetail("%s", message_text(err->detail)) : 0,
 			 err->hint[0] ? errhint("%s", message_text(err->hint)) : 0));

@@ -81,7 +81,7 @@ read_part(int fd, const char *path, char *buffer)
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		ereport(ERROR,
-				(errcode_for_file_access(),
+				(host_errcode_for_file_access(),
 				 errmsg("could not read file \"%s\": %m", path)));
 	return (size_t) n;
 }
@@ -99,7 +99,7 @@ copy_file(const char *from, const char *to)
 
 	if (in < 0 || fstat(in, &st) < 0)
 		ereport(ERROR,
-				(errcode_for_file_access(),
+				(host_errcode_for_file_access(),
 				 errmsg("could not open file \"%s\" for reading: %m", from)));
 	n = read_part(in, from, buffer);
 	if (fsifile_check_head(buffer, n, (size_t) st.st_size, &err) != FSI_OK)
@@ -141,7 +141,7 @@ write_packed(const Origin *origin, const char *tmp, MemoryContext cxt)
 	}
 	if (stat(path, &st) < 0)
 		ereport(ERROR,
-				(errcode_for_file_access(),
+				(host_errcode_for_file_access(),
 				 errmsg("could not read \"%s\": %m", path)));
 	if (S_ISREG(st.st_mode))
 	{

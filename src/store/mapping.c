@@ -197,7 +197,7 @@ store_check_unchanged(const StoreModel *model)
 
 	if (fstat(model->fd, &st) < 0)
 		ereport(ERROR,
-				(errcode_for_file_access(),
+				(host_errcode_for_file_access(),
 				 errmsg("could not stat the file of a mapped model: %m")));
 	if (st.st_size >= (off_t) model->size &&
 		st.st_mtim.tv_sec == model->modified.tv_sec && st.st_mtim.tv_nsec == model->modified.tv_nsec)

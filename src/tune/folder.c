@@ -309,7 +309,7 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 	tune_folder_remove(path);
 	if (MakePGDirectory(path) < 0 && errno != EEXIST)
 		ereport(ERROR,
-				(errcode_for_file_access(),
+				(host_errcode_for_file_access(),
 				 errmsg("could not create directory \"%s\": %m", path)));
 	write_text(path, "plan", plan);
 	return false;

@@ -33,6 +33,7 @@ SELECT * FROM pg_temp.import_fails('other', :'missing');
 SELECT * FROM pg_temp.import_fails('other', :'empty');
 SELECT * FROM pg_temp.import_fails('other', '/dev/null/x');
 SELECT * FROM pg_temp.import_fails('other', '/dev/null');
+SELECT code IN ('58030', '58P03') AS code, right(message, 20) AS message FROM pg_temp.import_fails('other', '/' || repeat('x', 1000));
 SELECT code, message <> 'no error' AS refused FROM pg_temp.import_fails('other', :'tiny' || '/vocab.txt');
 SELECT code, message <> 'no error' AS refused FROM pg_temp.import_fails('other', :'tiny' || '/model.safetensors');
 SELECT fsi_import_model(NULL, :'tiny'), fsi_import_model('x', NULL);
@@ -173,6 +174,7 @@ SELECT * FROM pg_temp.export_fails('tiny', :'out' || '/tiny');
 SELECT * FROM pg_temp.export_fails('tiny', :'out' || '/no/such');
 SELECT * FROM pg_temp.export_fails('tiny', 'relative/path');
 SELECT * FROM pg_temp.export_fails('nothing', :'out' || '/nothing');
+SELECT code IN ('58030', '58P03') AS code, right(message, 20) AS message FROM pg_temp.export_fails('tiny', :'out' || '/' || repeat('x', 1000));
 SELECT f FROM pg_ls_dir(:'out') f ORDER BY f COLLATE "C";
 SELECT fsi_drop_model('small-again'), fsi_drop_model('tiny-again'), fsi_drop_model('tiny');
 -- the server's user has made them: no other may remove them

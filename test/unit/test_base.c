@@ -212,6 +212,28 @@ test_json(void)
 }
 
 static void
+test_errno(void)
+{
+	FsiError	err = {0};
+	char		path[2 * sizeof(err.message)];
+	const char *want = "xxx...: File name too long";
+
+	memset(path, 'x', sizeof(path));
+	path[sizeof(path) - 1] = '\0';
+	errno = ENAMETOOLONG;
+	ok(fsi_fail_errno(&err, "could not open file \"%s\"", path) == FSI_IO && strlen(err.message) == sizeof(err.message) - 1 &&
+	   strcmp(err.message + strlen(err.message) - strlen(want), want) == 0, "a path longer than a message leaves room for the reason");
+	for (size_t len = 0; len < sizeof(path); len++)
+	{
+		errno = ENOENT;
+		fsi_fail_errno(&err, "%.*s", (int) len, path);
+		if (strstr(err.message, "x: No such file or directory") == NULL && strstr(err.message, "...: No such file or directory") == NULL &&
+			strcmp(err.message, ": No such file or directory") != 0)
+			ok(false, "%zu bytes: %s", len, err.message);
+	}
+}
+
+static void
 test_number(void)
 {
 	static const double numbers[] = {0, -1, 0.1, 5e-5, 1e300, 1e-320, 123456789, 1.0000000001, 1.0 / 3, 9007199254740991.0};
@@ -240,6 +262,7 @@ main(void)
 	test_hash();
 	test_files();
 	test_json();
+	test_errno();
 	test_number();
 	return tap_done();
 }
