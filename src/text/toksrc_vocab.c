@@ -47,6 +47,9 @@ toksrc_read_vocab_txt(TokBuild *b, const uint8_t *data, size_t len)
 	FSI_TRY(check_utf8("vocab.txt", data, len, b->err));
 	while (next_line(data, len, &at, &line, &line_len))
 		FSI_TRY(build_token(b, id++, line, line_len, TOK_IN_MODEL));
+	/* Special tokens that other files name would go into it as its first. */
+	if (id == 0)
+		return fsi_fail(b->err, FSI_INVALID, "tokenizer has an empty vocabulary");
 	return FSI_OK;
 }
 

@@ -110,9 +110,15 @@ test_other_files(void)
 	ok(build_open(dir, 0, &tok) == FSI_MISSING && err.hint[0] != '\0', "an empty directory: %s", err.message);
 	ok(build_open("/nonexistent/dir", 0, &tok) == FSI_MISSING, "no directory: %s", err.message);
 	drop_dir(dir);
-	check_file("vocab.txt", "", FSI_INVALID, "unknown words");
+	check_file("vocab.txt", "", FSI_INVALID, "empty vocabulary");
 	check_file("vocab.txt", "[UNK]\n\xFF\n", FSI_CORRUPT, "byte 6");
 	check_file("vocab.txt", "a\nb\n", FSI_INVALID, "unknown words");
+
+	dir = temp_dir();
+	put_text(dir, "vocab.txt", "");
+	put_json(dir, "tokenizer_config.json", "{'unk_token': '[UNK]', 'sep_token': '[SEP]'}");
+	ok(build_open(dir, 4, &tok) == FSI_INVALID, "an empty vocabulary, though tokens have names elsewhere: %s", err.message);
+	drop_dir(dir);
 
 	dir = temp_dir();
 	put_text(dir, "vocab.txt", "[UNK]\r\na\r\n\r\nb");
