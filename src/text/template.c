@@ -346,6 +346,19 @@ read_keyword(Reader *r, const Keyword *k, const json_t *value, Template *t)
 }
 
 static FsiStatus
+unknown_key(Reader *r, const char *key)
+{
+	char		list[sizeof(r->err->hint)] = "";
+
+	for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]); i++)
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s\"%s\"",
+				 i == 0 ? "" : i == sizeof(keywords) / sizeof(keywords[0]) - 1 ? " and " : ", ", keywords[i].name);
+	fail_at(r, r->first_line[PART_KWARGS], "unknown key \"%.*s\" in kwargs", NAME_LIMIT, key);
+	fsi_hint(r->err, "Keys are %s.", list);
+	return FSI_INVALID;
+}
+
+static FsiStatus
 read_object(Reader *r, json_t *object, Template *t)
 {
 	const char *key;
@@ -361,7 +374,7 @@ read_object(Reader *r, json_t *object, Template *t)
 			if (strcmp(keywords[i].name, key) == 0)
 				found = &keywords[i];
 		if (found == NULL)
-			return fail_at(r, r->first_line[PART_KWARGS], "unknown key \"%.*s\" in kwargs", NAME_LIMIT, key);
+			return unknown_key(r, key);
 		FSI_TRY(read_keyword(r, found, value, t));
 	}
 	return FSI_OK;

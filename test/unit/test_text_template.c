@@ -143,6 +143,9 @@ test_kwargs_errors(void)
 	kwargs_refuse("{\"max_n_way\": 3,\n\"min_n_way\" 2}", "9: kwargs is not JSON: ':' expected near '2'");
 	kwargs_refuse("{\"max_n_way\": 3, \"max_n_way\": 4}", "8: kwargs is not JSON: duplicate object key near '\"max_n_way\"'");
 	kwargs_refuse("{\"max_way\": 3}", "8: unknown key \"max_way\" in kwargs");
+	ok(strcmp(err.hint, "Keys are \"description\", \"example_template\", \"example_sep\", \"intent_description_template\", "
+			  "\"intent_description_sep\", \"not_applicable_variable\", \"not_applicable_rate\", \"min_n_way\", \"max_n_way\", "
+			  "\"min_n_shot\" and \"max_n_shot\".") == 0, "with those that there are: %s", err.hint);
 	kwargs_refuse("{\"max_n_way\": \"3\"}", "8: \"max_n_way\" must be an integer from 0 to 1000");
 	kwargs_refuse("{\"max_n_way\": 1001}", "8: \"max_n_way\" must be an integer from 0 to 1000");
 	kwargs_refuse("{\"max_n_way\": 1, \"min_n_way\": 1}", "8: \"max_n_way\" must be at least 2");
