@@ -89,6 +89,6 @@ fsi_discard_training(PG_FUNCTION_ARGS)
 	if (!tune_folder_discard(tune_folder_path(name), name))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no unfinished training of model \"%s\"", name)));
+				 errmsg("there is no unfinished training of model \"%s\"", host_excerpt(name, strlen(name)))));
 	PG_RETURN_VOID();
 }

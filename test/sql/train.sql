@@ -379,6 +379,7 @@ SELECT model, state FROM fsi_training ORDER BY model COLLATE "C";
 SET ROLE regress_fsi_stranger;
 SELECT count(*) FROM fsi_training;
 RESET ROLE;
+SELECT fsi_discard_training(repeat('x', 1000));
 SELECT fsi_drop_model(name) FROM fsi_models WHERE source <> 'shipped';
 REVOKE ALL ON labelled FROM regress_fsi_trainer;
 DROP TABLE labelled, bad, parcels CASCADE;
