@@ -25,10 +25,6 @@
 
 #define BLAS_LIBRARY "libopenblas.so.0"
 
-/* Read by the constructors of OpenBLAS and of OpenMP. */
-static const char *const threads_variables[] = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"};
-#define N_VARIABLE (sizeof(threads_variables) / sizeof(threads_variables[0]))
-
 /* Values of the standard C interface to BLAS. */
 enum { BLAS_ROW_MAJOR = 101, BLAS_NO_TRANS = 111, BLAS_TRANS = 112 };
 
@@ -82,24 +78,14 @@ check_room(int n, size_t bytes, FsiError *err)
 	return had == n ? FSI_OK : fsi_nomem(err, bytes);
 }
 
-/* Load the library; its constructor reads the environment. */
+/* Load the library and find what is wanted of it. */
 static FsiStatus
 load_library(FsiError *err)
 {
-	bool		set[N_VARIABLE];
 	void	   *lib;
 
 	FSI_TRY(check_room(1, LIBRARY_BYTES + BUFFER_BYTES, err));
-	for (size_t i = 0; i < N_VARIABLE; i++)
-	{
-		set[i] = getenv(threads_variables[i]) == NULL;
-		if (set[i])
-			setenv(threads_variables[i], "1", 1);
-	}
-	lib = dlopen(BLAS_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	for (size_t i = 0; i < N_VARIABLE; i++)
-		if (set[i])
-			unsetenv(threads_variables[i]);
+	lib = kern_blas_open(BLAS_LIBRARY);
 	if (lib != NULL)
 	{
 		/* POSIX's way to turn an object pointer into a function pointer. */

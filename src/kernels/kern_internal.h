@@ -91,4 +91,8 @@ extern const KernOps kern_table_avxvnni;
 extern const KernOps kern_table_avx512;
 extern const KernOps kern_table_neon;
 
+/* kern_blas_open.c: OpenBLAS, or NULL with dlerror(); and which kernels would be better than those of that name, or NULL. */
+extern void *kern_blas_open(const char *library);
+extern const char *kern_blas_better_core(const char *taken);
+
 #endif

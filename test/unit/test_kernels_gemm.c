@@ -3,10 +3,12 @@
  *	  Packing and int8 GEMM: every level of this CPU against kern_reference, bit for bit; f32 GEMM
  *	  through OpenBLAS against a naive product.
  */
+#include <dlfcn.h>
 #include <signal.h>
 
 #include "tap.h"
 #include "kern_cases.h"
+#include "../../src/kernels/kern_internal.h"
 
 /* A packed matrix in guarded memory, and the floats it came from. */
 typedef struct Packed
@@ -366,6 +368,30 @@ test_threads_ignore_signals(void)
 	ok(caught == SIGUSR1, "the caller's thread does");
 }
 
+/* OpenBLAS that is older than the CPU may not know it (the environment that the test runs in may say which kernels to take). */
+static void
+test_core(void)
+{
+	void	   *lib = kern_blas_open("libopenblas.so.0");
+	char	   *(*core_name) (void) = NULL;
+
+	if (lib != NULL)
+		*(void **) &core_name = dlsym(lib, "openblas_get_corename");
+	if (core_name == NULL || getenv("OPENBLAS_CORETYPE") != NULL)
+		skip("which kernels OpenBLAS takes is not to be known");
+	else
+	{
+		diag("OpenBLAS's kernels: %s", core_name());
+		ok(kern_blas_better_core(core_name()) == NULL, "OpenBLAS takes kernels that suit this CPU");
+	}
+	ok(getenv("OPENBLAS_CORETYPE") == NULL || core_name != NULL, "choosing them leaves the environment as it was");
+	ok(kern_blas_better_core("Haswell") == NULL && kern_blas_better_core("SkylakeX") == NULL &&
+	   kern_blas_better_core("of the future") == NULL, "kernels with AVX2, and those that we do not know, are left");
+#if defined(__x86_64__)
+	ok((kern_blas_better_core("Prescott") != NULL) == (kern_ops(KERN_AVX2) != NULL), "kernels of 2004 are not, where there is better");
+#endif
+}
+
 static void
 test_blas(void)
 {
@@ -384,6 +410,7 @@ test_blas(void)
 	}
 	sigprocmask(SIG_SETMASK, NULL, &after);
 	ok(memcmp(&before, &after, sizeof(before)) == 0, "loading OpenBLAS leaves the signal mask as it was");
+	test_core();
 	ok(getenv("OPENBLAS_NUM_THREADS") == NULL, "loading OpenBLAS leaves the environment as it was");
 	ok(kern_blas_load(0, &err) == FSI_INVALID, "0 threads are refused");
 	ok(kern_blas_load(2, &err) == FSI_OK && kern_blas_load(1, &err) == FSI_OK, "the number of threads can change");
