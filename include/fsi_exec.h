@@ -37,7 +37,6 @@ typedef struct ExecExample
 typedef struct ExecQuestion
 {
 	const StoreModel *model;
-	uint64		generation;		/* of the store, before the model was looked up */
 	char	   *model_name;		/* NULL: the default model */
 	int			n_intents;
 	HostText   *intents;		/* distinct, trimmed, in the order given */
@@ -72,7 +71,6 @@ typedef struct ExecSlot
 {
 	ExecSet    *set;
 	uint64		evictions;
-	uint64		generation;
 	bool		warned;			/* the statement's one warning about a shortened message */
 } ExecSlot;
 

@@ -119,8 +119,6 @@ struct ExecSet
 	uint64		serial;
 	const StoreModel *model;
 	char	   *model_name;		/* NULL: the default */
-	uint64		generation;		/* of the store, when the name was last looked up */
-	LocalTransactionId transaction;	/* that looked it up */
 	FsiHost		host;			/* memory of the set */
 	FsiArena	arena;
 	int			n_labels;		/* candidates, and "other" last if there is one */

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "storage/proc.h"
 #include "utils/memutils.h"
 
 #include "exec.h"
@@ -24,23 +23,13 @@ key_parts(const ExecKey *key, CachePart parts[CACHE_PARTS])
 }
 
 /*
- * Whether the set's model is still the one that its name stands for.  Looked up at least once a transaction, so that the
- * store knows of the use.
+ * Whether the set's model is still the one that its name, or the default, stands for: that may differ from one snapshot to
+ * the next.  The store knows of the use, too, then.
  */
 static bool
-set_is_current(ExecSet *set)
+set_is_current(const ExecSet *set)
 {
-	uint64		generation = store_generation();
-	LocalTransactionId transaction = compat_lxid(MyProc);
-
-	/* What a name stands for may differ from one snapshot to the next; the default never does. */
-	if (set->model_name == NULL && set->generation == generation && set->transaction == transaction)
-		return true;
-	if (store_model(set->model_name) != set->model)
-		return false;
-	set->generation = generation;
-	set->transaction = transaction;
-	return true;
+	return store_model(set->model_name) == set->model;
 }
 
 static void
@@ -125,8 +114,6 @@ exec_prepare(ExecSlot *slot, const ExecKey *key, const ExecQuestion *q)
 	set->head.context = context;
 	set->serial = ++last_serial;
 	set->model = q->model;
-	set->generation = q->generation;
-	set->transaction = compat_lxid(MyProc);
 	set->model_name = q->model_name ? MemoryContextStrdup(context, q->model_name) : NULL;
 	set->min_score = q->min_score;
 	set->min_score_given = q->min_score_given;

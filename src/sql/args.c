@@ -181,7 +181,6 @@ args_question(ArrayType *intents, Jsonb *options, ExecQuestion *q)
 	if (options != NULL)
 		args_options(options, q);
 	check_other(q);
-	q->generation = store_generation();
 	q->model = store_model(q->model_name);
 	check_layout(q);
 }
