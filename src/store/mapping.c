@@ -41,6 +41,7 @@ typedef struct NameEntry
 	uint64		generation;
 	StoreModel *model;
 	Moment		moment;			/* when it stands for that */
+	LocalTransactionId brought_by;	/* the transaction that has brought it, if that is not over */
 	char		name[STORE_NAME_MAX + 1];
 	char		own_name[STORE_NAME_MAX + 1];	/* the model's, where that is "default" */
 } NameEntry;
@@ -437,10 +438,15 @@ look_up(const char *name, StoreRow *row, bool *settled)
 	return model;
 }
 
+/*
+ * Answers of weights that this very transaction has brought need no look at its end: nobody else can replace those, and
+ * where they are rolled back their answers are, too.
+ */
 static const StoreModel *
 used(const NameEntry *entry)
 {
-	store_note_use(entry->own_name, entry->model->sha256);
+	if (entry->brought_by != compat_lxid(MyProc))
+		store_note_use(entry->own_name, entry->model->sha256);
 	return entry->model;
 }
 
@@ -451,7 +457,8 @@ store_note_kept(const char *name)
 	bool		settled;
 
 	init_once();
-	if (strlen(name) <= STORE_NAME_MAX && find_row(name, &row, &settled) && !row.dropped)
+	if (strlen(name) <= STORE_NAME_MAX && find_row(name, &row, &settled) && !row.dropped &&
+		!TransactionIdIsCurrentTransactionId(row.xmin))
 		store_note_use(row.name, row.sha256);
 }
 
@@ -546,5 +553,6 @@ store_model(const char *name)
 	strlcpy(entry->own_name, row.name, sizeof(entry->own_name));
 	entry->generation = seen;
 	entry->moment = moment_now();
+	entry->brought_by = TransactionIdIsCurrentTransactionId(row.xmin) ? compat_lxid(MyProc) : InvalidLocalTransactionId;
 	return used(entry);
 }
