@@ -157,6 +157,8 @@ typedef struct StoreDependent
 
 /* Those of a model and of unknown ones, in the order of fsi_dependents(); NULL: all.  Within SPI. */
 extern List *store_dependents(const char *name);
+/* Whether it has not been dropped since it was listed. */
+extern bool store_is_still_there(const StoreDependent *dependent);
 /* Whether the current role owns a table. */
 extern bool store_owns(Oid relid);
 /*

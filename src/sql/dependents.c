@@ -9,6 +9,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -71,19 +72,52 @@ put_row(FunctionCallInfo fcinfo, const StoreDependent *d, const int64 *figures, 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* As VACUUM of all tables does: what is another's is left out, and said to be. */
-static void
-check(const StoreDependent *d, int64 *rows, int64 *stale)
+/* The first of the models that are asked by what comes at a place of the list and is no more, or NULL. */
+static const char *
+missing_model(const List *list, int place)
 {
-	if (!OidIsValid(d->relid) || store_owns(d->relid))
-		store_count_stale(d, rows, stale);
-	else
+	StoreRow	row;
+
+	for (int i = place; i < list_length(list); i++)
 	{
-		*rows = *stale = STORE_UNKNOWN;
+		const StoreDependent *d = list_nth(list, i);
+
+		if (i > place && !d->again)
+			break;
+		if (d->model != NULL && (!store_find(d->model, &row) || row.dropped))
+			return d->model;
+	}
+	return NULL;
+}
+
+/* As VACUUM of all tables does: what is another's, or has no model to ask any more, is left out, and said to be. */
+static void
+check(const StoreDependent *d, const char *missing, int64 *rows, int64 *stale)
+{
+	*rows = *stale = STORE_UNKNOWN;
+	if (OidIsValid(d->relid) && !store_owns(d->relid))
 		ereport(WARNING,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to check %s %s, skipping it", d->kind, d->object)));
-	}
+	else if (missing != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist, skipping %s %s", missing, d->kind, d->object)));
+	else
+		store_count_stale(d, rows, stale);
+}
+
+/* See that it is still there, and keep it, where that is the current role's to do: a check of much takes long. */
+static bool
+hold(const StoreDependent *d)
+{
+	if (!OidIsValid(d->relid))
+		return true;
+	if (!store_is_still_there(d))
+		return false;
+	if (store_owns(d->relid))
+		LockRelationOid(d->relid, AccessShareLock);
+	return store_is_still_there(d);
 }
 
 Datum
@@ -91,20 +125,24 @@ fsi_check(PG_FUNCTION_ARGS)
 {
 	StoreRow	row = {0};
 	int64		figures[2] = {0};	/* rows, stale */
+	bool		there = false;
+	List	   *list;
 	ListCell   *lc;
 
 	if (!PG_ARGISNULL(0))
 		find_model(text_to_cstring(PG_GETARG_TEXT_PP(0)), &row);
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	foreach(lc, store_dependents(row.name))
+	list = store_dependents(row.name);
+	foreach(lc, list)
 	{
 		const StoreDependent *d = lfirst(lc);
 
 		/* One that asks two models is there twice. */
-		if (!d->again)
-			check(d, &figures[0], &figures[1]);
-		put_row(fcinfo, d, figures, lengthof(figures));
+		if (!d->again && (there = hold(d)))
+			check(d, missing_model(list, foreach_current_index(lc)), &figures[0], &figures[1]);
+		if (there)
+			put_row(fcinfo, d, figures, lengthof(figures));
 	}
 	SPI_finish();
 	return (Datum) 0;

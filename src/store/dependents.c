@@ -8,6 +8,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -19,6 +22,7 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "store.h"
 
@@ -95,6 +99,15 @@ store_dependents(const char *name)
 	}
 	SPI_freetuptable(table);
 	return all;
+}
+
+bool
+store_is_still_there(const StoreDependent *d)
+{
+	int			cache = d->address.classId == ConstraintRelationId ? CONSTROID : RELOID;
+
+	return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(d->relid)) &&
+		SearchSysCacheExists1(cache, ObjectIdGetDatum(d->address.objectId));
 }
 
 /* Whether this transaction has locked the table, or one below it, to write or to build something on it. */
