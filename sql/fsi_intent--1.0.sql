@@ -110,8 +110,9 @@ CREATE FUNCTION @extschema@._fsi_models_asked(expression pg_catalog.pg_node_tree
 COMMENT ON FUNCTION @extschema@._fsi_models_asked(pg_catalog.pg_node_tree)
 	IS 'internal: the models that an expression asks; NULL for one that its constants do not tell';
 
--- In the order to make them anew in: an index of expressions before the columns beside it, for an UPDATE that changes no
--- column of its own leaves it as it is.
+-- In the order to make them anew in: a partition after its parent, for its rows may leave both; an index of expressions
+-- before the columns beside it, for an UPDATE that changes no column of its own leaves it as it is. A materialized view
+-- may read the calls through other views.
 CREATE FUNCTION @extschema@.fsi_dependents(
 		OUT model pg_catalog.text,
 		OUT sha256 pg_catalog.text,
@@ -123,13 +124,24 @@ CREATE FUNCTION @extschema@.fsi_dependents(
 		OUT objsubid pg_catalog.int4) RETURNS SETOF pg_catalog.record
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
-	WITH calls AS (
+	WITH RECURSIVE calls AS (
 		SELECT DISTINCT d.classid, d.objid
 		FROM pg_catalog.pg_depend d
 			JOIN pg_catalog.pg_depend e ON e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND e.objid = d.refobjid
 				AND e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND e.deptype = 'e'
 			JOIN pg_catalog.pg_extension x ON x.oid = e.refobjid AND x.extname = 'fsi_intent'
 		WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype IN ('n', 'a')),
+	reads(view, model) AS (
+		SELECT r.ev_class, asked.model
+		FROM calls c JOIN pg_catalog.pg_rewrite r ON c.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = c.objid
+				AND r.ev_type = '1',
+			pg_catalog.unnest(@extschema@._fsi_models_asked(r.ev_action)) asked(model)
+		UNION
+		SELECT r.ev_class, below.model
+		FROM reads below JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+				AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = below.view
+			JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND r.ev_type = '1'
+			JOIN pg_catalog.pg_class b ON b.oid = below.view AND b.relkind IN ('v', 'm')),
 	kept(no, kind, relid, classid, objid, objsubid, models) AS (
 		SELECT 2, 'index', i.indrelid, c.classid, c.objid, 0,
 			@extschema@._fsi_models_asked(i.indexprs) || @extschema@._fsi_models_asked(i.indpred)
@@ -147,17 +159,17 @@ BEGIN ATOMIC
 		SELECT 4, 'constraint', nullif(k.conrelid, 0), c.classid, c.objid, 0, @extschema@._fsi_models_asked(k.conbin)
 		FROM calls c JOIN pg_catalog.pg_constraint k ON c.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = c.objid
 		UNION ALL
-		SELECT 5, 'materialized view', v.oid, 'pg_catalog.pg_class'::pg_catalog.regclass, v.oid, 0,
-			@extschema@._fsi_models_asked(r.ev_action)
-		FROM calls c JOIN pg_catalog.pg_rewrite r ON c.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = c.objid
-			JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind = 'm')
+		SELECT 5, 'materialized view', v.oid, 'pg_catalog.pg_class'::pg_catalog.regclass, v.oid, 0, pg_catalog.array_agg(DISTINCT r.model)
+		FROM reads r JOIN pg_catalog.pg_class v ON v.oid = r.view AND v.relkind = 'm' AND v.relispopulated
+		GROUP BY v.oid)
 	SELECT coalesce(m.name, asked.name), m.sha256, k.kind,
 		(pg_catalog.pg_identify_object(k.classid, k.objid, k.objsubid)).identity,
 		k.relid::pg_catalog.regclass, k.classid, k.objid, k.objsubid
 	FROM kept k
 		CROSS JOIN LATERAL (SELECT DISTINCT n FROM pg_catalog.unnest(k.models) n) asked(name)
 		LEFT JOIN @extschema@.fsi_models m ON m.name = asked.name OR asked.name = 'default' AND m.is_default
-	ORDER BY k.no, k.objid, k.objsubid, asked.name;
+	ORDER BY k.no, CASE k.no WHEN 1 THEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_partition_ancestors(k.relid)) END,
+		k.objid, k.objsubid, asked.name;
 END;
 COMMENT ON FUNCTION @extschema@.fsi_dependents()
 	IS 'what keeps answers of a model: indexes, generated columns, partition keys, constraints, materialized views';
