@@ -61,6 +61,9 @@
 /* Checks of ownership became one function for all kinds of objects. */
 #if PG_VERSION_NUM < 160000
 #define object_ownercheck(class, relation, role) pg_class_ownercheck(relation, role)
+#define compat_type_ownercheck(type, role) pg_type_ownercheck(type, role)
+#else
+#define compat_type_ownercheck(type, role) object_ownercheck(TypeRelationId, type, role)
 #endif
 
 /* Index scans came to count what they do. */

@@ -149,7 +149,9 @@ typedef struct StoreDependent
 	char	   *kind;
 	char	   *object;			/* its identity, for messages */
 	Oid			relid;			/* the table that it is of, or InvalidOid */
+	Oid			domain;			/* or the domain */
 	ObjectAddress address;
+	bool		valid;			/* PostgreSQL relies on it: no index half built, no constraint that is NOT VALID */
 	bool		again;			/* the one before it is the same, for another model */
 } StoreDependent;
 

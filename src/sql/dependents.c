@@ -169,6 +169,7 @@ fsi_rebuild(PG_FUNCTION_ARGS)
 	StoreRow	row;
 	int64		changed = 0;
 	bool		repinned;
+	bool		there = false;
 	ListCell   *lc;
 
 	PreventCommandIfReadOnly("fsi_rebuild()");
@@ -182,9 +183,10 @@ fsi_rebuild(PG_FUNCTION_ARGS)
 		const StoreDependent *d = lfirst(lc);
 
 		CHECK_FOR_INTERRUPTS();
-		if (!d->again)
+		if (!d->again && (there = hold(d)))
 			changed = rebuild(d, repinned);
-		put_row(fcinfo, d, &changed, 1);
+		if (there)
+			put_row(fcinfo, d, &changed, 1);
 	}
 	SPI_finish();
 	return (Datum) 0;

@@ -73,6 +73,39 @@ oid_column(HeapTuple row, TupleDesc desc, int column)
 	return isnull ? InvalidOid : DatumGetObjectId(value);
 }
 
+static void
+look_at_constraint(StoreDependent *d)
+{
+	HeapTuple	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(d->address.objectId));
+
+	d->valid = HeapTupleIsValid(tuple) && ((Form_pg_constraint) GETSTRUCT(tuple))->convalidated;
+	if (!HeapTupleIsValid(tuple))
+		return;
+	d->domain = ((Form_pg_constraint) GETSTRUCT(tuple))->contypid;
+	ReleaseSysCache(tuple);
+}
+
+static void
+look_at_index(StoreDependent *d)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(d->address.objectId));
+
+	d->valid = HeapTupleIsValid(tuple) && ((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+}
+
+/* What the list does not tell.  What is gone by now is not relied on. */
+static void
+look_at(StoreDependent *d)
+{
+	d->valid = true;
+	if (d->address.classId == ConstraintRelationId)
+		look_at_constraint(d);
+	else if (get_rel_relkind(d->address.objectId) == RELKIND_INDEX)
+		look_at_index(d);
+}
+
 List *
 store_dependents(const char *name)
 {
@@ -85,7 +118,7 @@ store_dependents(const char *name)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = table->vals[i];
-		StoreDependent *d = palloc(sizeof(StoreDependent));
+		StoreDependent *d = palloc0(sizeof(StoreDependent));
 
 		d->model = SPI_getvalue(row, table->tupdesc, 1);
 		d->kind = SPI_getvalue(row, table->tupdesc, 2);
@@ -93,6 +126,7 @@ store_dependents(const char *name)
 		d->relid = oid_column(row, table->tupdesc, 4);
 		ObjectAddressSubSet(d->address, oid_column(row, table->tupdesc, 5), oid_column(row, table->tupdesc, 6),
 							(int32) oid_column(row, table->tupdesc, 7));
+		look_at(d);
 		d->again = last != NULL && memcmp(&last->address, &d->address, sizeof(ObjectAddress)) == 0;
 		all = lappend(all, d);
 		last = d;

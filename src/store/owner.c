@@ -1,11 +1,13 @@
 /*
  * owner.c
- *	  Evaluate a table's expressions as its owner, as REINDEX and REFRESH do: they may call functions of the owner's.
+ *	  Evaluate a table's or a domain's expressions as its owner, as REINDEX and REFRESH do: they may call functions of
+ *	  the owner's.
  */
 #include "postgres.h"
 
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
@@ -49,10 +51,30 @@ owner_of(Oid relid)
 }
 
 void
-store_become_owner(Oid relid, StoreSelf *self)
+store_check_domain_owner(Oid type)
 {
-	Oid			owner = owner_of(relid);
+	if (!compat_type_ownercheck(type, GetUserId()))
+		aclcheck_error_type(ACLCHECK_NOT_OWNER, type);
+}
 
+static Oid
+owner_of_domain(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("type with OID %u does not exist", type)));
+	owner = ((Form_pg_type) GETSTRUCT(tuple))->typowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static void
+become(Oid owner, StoreSelf *self)
+{
 	GetUserIdAndSecContext(&self->user, &self->context);
 	self->level = NewGUCNestLevel();
 	/* An owner who could become this role anyway may do what it likes.  All rows, also where policies bind the owner. */
@@ -63,6 +85,18 @@ store_become_owner(Oid relid, StoreSelf *self)
 	/* Neither may rows be taken to be where their partition's bounds say: that is the question. */
 	store_set_for_now("constraint_exclusion", "off");
 	store_set_for_now("enable_partition_pruning", "off");
+}
+
+void
+store_become_owner(Oid relid, StoreSelf *self)
+{
+	become(owner_of(relid), self);
+}
+
+void
+store_become_domain_owner(Oid type, StoreSelf *self)
+{
+	become(owner_of_domain(type), self);
 }
 
 void

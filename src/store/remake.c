@@ -10,7 +10,9 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
@@ -27,19 +29,22 @@
 
 /* ---- What can be made anew. ---- */
 
-/* A column that an expression reads: an UPDATE that sets it computes the expression again. */
+/* A column that an expression reads: an UPDATE that sets it computes the expression again.  NULL: none can be set. */
 static char *
-column_read(Node *expression, Oid relid)
+column_read(Node *expression, Relation rel)
 {
 	Bitmapset  *read = NULL;
-	int			column;
+	int			column = -FirstLowInvalidHeapAttributeNumber;	/* not tableoid */
 
 	pull_varattnos(expression, 1, &read);
-	/* Not tableoid, which cannot be set. */
-	column = bms_next_member(read, -FirstLowInvalidHeapAttributeNumber);
-	if (column < 0)
-		return NULL;
-	return get_attname(relid, (AttrNumber) (column + FirstLowInvalidHeapAttributeNumber), false);
+	while ((column = bms_next_member(read, column)) >= 0)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel), column + FirstLowInvalidHeapAttributeNumber - 1);
+
+		if (attribute->attidentity != ATTRIBUTE_IDENTITY_ALWAYS)
+			return pstrdup(NameStr(attribute->attname));
+	}
+	return NULL;
 }
 
 /* Whether rows must be written for it. */
@@ -56,14 +61,14 @@ base_column(const StoreDependent *d)
 	char	   *name;
 
 	if (d->address.objectSubId != 0)
-		name = column_read(build_column_default(rel, d->address.objectSubId), d->relid);
+		name = column_read(build_column_default(rel, d->address.objectSubId), rel);
 	else
-		name = column_read((Node *) RelationGetPartitionKey(rel)->partexprs, d->relid);
+		name = column_read((Node *) RelationGetPartitionKey(rel)->partexprs, rel);
 	table_close(rel, AccessShareLock);
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s %s reads no column and cannot be computed again", d->kind, d->object),
+				 errmsg("%s %s reads no column that can be set, and cannot be computed again", d->kind, d->object),
 				 errhint("Drop it, and make it again afterwards.")));
 	return name;
 }
@@ -71,6 +76,12 @@ base_column(const StoreDependent *d)
 static void
 check_reachable(const StoreDependent *d)
 {
+	if (!OidIsValid(d->relid))
+	{
+		if (OidIsValid(d->domain))
+			store_check_domain_owner(d->domain);
+		return;
+	}
 	store_check_owner(d->relid);
 	if (isOtherTempNamespace(get_rel_namespace(d->relid)))
 		ereport(ERROR,
@@ -90,8 +101,7 @@ store_check_remake(const char *name)
 	{
 		const StoreDependent *d = lfirst(lc);
 
-		if (OidIsValid(d->relid))
-			check_reachable(d);
+		check_reachable(d);
 		if (has_base_column(d))
 			(void) base_column(d);
 	}
@@ -100,17 +110,59 @@ store_check_remake(const char *name)
 
 /* ---- The change of weights. ---- */
 
-static void
-lock_table(const StoreDependent *d)
+/* Those with a column of the domain, or of a domain over it. */
+static const char *const domain_tables_sql =
+	"WITH RECURSIVE held(type) AS (SELECT $1 UNION"
+	" SELECT t.oid FROM pg_type t, held WHERE t.typtype = 'd' AND t.typbasetype = held.type)"
+	" SELECT DISTINCT attrelid FROM pg_attribute JOIN pg_class c ON c.oid = attrelid"
+	" WHERE atttypid IN (SELECT type FROM held) AND NOT attisdropped AND relkind IN ('r', 'm') AND $2 = 0 ORDER BY 1";
+
+/* Whose writers must wait. */
+static List *
+tables_of(const StoreDependent *d)
 {
-	check_reachable(d);
-	if (get_rel_relkind(d->relid) == RELKIND_MATVIEW)
-		LockRelationOid(d->relid, AccessExclusiveLock);
+	ObjectAddress domain;
+	List	   *rows = NIL;
+	List	   *tables = NIL;
+	ListCell   *lc;
+
+	if (OidIsValid(d->relid))
+		return list_make1_oid(d->relid);
+	if (!OidIsValid(d->domain))
+		return NIL;
+	ObjectAddressSet(domain, TypeRelationId, d->domain);
+	store_statements(domain_tables_sql, &domain, &rows);
+	foreach(lc, rows)
+		tables = lappend_oid(tables, atooid(lfirst(lc)));
+	return tables;
+}
+
+static void
+lock_table(Oid relid)
+{
+	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
+		LockRelationOid(relid, AccessExclusiveLock);
 	else
 	{
-		LockRelationOid(d->relid, ShareRowExclusiveLock);
-		(void) find_all_inheritors(d->relid, ShareRowExclusiveLock, NULL);
+		LockRelationOid(relid, ShareRowExclusiveLock);
+		(void) find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
 	}
+}
+
+/* Lock those of a dependent that are not locked yet. */
+static List *
+lock_tables(const StoreDependent *d, List *locked)
+{
+	ListCell   *lc;
+
+	check_reachable(d);
+	foreach(lc, tables_of(d))
+		if (!list_member_oid(locked, lfirst_oid(lc)))
+		{
+			lock_table(lfirst_oid(lc));
+			locked = lappend_oid(locked, lfirst_oid(lc));
+		}
+	return locked;
 }
 
 void
@@ -126,14 +178,7 @@ store_lock_dependents(const char *name)
 
 		before = list_length(locked);
 		foreach(lc, store_dependents(name))
-		{
-			const StoreDependent *d = lfirst(lc);
-
-			if (!OidIsValid(d->relid) || list_member_oid(locked, d->relid))
-				continue;
-			lock_table(d);
-			locked = lappend_oid(locked, d->relid);
-		}
+			locked = lock_tables(lfirst(lc), locked);
 	}
 	while (list_length(locked) > before);
 	SPI_finish();
@@ -179,6 +224,23 @@ store_repin(void)
 
 /* ---- What is made anew. ---- */
 
+/*
+ * Of all rows that the active snapshot sees, not of those alone that a transaction's own, older one does.  A rule may
+ * have put anything in its place.
+ */
+static int64
+update(const char *statement)
+{
+	SPIPlanPtr	plan = SPI_prepare(statement, 0, NULL);
+	int			result = plan ? SPI_execute_snapshot(plan, NULL, NULL, GetActiveSnapshot(), InvalidSnapshot, false, true, 0) :
+		SPI_result;
+
+	if (result < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", statement);
+	SPI_freeplan(plan);
+	return result == SPI_OK_UPDATE ? (int64) SPI_processed : 0;
+}
+
 /* Run the statements that a query makes, given the column that they set.  The rows that they changed. */
 static int64
 run_by(const char *sql, const StoreDependent *d)
@@ -190,11 +252,7 @@ run_by(const char *sql, const StoreDependent *d)
 
 	store_statements(psprintf(sql, quote_literal_cstr(base)), &d->address, &statements);
 	foreach(lc, statements)
-	{
-		if (SPI_execute(lfirst(lc), false, 0) != SPI_OK_UPDATE)
-			elog(ERROR, "SPI_execute failed: %s", (char *) lfirst(lc));
-		changed += (int64) SPI_processed;
-	}
+		changed += update(lfirst(lc));
 	return changed;
 }
 
@@ -209,6 +267,7 @@ static const char *const partitions_sql =
 	" pg_get_partition_constraintdef(relid)) FROM pg_partition_tree($1)"
 	" WHERE isleaf AND relid <> $1 AND $2 = 0 AND pg_get_partition_constraintdef(relid) IS NOT NULL";
 
+/* A command on an object, whose name stands for %s. */
 static void
 run(const char *command, const char *object)
 {
@@ -237,15 +296,65 @@ check_constraint(const StoreDependent *d)
 				 errhint("Drop the constraint, or change the rows.")));
 }
 
-/* Of a domain, wherever its values lie: core looks for them all. */
+/*
+ * Of a domain, wherever its values lie: core looks for them all.  Its checks may call functions of its owner's, who is
+ * not to have them run by whoever calls this.
+ */
 static void
 validate_domain(const StoreDependent *d)
 {
 	List	   *statements = NIL;
+	StoreSelf	self;
 
 	store_statements("SELECT format('ALTER DOMAIN %s VALIDATE CONSTRAINT %I', contypid::regtype, conname) FROM pg_constraint"
 					 " WHERE oid = $1 AND $2 = 0", &d->address, &statements);
+	/* No lock keeps it. */
+	if (statements == NIL)
+		return;
+	store_check_domain_owner(d->domain);
+	store_become_domain_owner(d->domain, &self);
 	run("%s", linitial(statements));
+	store_be_self(&self);
+}
+
+/* Whether what stands in the way of an UPDATE may leave rows as they are, here or below. */
+static bool
+may_skip_rows(Oid relid)
+{
+	bool		may = false;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Relation	rel = table_open(lfirst_oid(lc), NoLock);
+
+		may |= rel->rd_rules != NULL || (rel->trigdesc != NULL && rel->trigdesc->trig_update_before_row);
+		table_close(rel, NoLock);
+	}
+	return may;
+}
+
+static void
+check_not_skipped(const StoreDependent *d)
+{
+	int64		rows;
+	int64		stale;
+
+	CommandCounterIncrement();
+	store_count_stale(d, &rows, &stale);
+	if (stale > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("could not make %s %s anew", d->kind, d->object),
+				 errdetail("A trigger or a rule has kept %lld of %lld rows as they were.", (long long) stale, (long long) rows),
+				 errhint("Disable it meanwhile, with ALTER TABLE ... DISABLE TRIGGER or DISABLE RULE.")));
+}
+
+/* What triggers name without its schema is the caller's, where it is not core's. */
+static char *
+path_of_triggers(void)
+{
+	return *namespace_search_path ? psprintf("pg_catalog, %s, pg_temp", namespace_search_path) : "pg_catalog, pg_temp";
 }
 
 static int64
@@ -253,13 +362,19 @@ remake_rows(const StoreDependent *d)
 {
 	StoreSelf	self;
 	int64		changed;
+	char	   *path = path_of_triggers();
 
 	store_check_owner(d->relid);
+	/* What is deferred would be done by whoever calls this, not by the owner: core refuses it. */
+	run("SET CONSTRAINTS ALL IMMEDIATE", NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_become_owner(d->relid, &self);
+	store_set_for_now("search_path", path);
 	changed = run_by(d->address.objectSubId != 0 ? column_sql : partitions_sql, d);
 	store_be_self(&self);
 	PopActiveSnapshot();
+	if (may_skip_rows(d->relid))
+		check_not_skipped(d);
 	return changed;
 }
 
@@ -268,6 +383,8 @@ store_remake(const StoreDependent *d)
 {
 	Oid			object = d->address.objectId;
 
+	if (!d->valid)
+		return 0;
 	if (has_base_column(d))
 		return remake_rows(d);
 	if (strcmp(d->kind, "constraint") == 0)

@@ -37,13 +37,15 @@ store_statements(const char *sql, const ObjectAddress *of, List **statements)
 	Datum		values[] = {ObjectIdGetDatum(of->objectId), Int32GetDatum(of->objectSubId)};
 	int			level = NewGUCNestLevel();
 
-	/* Names come out qualified. */
+	/* Names come out qualified, and those of what has been committed since the statement began, too. */
 	store_set_for_now("search_path", "pg_catalog, pg_temp");
+	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "what to ask could not be made");
 	for (uint64 i = 0; i < SPI_processed; i++)
 		*statements = lappend(*statements, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
 	SPI_freetuptable(SPI_tuptable);
+	PopActiveSnapshot();
 	AtEOXact_GUC(true, level);
 }
 
@@ -232,7 +234,7 @@ store_count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 
 	*rows = *stale = STORE_UNKNOWN;
 	/* A domain's values may lie anywhere, and what another session's temporary table holds is in its memory. */
-	if (!OidIsValid(d->relid) || isOtherTempNamespace(get_rel_namespace(d->relid)))
+	if (!OidIsValid(d->relid) || !d->valid || isOtherTempNamespace(get_rel_namespace(d->relid)))
 		return;
 	store_check_owner(d->relid);
 	PushActiveSnapshot(GetLatestSnapshot());

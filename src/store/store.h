@@ -43,8 +43,9 @@ extern char *store_find_written(const char *name);
 
 /* Set a setting until the caller's AtEOXact_GUC(). */
 extern void store_set_for_now(const char *setting, const char *value);
-/* 42501 unless the current role owns the table. */
+/* 42501 unless the current role owns the table, or the domain. */
 extern void store_check_owner(Oid relid);
+extern void store_check_domain_owner(Oid type);
 
 typedef struct StoreSelf
 {
@@ -55,6 +56,7 @@ typedef struct StoreSelf
 
 /* Act as the owner of a table, with settings that see all of its rows, until store_be_self(); an error ends it too. */
 extern void store_become_owner(Oid relid, StoreSelf *self);
+extern void store_become_domain_owner(Oid type, StoreSelf *self);
 extern void store_be_self(const StoreSelf *self);
 
 /* --- remake.c: by the name that gets other weights --- */

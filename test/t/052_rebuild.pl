@@ -141,6 +141,62 @@ is($out, $at_first . ',' . (split /,/, $node->safe_psql('postgres', $answers))[-
 is($node->safe_psql('postgres', 'SELECT sha256 FROM fsi_models'), $pinned, 'under the first identity');
 is($node->safe_psql('postgres', q{SELECT sum(changed) FROM fsi_rebuild() WHERE changed IS NOT NULL}), 0, 'a second time there is nothing to do');
 
+# A transaction with an older snapshot changes over the rows that it does not see, too.
+my ($writer, $changer) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 2;
+$writer->query("$answers;");
+put_model($new, $file);
+$changer->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t;');
+$writer->query("INSERT INTO t VALUES (62, 'where is it by now');");
+$changer->query('SELECT count(*) FROM fsi_rebuild(); COMMIT;');
+is($node->safe_psql('postgres', q{SELECT rows, stale FROM fsi_check() WHERE object = 'public.t.intent'}), '62|0', 'no row is left behind by an older snapshot');
+
+# What was changed over in a subtransaction is forgotten with it.
+$writer->query("$answers;");
+put_model($former, $file);
+$writer->{stderr} = '';
+$writer->query("BEGIN; SAVEPOINT s; SELECT count(*) FROM fsi_rebuild(); ROLLBACK TO s; INSERT INTO t VALUES (63, 'where is it'); COMMIT;");
+is($writer->{stderr}, '', 'a change that was rolled back to a savepoint keeps nothing from being committed');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), 63, 'a row, here');
+
+# The tables of a domain are locked as others are: its writers are waited for before anything else.
+$node->safe_psql('postgres', qq{
+	SELECT count(*) FROM fsi_rebuild();
+	CREATE DOMAIN answerable AS text CHECK (fsi_classify(VALUE, $intents) <> '');
+	CREATE DOMAIN short AS answerable CHECK (length(VALUE) < 80);
+	CREATE TABLE d (msg short)});
+put_model($new, $file);
+$node->safe_psql('postgres', 'SELECT count(*) FROM fsi_rebuild()');
+$writer->query("BEGIN; INSERT INTO d VALUES ('where is it');");
+put_model($former, $file);
+$rebuild = start($node, 'SELECT count(*) FROM fsi_rebuild()');
+ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'd'::regclass"), 'a writer of a domain is waited for');
+$writer->{stderr} = '';
+$writer->query('COMMIT;');
+is($writer->{stderr} . finish($rebuild), '', 'without a deadlock');
+
+# Neither is a domain missed, or worse, that has come while the change waits.
+$node->safe_psql('postgres', 'DROP DOMAIN answerable CASCADE; DROP TABLE d');
+$writer->query("BEGIN; INSERT INTO t VALUES (64, 'where is it');");
+put_model($new, $file);
+$rebuild = start($node, q{SELECT object, changed FROM fsi_rebuild() WHERE kind = 'constraint'});
+ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 't'::regclass"), 'the change waits once more');
+put_model($former, $file);
+$node->safe_psql('postgres', "CREATE DOMAIN answerable AS text CHECK (fsi_classify(VALUE, $intents) <> '')");
+put_model($new, $file);
+$writer->query('COMMIT;');
+is(finish($rebuild), '', 'a domain comes meanwhile');
+is($rebuild->{out}, "answerable_check on public.answerable|0\n", 'and is checked');
+
+# A table that is dropped meanwhile is no error of a check.
+$node->safe_psql('postgres', "CREATE TABLE going (msg text, intent text GENERATED ALWAYS AS ($label) STORED)");
+$writer->query('BEGIN; DROP TABLE going;');
+my $check = start($node, q{SELECT object FROM fsi_check() WHERE kind = 'generated column'});
+ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'going'::regclass"), 'a check waits for a table');
+$writer->query('COMMIT;');
+is(finish($check), '', 'and goes on without it where that has been dropped');
+is($check->{out}, "public.t.intent\n", 'with the others');
+$_->quit for $writer, $changer;
+
 $standby->stop;
 $node->stop;
 done_testing();
