@@ -13,6 +13,7 @@
 #include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "fsi_compat.h"
 #include "fsi_sql.h"
@@ -163,6 +164,34 @@ rebuild(const StoreDependent *d, bool repinned)
 	return changed == STORE_UNKNOWN ? stale : changed;
 }
 
+/*
+ * Whether rows of its table were written already for what came before it in the list: all generated columns of a row are
+ * computed again then, whichever is to be, and how many of these answers have changed is not known.
+ */
+typedef struct Written
+{
+	Oid			relid;			/* the last table whose generated column had rows to write */
+	bool		moved;			/* rows have moved from one partition to another */
+} Written;
+
+static bool
+was_written(const StoreDependent *d, const Written *written)
+{
+	return strcmp(d->kind, "generated column") == 0 &&
+		(d->relid == written->relid || (written->moved && get_rel_relispartition(d->relid)));
+}
+
+static void
+note_written(const StoreDependent *d, int64 changed, Written *written)
+{
+	if (changed <= 0)
+		return;
+	if (strcmp(d->kind, "generated column") == 0)
+		written->relid = d->relid;
+	else if (strcmp(d->kind, "partition key") == 0)
+		written->moved = true;
+}
+
 Datum
 fsi_rebuild(PG_FUNCTION_ARGS)
 {
@@ -170,6 +199,7 @@ fsi_rebuild(PG_FUNCTION_ARGS)
 	int64		changed = 0;
 	bool		repinned;
 	bool		there = false;
+	Written		written = {InvalidOid, false};
 	ListCell   *lc;
 
 	PreventCommandIfReadOnly("fsi_rebuild()");
@@ -184,7 +214,14 @@ fsi_rebuild(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		if (!d->again && (there = hold(d)))
+		{
+			bool		known = !was_written(d, &written);
+
 			changed = rebuild(d, repinned);
+			note_written(d, changed, &written);
+			if (!known)
+				changed = STORE_UNKNOWN;
+		}
 		if (there)
 			put_row(fcinfo, d, &changed, 1);
 	}

@@ -36,9 +36,10 @@ DROP OWNED BY regress_fsi_mallory;
 DROP ROLE regress_fsi_mallory;
 DROP TABLE seen;
 
--- A column of identity cannot be set, and another one is.
+-- A column of identity cannot be set, and another one is. The second column is computed with the first.
 CREATE TABLE numbered (id int GENERATED ALWAYS AS IDENTITY, msg text,
-	intent text GENERATED ALWAYS AS (fsi_classify(msg || left(id::text, 0), public.intents())) STORED);
+	intent text GENERATED ALWAYS AS (fsi_classify(msg || left(id::text, 0), public.intents())) STORED,
+	again text GENERATED ALWAYS AS (fsi_classify(msg, public.intents())) STORED);
 INSERT INTO numbered (msg) VALUES ('refund'), ('weather');
 -- Triggers and rules that leave a row as it is are found out.
 CREATE TABLE kept (msg text, intent text GENERATED ALWAYS AS (fsi_classify(msg, public.intents())) STORED);
