@@ -43,25 +43,29 @@ static const char *const find_sql =
 	" WHERE model = $1 OR (model IS NULL AND (position(replace(to_jsonb($1)::text, '''', '''''') IN definition) > 0"
 	" OR position(quote_literal($1) IN definition) > 0))";
 
-/* What has been committed since the statement began counts, and so does what this transaction has made. */
+/*
+ * What has been committed since the statement began counts, and so does what this transaction has made.  As whoever has
+ * the extension: who commits answers may use its schema or not.
+ */
 static void
 ask(const char *sql, const char *name)
 {
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {name ? CStringGetTextDatum(name) : (Datum) 0};
-	const char *schema = quote_identifier(get_namespace_name(get_rel_namespace(store_catalog_relid())));
+	Oid			catalog = store_catalog_relid();
+	const char *schema = quote_identifier(get_namespace_name(get_rel_namespace(catalog)));
 	char	   *query = psprintf(sql, psprintf("%s.fsi_dependents()", schema));
-	int			level = NewGUCNestLevel();
+	StoreSelf	self;
 
 	/* No operator of the caller's may come before core's, nor a temporary table before a catalog. */
-	store_set_for_now("search_path", "pg_catalog, pg_temp");
+	store_become_owner(catalog, &self);
 	store_set_for_now("standard_conforming_strings", "on");
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_execute_with_args(query, lengthof(types), types, values, name ? NULL : "n", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "the search for what rests on a model failed");
 	PopActiveSnapshot();
-	AtEOXact_GUC(true, level);
+	store_be_self(&self);
 }
 
 static Oid

@@ -187,6 +187,15 @@ $writer->query('COMMIT;');
 is(finish($rebuild), '', 'a domain comes meanwhile');
 is($rebuild->{out}, "answerable_check on public.answerable|0\n", 'and is checked');
 
+# Whoever commits answers need not be allowed to ask what rests on a model.
+$node->safe_psql('postgres', 'CREATE ROLE poor; GRANT INSERT ON t TO poor; REVOKE EXECUTE ON FUNCTION fsi_dependents() FROM PUBLIC');
+$writer->query("$answers; SET ROLE poor; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1;");
+put_model($former, $file);
+$node->safe_psql('postgres', 'SELECT count(*) FROM fsi_rebuild()');
+$writer->{stderr} = '';
+$writer->query("INSERT INTO t VALUES (65, 'where is it'); COMMIT; RESET ROLE;");
+like($writer->{stderr}, qr/model "small-1" was replaced while this transaction used it/, 'a role that may not look for dependents is told the same');
+
 # A table that is dropped meanwhile is no error of a check.
 $node->safe_psql('postgres', "CREATE TABLE going (msg text, intent text GENERATED ALWAYS AS ($label) STORED)");
 $writer->query('BEGIN; DROP TABLE going;');
