@@ -109,7 +109,9 @@ DROP TABLE parent;
 CREATE TABLE unsure (msg text);
 INSERT INTO unsure VALUES ('refund'), ('refund');
 ALTER TABLE unsure ADD CONSTRAINT sure CHECK (fsi_classify(msg, ARRAY['refund', 'weather']) = 'weather') NOT VALID;
+\set VERBOSITY terse
 CREATE UNIQUE INDEX CONCURRENTLY twice ON unsure (fsi_classify(msg, ARRAY['refund', 'weather']));
+\set VERBOSITY default
 CREATE DOMAIN forecast AS text;
 CREATE TABLE forecasts (msg forecast);
 INSERT INTO forecasts VALUES ('refund');
