@@ -25,6 +25,28 @@ unsupported(TokBuild *b, const char *what, const char *type)
 	return fsi_fail(b->err, FSI_UNSUPPORTED, "%s of the type \"%s\" is not supported", what, type);
 }
 
+/* A switch of tokenizer.json; anything else in its place is an error there, too. */
+static FsiStatus
+read_switch(TokBuild *b, const json_t *object, const char *key, bool otherwise, bool *on)
+{
+	const json_t *value = toksrc_get(object, key);
+
+	*on = value != NULL ? json_is_true(value) : otherwise;
+	if (value != NULL && !json_is_boolean(value))
+		return fsi_fail(b->err, FSI_CORRUPT, "\"%s\" in tokenizer.json is not true or false", key);
+	return FSI_OK;
+}
+
+/* A list of tokenizer.json; NULL if it may be absent and is. */
+static FsiStatus
+read_list(TokBuild *b, const json_t *object, const char *key, bool optional, const json_t **list)
+{
+	*list = toksrc_get(object, key);
+	if (*list == NULL && optional)
+		return FSI_OK;
+	return json_is_array(*list) ? FSI_OK : fsi_fail(b->err, FSI_CORRUPT, "\"%s\" in tokenizer.json is not a list", key);
+}
+
 /* ---- Normaliser ---- */
 
 static FsiStatus
@@ -42,15 +64,18 @@ read_bert_normalizer(TokBuild *b, const json_t *n)
 	static const char *const keys[] = {
 		"type", "clean_text", "handle_chinese_chars", "strip_accents", "lowercase", NULL
 	};
-	bool		lower = toksrc_bool(n, "lowercase", true);
-	int			step = TOK_STEP_BERT;
+	bool		clean,
+				han,
+				accents,
+				lower;
 
 	FSI_TRY(toksrc_only_keys(n, "BertNormalizer", keys, b->err));
-	step |= toksrc_bool(n, "clean_text", true) ? TOK_BERT_CLEAN : 0;
-	step |= toksrc_bool(n, "handle_chinese_chars", true) ? TOK_BERT_HAN : 0;
-	step |= toksrc_bool(n, "strip_accents", lower) ? TOK_BERT_ACCENTS : 0;
-	step |= lower ? TOK_BERT_LOWER : 0;
-	return add_step(b, step);
+	FSI_TRY(read_switch(b, n, "clean_text", true, &clean));
+	FSI_TRY(read_switch(b, n, "handle_chinese_chars", true, &han));
+	FSI_TRY(read_switch(b, n, "lowercase", true, &lower));
+	FSI_TRY(read_switch(b, n, "strip_accents", lower, &accents));
+	return add_step(b, TOK_STEP_BERT | (clean ? TOK_BERT_CLEAN : 0) | (han ? TOK_BERT_HAN : 0) |
+					(accents ? TOK_BERT_ACCENTS : 0) | (lower ? TOK_BERT_LOWER : 0));
 }
 
 static FsiStatus
@@ -67,7 +92,8 @@ read_normalizer(TokBuild *b, const json_t *n, int depth)
 	static const char *const plain_keys[] = {"type", NULL};
 	static const char *const sequence_keys[] = {"type", "normalizers", NULL};
 	const char *type = type_of(n);
-	const json_t *item;
+	const json_t *list,
+			   *item;
 	size_t		i;
 
 	if (n == NULL)
@@ -75,7 +101,8 @@ read_normalizer(TokBuild *b, const json_t *n, int depth)
 	if (strcmp(type, "Sequence") == 0 && depth < TOK_MAX_STEPS)
 	{
 		FSI_TRY(toksrc_only_keys(n, "normalizer", sequence_keys, b->err));
-		json_array_foreach(json_object_get(n, "normalizers"), i, item)
+		FSI_TRY(read_list(b, n, "normalizers", false, &list));
+		json_array_foreach(list, i, item)
 			FSI_TRY(read_normalizer(b, item, depth + 1));
 		return FSI_OK;
 	}
@@ -98,6 +125,8 @@ read_pre_tokenizer(TokBuild *b, const json_t *p)
 	static const char *const byte_level_keys[] = {"type", "add_prefix_space", "trim_offsets", "use_regex", NULL};
 	static const char *const sequence_keys[] = {"type", "pretokenizers", NULL};
 	const char *type = type_of(p);
+	bool		space,
+				regex;
 
 	if (strcmp(type, "Sequence") == 0)
 	{
@@ -113,8 +142,9 @@ read_pre_tokenizer(TokBuild *b, const json_t *p)
 	if (b->kind == TOK_BPE && strcmp(type, "ByteLevel") == 0)
 	{
 		FSI_TRY(toksrc_only_keys(p, "ByteLevel", byte_level_keys, b->err));
-		b->flags |= toksrc_bool(p, "add_prefix_space", true) ? TOK_PREFIX_SPACE : 0;
-		b->flags |= toksrc_bool(p, "use_regex", true) ? 0 : TOK_WHOLE_TEXT;
+		FSI_TRY(read_switch(b, p, "add_prefix_space", true, &space));
+		FSI_TRY(read_switch(b, p, "use_regex", true, &regex));
+		b->flags |= (space ? TOK_PREFIX_SPACE : 0) | (regex ? 0 : TOK_WHOLE_TEXT);
 		return FSI_OK;
 	}
 	if (b->kind == TOK_WORDPIECE && strcmp(type, "BertPreTokenizer") == 0)
@@ -249,33 +279,44 @@ read_model(TokBuild *b, const json_t *model)
 /* ---- Added tokens, decoder, post-processor ---- */
 
 static FsiStatus
-read_added(TokBuild *b, const json_t *list)
+read_added_token(TokBuild *b, const json_t *item, size_t i)
 {
 	static const char *const keys[] = {
 		"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special", NULL
 	};
-	const json_t *item;
+	const json_t *content = json_object_get(item, "content");
+	int64_t		id;
+	bool		special,
+				single,
+				left,
+				right,
+				normalized;
+
+	FSI_TRY(toksrc_only_keys(item, "added token", keys, b->err));
+	if (!toksrc_int(json_object_get(item, "id"), &id) || !json_is_string(content))
+		return fsi_fail(b->err, FSI_CORRUPT, "added token %zu has no id or no content", i);
+	FSI_TRY(read_switch(b, item, "special", false, &special));
+	FSI_TRY(read_switch(b, item, "single_word", false, &single));
+	FSI_TRY(read_switch(b, item, "lstrip", false, &left));
+	FSI_TRY(read_switch(b, item, "rstrip", false, &right));
+	FSI_TRY(read_switch(b, item, "normalized", !special, &normalized));
+	if (single)
+		return fsi_fail(b->err, FSI_UNSUPPORTED, "added token \"%.100s\" with the flag \"single_word\" is not supported",
+						json_string_value(content));
+	return build_added(b, id, json_string_value(content), json_string_length(content),
+					   (special ? TOK_SPECIAL : 0) | (left ? TOK_LSTRIP : 0) | (right ? TOK_RSTRIP : 0), normalized);
+}
+
+static FsiStatus
+read_added(TokBuild *b, const json_t *root)
+{
+	const json_t *list,
+			   *item;
 	size_t		i;
 
+	FSI_TRY(read_list(b, root, "added_tokens", true, &list));
 	json_array_foreach(list, i, item)
-	{
-		const json_t *content = json_object_get(item, "content");
-		int64_t		id;
-		bool		special = toksrc_bool(item, "special", false);
-		uint8_t		flags = special ? TOK_SPECIAL : 0;
-
-		FSI_TRY(toksrc_only_keys(item, "added token", keys, b->err));
-		if (!toksrc_int(json_object_get(item, "id"), &id) || !json_is_string(content))
-			return fsi_fail(b->err, FSI_CORRUPT, "added token %zu has no id or no content", i);
-		if (toksrc_bool(item, "single_word", false))
-			return fsi_fail(b->err, FSI_UNSUPPORTED,
-							"added token \"%.100s\" with the flag \"single_word\" is not supported",
-							json_string_value(content));
-		flags |= toksrc_bool(item, "lstrip", false) ? TOK_LSTRIP : 0;
-		flags |= toksrc_bool(item, "rstrip", false) ? TOK_RSTRIP : 0;
-		FSI_TRY(build_added(b, id, json_string_value(content), json_string_length(content),
-							flags, toksrc_bool(item, "normalized", !special)));
-	}
+		FSI_TRY(read_added_token(b, item, i));
 	return FSI_OK;
 }
 
@@ -283,12 +324,14 @@ static FsiStatus
 read_decoder(TokBuild *b, const json_t *decoder)
 {
 	const char *type = type_of(decoder);
+	bool		cleanup;
 
 	if (b->kind == TOK_WORDPIECE)
 	{
 		if (decoder != NULL && strcmp(type, "WordPiece") != 0)
 			return unsupported(b, "decoder for WordPiece", type);
-		b->flags |= toksrc_bool(decoder, "cleanup", true) ? TOK_CLEANUP : 0;
+		FSI_TRY(read_switch(b, decoder, "cleanup", true, &cleanup));
+		b->flags |= cleanup ? TOK_CLEANUP : 0;
 	}
 	else if (decoder != NULL && strcmp(type, "ByteLevel") != 0)
 		return unsupported(b, "decoder for BPE", type);
@@ -397,10 +440,12 @@ read_post_processor(TokBuild *b, const json_t *post, int depth)
 		return FSI_OK;
 	if (strcmp(type, "Sequence") == 0 && depth < 8)
 	{
-		const json_t *item;
+		const json_t *list,
+				   *item;
 		size_t		i;
 
-		json_array_foreach(json_object_get(post, "processors"), i, item)
+		FSI_TRY(read_list(b, post, "processors", false, &list));
+		json_array_foreach(list, i, item)
 			FSI_TRY(read_post_processor(b, item, depth + 1));
 		return FSI_OK;
 	}
@@ -431,6 +476,6 @@ toksrc_read_tokenizer_json(TokBuild *b, const json_t *root)
 FsiStatus
 toksrc_read_tokenizer_json_added(TokBuild *b, const json_t *root)
 {
-	FSI_TRY(read_added(b, toksrc_get(root, "added_tokens")));
+	FSI_TRY(read_added(b, root));
 	return read_post_processor(b, toksrc_get(root, "post_processor"), 0);
 }

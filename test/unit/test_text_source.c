@@ -59,6 +59,47 @@ test_settings(void)
 	check_json("null", BYTE_LEVEL, ", \"strange\": 1", FSI_UNSUPPORTED, "\"strange\"");
 }
 
+/* What is no switch, or no list, where one must be: taken for off or empty, other ids would come of it. */
+static void
+test_wrong_types(void)
+{
+	static const char wordpiece[] = "{'added_tokens': %s, 'normalizer': %s, 'pre_tokenizer': {'type': 'BertPreTokenizer'}, "
+		"'post_processor': %s, 'decoder': %s, 'model': {'type': 'WordPiece', 'unk_token': '[UNK]', 'vocab': {'[UNK]': 0}}}";
+	static const struct
+	{
+		const char *added,
+				   *normalizer,
+				   *post_processor,
+				   *decoder,
+				   *part;		/* of the message; NULL: builds */
+	}			cases[] = {
+		{"[]", "{'type': 'BertNormalizer', 'lowercase': true, 'strip_accents': null}", "null", "null", NULL},
+		{"[]", "{'type': 'BertNormalizer', 'lowercase': 'true'}", "null", "null", "\"lowercase\""},
+		{"[]", "{'type': 'BertNormalizer', 'clean_text': 1}", "null", "null", "\"clean_text\""},
+		{"[]", "{'type': 'BertNormalizer', 'handle_chinese_chars': 'x'}", "null", "null", "\"handle_chinese_chars\""},
+		{"[]", "{'type': 'BertNormalizer', 'strip_accents': []}", "null", "null", "\"strip_accents\""},
+		{"[]", "{'type': 'Sequence', 'normalizers': {'0': {'type': 'NFC'}}}", "null", "null", "\"normalizers\""},
+		{"[]", "{'type': 'Sequence'}", "null", "null", "\"normalizers\""},
+		{"{'0': {'id': 0, 'content': '[UNK]'}}", "null", "null", "null", "\"added_tokens\""},
+		{"[{'id': 0, 'content': '[UNK]', 'special': 'yes'}]", "null", "null", "null", "\"special\""},
+		{"[{'id': 0, 'content': '[UNK]', 'lstrip': 1}]", "null", "null", "null", "\"lstrip\""},
+		{"[{'id': 0, 'content': '[UNK]', 'rstrip': {}}]", "null", "null", "null", "\"rstrip\""},
+		{"[{'id': 0, 'content': '[UNK]', 'normalized': 0}]", "null", "null", "null", "\"normalized\""},
+		{"[{'id': 0, 'content': '[UNK]', 'single_word': 'no'}]", "null", "null", "null", "\"single_word\""},
+		{"[]", "null", "{'type': 'Sequence', 'processors': 'x'}", "null", "\"processors\""},
+		{"[]", "null", "null", "{'type': 'WordPiece', 'cleanup': 1}", "\"cleanup\""},
+	};
+	char		text[1000];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		snprintf(text, sizeof(text), wordpiece, cases[i].added, cases[i].normalizer, cases[i].post_processor, cases[i].decoder);
+		check_file("tokenizer.json", text, cases[i].part == NULL ? FSI_OK : FSI_CORRUPT, cases[i].part);
+	}
+	check_json("null", "{\"type\": \"ByteLevel\", \"use_regex\": \"no\"}", "", FSI_CORRUPT, "\"use_regex\"");
+	check_json("null", "{\"type\": \"ByteLevel\", \"add_prefix_space\": 1}", "", FSI_CORRUPT, "\"add_prefix_space\"");
+}
+
 static void
 test_tokenizer_json(void)
 {
@@ -337,6 +378,7 @@ main(void)
 {
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	test_settings();
+	test_wrong_types();
 	test_tokenizer_json();
 	test_other_files();
 	test_named();
