@@ -49,6 +49,9 @@ header_ok(const TokHeader *h)
 		return false;
 	if (h->kind == TOK_WORDPIECE && h->unk == TOK_NONE)
 		return false;
+	for (uint32_t i = 0; i < h->n_steps; i++)
+		if ((h->steps[i] & TOK_STEP_KIND) < TOK_STEP_NFC || (h->steps[i] & TOK_STEP_KIND) > TOK_STEP_BERT)
+			return false;
 	for (int i = 0; i < 256; i++)
 		if (!id_ok(h, h->byte_id[i]))
 			return false;

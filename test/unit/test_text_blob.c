@@ -4,6 +4,8 @@
  */
 #include "text_bpe.h"
 
+#include "../../src/text/tokblob.h"
+
 static const char *const texts[] = {
 	"refund the card", "<|bos|>退款 aaaa<|pad|>  \n x", "", "\xC3\xA9\xCC\x81 [UNK] ##ing refunding",
 	("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -131,6 +133,10 @@ test_damage(const char *what, const uint8_t *blob, size_t len)
 	memcpy(copy, blob, len);
 	memset(copy + 1304, 0x01, len - 1304);
 	ok(try_blob(copy, len), "%s: full tables", what);
+
+	memcpy(copy, blob, len);
+	((TokHeader *) copy)->steps[0] = TOK_STEP_BERT + 1;
+	ok(tok_open(copy, len, &tok, &err) == FSI_CORRUPT, "%s: a normaliser step that is none does not wait for a text", what);
 
 	memcpy(copy, blob, len);
 	copy[8] = 2;
