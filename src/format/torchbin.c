@@ -43,6 +43,15 @@ torchblobs_sort(TorchBlobs *blobs)
 		qsort(blobs->blobs, blobs->n, sizeof(TorchBlob), compare_blobs);
 }
 
+const TorchBlob *
+torchblobs_twice(const TorchBlobs *blobs)
+{
+	for (size_t i = 1; i < blobs->n; i++)
+		if (compare_blobs(&blobs->blobs[i - 1], &blobs->blobs[i]) == 0)
+			return &blobs->blobs[i];
+	return NULL;
+}
+
 static const TorchBlob *
 find_blob(const TorchBlobs *blobs, const char *key, size_t key_len)
 {
@@ -264,7 +273,7 @@ read_storages(TorchFile *f, Cursor *c, const PickleValue *keys, const TorchBlobs
 			return bad_legacy(f, "it ends inside a storage");
 	}
 	torchblobs_sort(&f->blobs);
-	return FSI_OK;
+	return torchblobs_twice(&f->blobs) == NULL ? FSI_OK : bad_legacy(f, "its list of storages names one twice");
 }
 
 static FsiStatus

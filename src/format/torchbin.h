@@ -106,6 +106,8 @@ typedef struct TorchBlobs
 } TorchBlobs;
 
 extern void torchblobs_sort(TorchBlobs *blobs);
+/* Of sorted ones, one whose key another has too; NULL: there is none. */
+extern const TorchBlob *torchblobs_twice(const TorchBlobs *blobs);
 
 /* The zip container: all stored entries by name. */
 extern FsiStatus torchzip_entries(const uint8_t *bytes, size_t len, FsiArena *arena,

@@ -170,6 +170,7 @@ FsiStatus
 torchzip_entries(const uint8_t *bytes, size_t len, FsiArena *arena, TorchBlobs *out, FsiError *err)
 {
 	Directory	dir = {0};
+	const TorchBlob *twice;
 	Cursor		c;
 
 	FSI_TRY(read_directory(bytes, len, &dir, err));
@@ -181,5 +182,9 @@ torchzip_entries(const uint8_t *bytes, size_t len, FsiArena *arena, TorchBlobs *
 	for (size_t i = 0; i < out->n; i++)
 		FSI_TRY(read_entry(bytes, len, &c, &out->blobs[i], err));
 	torchblobs_sort(out);
+	twice = torchblobs_twice(out);
+	if (twice != NULL)
+		return fsi_fail(err, FSI_CORRUPT, "PyTorch file is damaged: two entries \"%s\"",
+						show_name(twice->key, twice->key_len).text);
 	return FSI_OK;
 }

@@ -132,6 +132,32 @@ test_lies(void)
 	ok(refused(torchbin_parse((const uint8_t *) "", 0, &arena, &set, &err), FSI_UNSUPPORTED, "torch.save"), "an empty file");
 }
 
+/* torch.load() would take the last of two storages of one key, or, of a zip's, any. */
+static void
+test_twice(void)
+{
+	const float zero[12] = {0},
+				one[12] = {1};
+	FsiBytes	pickle = pk_state(good, 1, false),
+				legacy = legacy_of(pk_state(good, 3, true)),
+				b = new_bytes();
+	const uint8_t *keys_end = memmem(legacy.data, legacy.len, "X\1\0\0\0" "0e.", 8);
+	size_t		head = (size_t) (keys_end - legacy.data) + 6;
+	Zip			z = zip_begin();
+
+	zip_add(&z, "m/data.pkl", pickle.data, pickle.len);
+	zip_add(&z, "m/data/0", zero, sizeof(zero));
+	zip_add(&z, "m/data/0", one, sizeof(one));
+	ok(refused(parse(zip_end(&z)), FSI_CORRUPT, "two entries \"m/data/0\""), "two entries of one name");
+
+	put(&b, legacy.data, head);
+	pk_string(&b, "0");
+	put(&b, legacy.data + head, legacy.len - head);
+	put_le(&b, 12, 8);
+	put(&b, one, sizeof(one));
+	ok(refused(parse(b), FSI_CORRUPT, "names one twice"), "a legacy file whose list of storages has one twice");
+}
+
 /* Pickles that ask for code, or are broken: refused, and nothing is run. */
 static void
 test_pickles(void)
@@ -285,6 +311,7 @@ main(void)
 	test_good();
 	test_wrapped();
 	test_lies();
+	test_twice();
 	test_pickles();
 	test_bombs();
 	test_truncated();
