@@ -17,6 +17,11 @@
  */
 extern FsiStatus fsi_json_read(const char *text, size_t len, size_t flags, json_t **json, json_error_t *where, FsiError *err);
 /*
+ * FSI_LIMIT for a text of more values than limit, to be asked before it is parsed: Jansson's memory is not the host's, up
+ * to 240 bytes for each value, and it does not ask whether to stop.  what: names the text in the message.
+ */
+extern FsiStatus fsi_json_check_values(const char *what, const char *text, size_t len, size_t limit, FsiError *err);
+/*
  * The compact text of an object or array (else FSI_CORRUPT, *err left alone), with a zero behind it; reals with the
  * fewest digits that read back as the same.
  */

@@ -37,6 +37,16 @@ end_noting(void)
 	json_set_alloc_funcs(take, give_back);
 }
 
+FsiStatus
+fsi_json_check_values(const char *what, const char *text, size_t len, size_t limit, FsiError *err)
+{
+	size_t		n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += text[i] == ',' || text[i] == '[' || text[i] == '{';
+	return n <= limit ? FSI_OK : fsi_fail(err, FSI_LIMIT, "%s has more than %zu values", what, limit);
+}
+
 /* Refused memory may have no effect but a character that is lost from a string. */
 FsiStatus
 fsi_json_read(const char *text, size_t len, size_t flags, json_t **json, json_error_t *where, FsiError *err)

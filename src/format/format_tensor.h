@@ -13,6 +13,8 @@
 
 /* Largest source file that is read (the largest published GPT-2 is 6.4 GB). */
 #define TENSOR_FILE_LIMIT ((size_t) 16 << 30)
+/* Most values of JSON that describe tensors: those of as many tensors as are read, and as many again. */
+#define TENSOR_HEADER_VALUES ((size_t) 1 << 20)
 
 typedef enum ElementType
 {

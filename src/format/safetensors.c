@@ -4,14 +4,16 @@
  *
  * Source: the format's description in the safetensors repository.  The header maps a name to
  * {"dtype", "shape", "data_offsets": [begin, end]} with offsets into the bytes after it;
- * "__metadata__" holds strings and is ignored.  We take the offsets as they are (they may leave
- * holes), but each must lie inside the file and have exactly the size of its shape.
+ * "__metadata__" holds strings and is ignored.  Each tensor must have exactly the size of its shape,
+ * and together they must cover the bytes after the header once, as the description asks.
  */
 #include "fsi_json.h"
 #include "format_cursor.h"
 #include "format_tensor.h"
 
-/* 48 layers take 60 kB; the JSON tree costs some 50 times its text. */
+#include <stdlib.h>
+
+/* 48 layers take 60 kB and 5,000 values. */
 #define HEADER_LIMIT ((uint64_t) 16 << 20)
 
 typedef struct DataType
@@ -77,33 +79,76 @@ read_shape(const json_t *shape, size_t item, TensorSource *src, uint64_t *bytes)
 	return true;
 }
 
+/* Where a tensor lies among the bytes after the header. */
+typedef struct Span
+{
+	uint64_t	begin,
+				end;
+	const char *name;
+} Span;
+
+static FsiStatus
+read_span(const char *name, const json_t *entry, size_t data_len, Span *span, FsiError *err)
+{
+	const json_t *offsets = json_object_get(entry, "data_offsets");
+
+	span->name = name;
+	if (json_array_size(offsets) != 2 || !json_size(json_array_get(offsets, 0), &span->begin) ||
+		!json_size(json_array_get(offsets, 1), &span->end) || span->begin > span->end || span->end > data_len)
+		return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" lies outside the file", show_name(name, strlen(name)).text);
+	return FSI_OK;
+}
+
+static int
+compare_spans(const void *a, const void *b)
+{
+	const Span *x = a,
+			   *y = b;
+
+	return x->begin != y->begin ? (x->begin > y->begin) - (x->begin < y->begin) : (x->end > y->end) - (x->end < y->end);
+}
+
+/* Each byte belongs to one tensor. */
+static FsiStatus
+check_cover(Span *spans, size_t n, size_t data_len, FsiError *err)
+{
+	uint64_t	at = 0;
+
+	if (n > 1)
+		qsort(spans, n, sizeof(Span), compare_spans);
+	for (size_t i = 0; i < n; at = spans[i++].end)
+		if (spans[i].begin != at)
+			return fsi_fail(err, FSI_CORRUPT, spans[i].begin < at ? "tensor \"%s\" overlaps another one" :
+							"bytes before tensor \"%s\" belong to none", show_name(spans[i].name, strlen(spans[i].name)).text);
+	if (at != data_len)
+		return fsi_fail(err, FSI_CORRUPT, "%llu bytes at the end of the safetensors file belong to no tensor",
+						(unsigned long long) (data_len - at));
+	return FSI_OK;
+}
+
 /* One entry of the header: check it and add its tensor. */
 static FsiStatus
 read_entry(TensorBuild *build, const char *name, const json_t *entry,
-		   const uint8_t *data, size_t data_len, FsiError *err)
+		   const uint8_t *data, size_t data_len, Span *span, FsiError *err)
 {
 	TensorSource src = {.name = name, .name_len = strlen(name)};
 	ShowName	shown = show_name(name, src.name_len);
-	const json_t *offsets = json_object_get(entry, "data_offsets");
 	const DataType *dtype = find_data_type(json_object_get(entry, "dtype"));
-	uint64_t	begin,
-				end,
-				bytes;
+	uint64_t	bytes;
+	bool		mask = tensors_is_mask(name, src.name_len);
 
-	if (tensors_is_mask(name, src.name_len))
-		return FSI_OK;
-	if (dtype == NULL)
+	if (!mask && dtype == NULL)
 		return fsi_fail(err, FSI_UNSUPPORTED, "tensor \"%s\" has a data type that is not supported", shown.text);
-	if (json_array_size(offsets) != 2 || !json_size(json_array_get(offsets, 0), &begin) ||
-		!json_size(json_array_get(offsets, 1), &end) || begin > end || end > data_len)
-		return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" lies outside the file", shown.text);
+	FSI_TRY(read_span(name, entry, data_len, span, err));
+	if (mask)
+		return FSI_OK;
 	if (!read_shape(json_object_get(entry, "shape"), dtype->size, &src, &bytes))
 		return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" has a shape that is not supported", shown.text);
-	if (bytes != end - begin)
+	if (bytes != span->end - span->begin)
 		return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" has %llu bytes, its shape needs %llu", shown.text,
-						(unsigned long long) (end - begin), (unsigned long long) bytes);
+						(unsigned long long) (span->end - span->begin), (unsigned long long) bytes);
 	src.type = dtype->type;
-	src.data = data + begin;
+	src.data = data + span->begin;
 	src.count = bytes / dtype->size;
 	tensors_row_major(&src);
 	return tensors_add(build, &src, err);
@@ -114,15 +159,21 @@ read_header(json_t *header, const uint8_t *data, size_t data_len, TensorBuild *b
 {
 	const char *name;
 	json_t	   *entry;
+	Span	   *spans;
+	size_t		n = 0;
 
 	if (!json_is_object(header))
 		return fsi_fail(err, FSI_CORRUPT, "safetensors header is not a JSON object");
+	spans = fsi_arena_array(build->arena, json_object_size(header), sizeof(Span));
+	if (spans == NULL)
+		return fsi_nomem(err, json_object_size(header) * sizeof(Span));
 	json_object_foreach(header, name, entry)
 	{
-		if (strcmp(name, "__metadata__") != 0)
-			FSI_TRY(read_entry(build, name, entry, data, data_len, err));
+		if (strcmp(name, "__metadata__") == 0)
+			continue;
+		FSI_TRY(read_entry(build, name, entry, data, data_len, &spans[n++], err));
 	}
-	return FSI_OK;
+	return check_cover(spans, n, data_len, err);
 }
 
 FsiStatus
@@ -141,6 +192,7 @@ safetensors_parse(const uint8_t *bytes, size_t len, FsiArena *arena, TensorSet *
 	if (header_len > HEADER_LIMIT)
 		return fsi_fail(err, FSI_LIMIT, "safetensors header of %llu bytes, the limit is %llu",
 						(unsigned long long) header_len, (unsigned long long) HEADER_LIMIT);
+	FSI_TRY(fsi_json_check_values("safetensors header", text, (size_t) header_len, TENSOR_HEADER_VALUES, err));
 	status = fsi_json_read(text, (size_t) header_len, JSON_REJECT_DUPLICATES, &header, &where, err);
 	if (status == FSI_CORRUPT)
 	{

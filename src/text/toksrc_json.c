@@ -11,7 +11,7 @@
 #include "tokbuild.h"
 
 #define FILE_LIMIT ((size_t) 64 * 1024 * 1024)
-#define JSON_VALUES ((size_t) 1 << 22)	/* Jansson's memory is not the host's: at most 240 bytes for each */
+#define JSON_VALUES ((size_t) 1 << 22)	/* no more than a vocabulary and its merges have */
 #define PATH_LIMIT 4096
 
 FsiStatus
@@ -24,17 +24,6 @@ toksrc_read(const char *dir, const char *name, FsiArena *arena, uint8_t **data, 
 	return fsi_read_file(path, FILE_LIMIT, arena, data, len, err);
 }
 
-/* Before it is parsed: no more values than a vocabulary and its merges have. */
-static FsiStatus
-check_values(const char *name, const uint8_t *data, size_t len, FsiError *err)
-{
-	size_t		n = 0;
-
-	for (size_t i = 0; i < len; i++)
-		n += data[i] == ',' || data[i] == '[' || data[i] == '{';
-	return n <= JSON_VALUES ? FSI_OK : fsi_fail(err, FSI_LIMIT, "%s has more than %zu values", name, JSON_VALUES);
-}
-
 FsiStatus
 toksrc_load(const char *dir, const char *name, FsiArena *arena, json_t **json, FsiError *err)
 {
@@ -45,7 +34,7 @@ toksrc_load(const char *dir, const char *name, FsiArena *arena, json_t **json, F
 
 	*json = NULL;
 	FSI_TRY(toksrc_read(dir, name, arena, &data, &len, err));
-	FSI_TRY(check_values(name, data, len, err));
+	FSI_TRY(fsi_json_check_values(name, (const char *) data, len, JSON_VALUES, err));
 	/* integers as reals: "model_max_length" is often 10^30, past any integer */
 	status = fsi_json_read((const char *) data, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, json, &where, err);
 	if (status == FSI_CORRUPT)

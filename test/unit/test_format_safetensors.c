@@ -118,7 +118,7 @@ test_lies(void)
 		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 4, FSI_CORRUPT, "shape"},
 		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 4, FSI_CORRUPT, "shape"},
 		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, FSI_CORRUPT, "shape"},
-		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[0,4611686018427387904,4],\"data_offsets\":[0,0]}}", 4, FSI_OK, ""},
+		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[0,4611686018427387904,4],\"data_offsets\":[0,0]}}", 0, FSI_OK, ""},
 		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4,0],\"data_offsets\":[0,0]}}", 4, FSI_CORRUPT, "shape"},
 	};
 	FsiBytes	b = new_bytes();
@@ -137,6 +137,47 @@ test_lies(void)
 	ok(refused(parse(b), FSI_CORRUPT, "ends inside"), "a header of 2^64 bytes");
 	ok(refused(safetensors_parse((const uint8_t *) "", 0, &arena, &set, &err), FSI_CORRUPT, "ends inside"), "an empty file");
 	ok(refused(safetensors_read(temp_path("none"), &arena, &set, &err), FSI_MISSING, "none"), "no file");
+}
+
+/* Together the tensors, those that are left out too, cover the file once, as safetensors' own reader asks. */
+static void
+test_cover(void)
+{
+	static const char a[] = "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}",
+				b[] = "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}",
+				over[] = "\"o\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}",
+				mask[] = "\"h.0.attn.bias\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]}",
+				none[] = "\"z\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[4,4]}";
+	char		header[512];
+
+	snprintf(header, sizeof(header), "{%s,%s,%s}", b, none, a);
+	ok(parse_header(header, 8) == FSI_OK && set.n == 3, "tensors in another order, an empty one between them");
+	snprintf(header, sizeof(header), "{%s,%s}", mask, a);
+	ok(parse_header(header, 8) == FSI_OK && set.n == 1, "a mask covers its bytes, too");
+	snprintf(header, sizeof(header), "{%s}", a);
+	ok(refused(parse_header(header, 8), FSI_CORRUPT, "4 bytes at the end"), "bytes behind the last tensor");
+	snprintf(header, sizeof(header), "{%s}", b);
+	ok(refused(parse_header(header, 8), FSI_CORRUPT, "before tensor \"b\""), "bytes before the first tensor");
+	snprintf(header, sizeof(header), "{%s,%s}", a, over);
+	ok(refused(parse_header(header, 6), FSI_CORRUPT, "\"o\" overlaps"), "tensors that overlap");
+	snprintf(header, sizeof(header), "{%s,\"c\":%s}", a, strchr(a, '{'));
+	ok(refused(parse_header(header, 4), FSI_CORRUPT, "overlaps"), "two tensors of the same bytes");
+	ok(refused(parse_header("{}", 1), FSI_CORRUPT, "1 bytes at the end"), "bytes without any tensor");
+}
+
+/* Jansson would take 128 bytes for each pair of brackets. */
+static void
+test_values(void)
+{
+	const size_t n = (size_t) 1 << 20;
+	FsiBytes	b = new_bytes();
+
+	put_le(&b, 6 + 3 * n + 3, 8);
+	put_text(&b, "{\"a\":[");
+	for (size_t i = 0; i < n; i++)
+		put_text(&b, "[],");
+	put_text(&b, "1]}");
+	ok(refused(parse(b), FSI_LIMIT, "values"), "a header of a million empty lists is not parsed");
 }
 
 /* Many small entries over one range must not multiply memory. */
@@ -188,6 +229,8 @@ main(void)
 	test_types();
 	test_names();
 	test_lies();
+	test_cover();
+	test_values();
 	test_budget();
 	test_truncated();
 	help_end();
