@@ -16,6 +16,7 @@
 
 #define END_LINE "--- [define prompt template end] ---"
 #define NAME_LIMIT 64			/* of a name that an error message quotes */
+#define KWARGS_MAX 1048576		/* bytes: Jansson's memory, some 50 times that, is not the host's, and it cannot be stopped */
 
 typedef enum Part { PART_PROMPT, PART_RESPONSE, PART_KWARGS, PARTS, NO_PART } Part;
 
@@ -386,8 +387,11 @@ read_kwargs(Reader *r, Template *t)
 	FsiBytes   *text = &r->text[PART_KWARGS];
 	json_error_t json_err;
 	json_t	   *object;
-	FsiStatus	status = fsi_json_read((const char *) text->data, text->len, JSON_REJECT_DUPLICATES, &object, &json_err, r->err);
+	FsiStatus	status;
 
+	if (text->len > KWARGS_MAX)
+		return fail_at(r, r->first_line[PART_KWARGS], "kwargs has %zu bytes, the limit is %d", text->len, KWARGS_MAX);
+	status = fsi_json_read((const char *) text->data, text->len, JSON_REJECT_DUPLICATES, &object, &json_err, r->err);
 	if (status == FSI_CORRUPT)
 		return fail_at(r, r->first_line[PART_KWARGS] + (json_err.line > 0 ? json_err.line - 1 : 0),
 					   "kwargs is not JSON: %s", json_err.text);

@@ -135,6 +135,19 @@ kwargs_refuse(const char *kwargs, const char *want)
 	refuses(text, message);
 }
 
+/* Jansson would take 128 bytes for each pair of brackets, and nothing could stop it. */
+static void
+test_huge_kwargs(void)
+{
+	static char text[(1 << 20) + 1000];
+	char	   *end = text + sprintf(text, GOOD_PROMPT GOOD_RESPONSE "kwargs:\n{\"not_applicable_variable\": [");
+
+	while (end < text + (1 << 20) + 500)
+		end += sprintf(end, "[],");
+	sprintf(end, "1]}\n" END);
+	ok(read_text(text) == FSI_INVALID && strstr(err.message, "line 8: kwargs has 10") != NULL, "too long kwargs: %s", err.message);
+}
+
 static void
 test_kwargs_errors(void)
 {
@@ -172,6 +185,7 @@ main(void)
 	test_answers();
 	test_errors();
 	test_kwargs_errors();
+	test_huge_kwargs();
 	fsi_arena_free(&arena);
 	return tap_done();
 }
