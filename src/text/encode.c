@@ -91,14 +91,19 @@ longest_at(const AddedSearch *s, size_t at)
 	return best;
 }
 
-/* Widen [*start, *end) by the spaces that the token takes with it. */
+/*
+ * Widen [*start, *end) by the spaces that the token takes with it.  What an earlier token has taken it cannot take: one
+ * that is spaces itself may have nothing left.
+ */
 static FsiStatus
 strip_spaces(AddedSearch *s, const TokAdded *found, const FsiHost *host, size_t *start, size_t *end, FsiError *err)
 {
 	size_t		from = *start,
 				asked = 0;
 
-	if (found->flags & TOK_LSTRIP)
+	if ((found->flags & TOK_LSTRIP) && *start < s->floor)
+		*start = s->floor;
+	else if (found->flags & TOK_LSTRIP)
 		while (*start > s->floor)
 		{
 			size_t		before = utf8_before(s->text, s->floor, *start);
@@ -155,6 +160,8 @@ next_added(AddedSearch *s, const FsiHost *host, const TokAdded **taken, size_t *
 		if (s->plain && (found->flags & TOK_SPECIAL))
 			continue;			/* used up, but text */
 		FSI_TRY(strip_spaces(s, found, host, start, end, err));
+		if (*start >= *end)
+			continue;			/* nothing is left of it */
 		s->floor = *end;
 		*taken = found;
 		return FSI_OK;

@@ -229,13 +229,16 @@ test_overlap(void)
 	static const char *const cases[][2] = {
 		{"a b  x", "a|Ġ|b|  |x"}, {"ab   xa", "a|b|  | x|a"}, {"b    a", "b|  |  |a"}, {"b     x", "b|  |  | x"},
 		{"b   q  a", "b|  | q|  |a"}, {"a q  q  q x", "a| q|  |q|  |q| x"},
+		/* nothing is left of a line's end that another one, or b, has taken with it */
+		{"a\n\n\na", "a|\n|a"}, {"b \n\n a", "b|a"}, {"a\n \na", "a|\n|a"}, {"\n\n", "\n"},
 	};
 	char	   *dir = temp_dir();
 	Tokenizer	tok;
 
 	put_json(dir, "tokenizer.json", "{'added_tokens': [{'id': 4, 'content': 'b', 'rstrip': true, 'normalized': false},"
 			 "{'id': 5, 'content': ' x', 'normalized': false}, {'id': 6, 'content': '  ', 'normalized': false},"
-			 "{'id': 7, 'content': ' q', 'lstrip': true, 'rstrip': true, 'normalized': false}],"
+			 "{'id': 7, 'content': ' q', 'lstrip': true, 'rstrip': true, 'normalized': false},"
+			 "{'id': 8, 'content': '\\n', 'lstrip': true, 'rstrip': true, 'normalized': false}],"
 			 "'pre_tokenizer': " BYTE_LEVEL ", 'model': {'type': 'BPE', 'vocab': {'a': 0, 'q': 1, 'x': 2, "
 			 "'\u0120': 3}, 'merges': []}}");
 	ok(build_open(dir, 0, &tok) == FSI_OK, "added tokens of spaces: %s", err.message);
