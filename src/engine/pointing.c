@@ -24,6 +24,7 @@
  * over sorted values, so the order of candidates and examples changes no bit;
  * models/recipe/readout.py has the same formula.
  */
+#include <float.h>
 #include <math.h>
 
 #include "canonical.h"
@@ -229,6 +230,8 @@ pointing_score(const Gpt2Model *model, const KernOps *ops, const SegmentVec *mes
 			return fsi_cancelled(err);
 		seen = (seen >= STOP_EVERY ? 0 : seen) + candidates[i].n_example + 2;
 		all[i] = logit[i] = candidate_logit(&p, &candidates[i], direction, sims);
+		if (!(fabs(all[i]) <= DBL_MAX))	/* hostile weights overflow in the projection */
+			return fsi_fail(err, FSI_CORRUPT, "segments whose vectors are not numbers");
 		if (direction != NULL)
 			direction += p.n_embd;
 		if (index != NULL)

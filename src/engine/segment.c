@@ -2,6 +2,7 @@
  * segment.c
  *	  Segments: a text's tokens become one unit vector, the mean of ln_f(h).
  */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -11,8 +12,8 @@
 #define BATCH_TOKENS 512
 #define BATCH_SEGMENTS 128
 
-/* v /= |v|; a zero vector stays one. */
-static void
+/* v /= |v|; a zero vector stays one.  False where hostile weights have made it overflow. */
+static bool
 unit(const KernOps *ops, int n, float *v)
 {
 	float		norm = sqrtf(ops->dot(n, v, v));
@@ -20,6 +21,7 @@ unit(const KernOps *ops, int n, float *v)
 	if (norm > 0)
 		for (int i = 0; i < n; i++)
 			v[i] /= norm;
+	return norm <= FLT_MAX;
 }
 
 int
@@ -64,7 +66,8 @@ encode_batch(const Gpt2Model *model, Gpt2Work *work, int n, const Gpt2Seq *seqs,
 		memcpy(z, hidden, E * sizeof(float));
 		for (int i = 1; i < seqs[s].n_token; i++)
 			ops->add(E, z, hidden + (size_t) i * E);
-		unit(ops, E, z);
+		if (!unit(ops, E, z))
+			return fsi_fail(err, FSI_CORRUPT, "segments whose vectors are not numbers");
 		hidden += (size_t) seqs[s].n_token * E;
 	}
 	return FSI_OK;
@@ -117,5 +120,5 @@ segment_project(const Gpt2Model *model, const KernOps *ops, int n, const float *
 
 	ops->gemv_f32(n, E, E, z, message ? model->readout_q : model->readout_k, out);
 	for (int i = 0; i < n; i++)
-		unit(ops, E, out + (size_t) i * E);
+		(void) unit(ops, E, out + (size_t) i * E);
 }

@@ -322,6 +322,37 @@ test_refused(void)
 	fsi_arena_free(&stopping);
 }
 
+/* Finite weights of a hostile model that overflow: an error, never scores that are not numbers, of which the first won. */
+static void
+test_overflow(void)
+{
+	float	   *huge = test_alloc(&arena, (size_t) E * E, sizeof(float)),
+				z[2 * E],
+				proj[E];
+	int32_t		ids[] = {5, 6, 7};
+	TokIds		texts[2] = {{ids, 3}, {ids, 1}};
+	Gpt2Model	hostile = model.i8;
+	SegmentVec	broken = vecs[0];
+	const SegmentVec *example = &broken;
+	PointingCandidate c[2] = {{.name = &vecs[1]}, {.name = &vecs[2], .n_example = 1, .examples = &example}};
+	double		logit[2],
+				prob[3];
+
+	for (int i = 0; i < E * E; i++)
+		huge[i] = i % 3 == 0 ? -3e38f : 3e38f;
+	hostile.lnf_gain = huge;
+	ok(segment_encode(&hostile, work, 2, texts, z, NULL, &arena, &err) == FSI_CORRUPT, "%s", err.message);
+	hostile = model.i8;
+	hostile.readout_k = huge;
+	must(segment_encode(&hostile, work, 1, texts, z, NULL, &arena, &err));
+	segment_project(&hostile, ops, 1, z, false, proj);
+	broken.proj = proj;
+	ok(pointing_score(&hostile, ops, &vecs[3], 2, c, NULL, NULL, true, logit, prob, &arena, &err) == FSI_CORRUPT,
+	   "%s: an example", err.message);
+	ok(pointing_score(&hostile, ops, &broken, 1, c, NULL, NULL, true, logit, prob, &arena, &err) == FSI_CORRUPT,
+	   "%s: the message", err.message);
+}
+
 int
 main(void)
 {
@@ -346,6 +377,7 @@ main(void)
 	test_scores(300, 5, 12);
 	test_dense();
 	test_refused();
+	test_overflow();
 	gpt2_work_destroy(work);
 	fsi_arena_free(&arena);
 	return tap_done();
