@@ -294,6 +294,8 @@ compare_patterns(const void *a, const void *b)
 		return order;
 	if (x->len != y->len)
 		return x->len < y->len ? -1 : 1;
+	if ((x->added->flags ^ y->added->flags) & TOK_SPECIAL)
+		return x->added->flags & TOK_SPECIAL ? -1 : 1;
 	return x->added->id < y->added->id ? -1 : x->added->id > y->added->id;
 }
 
@@ -350,8 +352,8 @@ put_added(const TokBuild *b, FsiBytes *out, TokHeader *h)
 			};
 			uint8_t		first = (uint8_t) p->s[0];
 
-			if (i + 1 < n && p->len == p[1].len && memcmp(p->s, p[1].s, p->len) == 0)
-				continue;		/* equal after the normaliser: the later id stands */
+			if (i > 0 && p->len == p[-1].len && memcmp(p->s, p[-1].s, p->len) == 0)
+				continue;		/* equal after the normaliser: the first of the special ones stands, else the first */
 			set->first[first >> 6] |= UINT64_C(1) << (first & 63);
 			set->count++;
 			if (!fsi_bytes_append(&bytes, p->s, p->len) || !fsi_bytes_append(out, &added, sizeof(added)))

@@ -247,6 +247,38 @@ test_overlap(void)
 	drop_dir(dir);
 }
 
+/* Added tokens that the normaliser makes equal: which one tokenizers (0.22) finds. */
+static void
+test_equal_added(void)
+{
+	static const struct
+	{
+		const char *special[3];	/* of AA, aA, aa */
+		const char *want;
+	}			cases[] = {
+		{{"false", "false", "false"}, "AA"}, {{"false", "true", "false"}, "aA"}, {{"false", "false", "true"}, "aa"},
+		{{"true", "false", "true"}, "AA"}, {{"false", "true", "true"}, "aA"},
+	};
+	char	   *dir = temp_dir();
+	char		json[1000],
+				want[16];
+	Tokenizer	tok;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		snprintf(json, sizeof(json), "{'added_tokens': [{'id': 1, 'content': 'AA', 'normalized': true, 'special': %s},"
+				 "{'id': 2, 'content': 'aA', 'normalized': true, 'special': %s},"
+				 "{'id': 3, 'content': 'aa', 'normalized': true, 'special': %s}], 'normalizer': {'type': 'Lowercase'},"
+				 "'pre_tokenizer': " BYTE_LEVEL ", 'model': {'type': 'BPE', 'vocab': {'b': 0}, 'merges': []}}",
+				 cases[i].special[0], cases[i].special[1], cases[i].special[2]);
+		put_json(dir, "tokenizer.json", json);
+		ok(build_open(dir, 0, &tok) == FSI_OK, "added tokens AA, aA, aa: %s", err.message);
+		snprintf(want, sizeof(want), "b|%s|b", cases[i].want);
+		check_tokens(&tok, "bAab", want, "of added tokens that are equal in lower case the first special one, else the first");
+	}
+	drop_dir(dir);
+}
+
 /* tokenizer.json and tokenizer_config.json that disagree; added tokens that are normalised. */
 static void
 test_disagreement(void)
@@ -386,6 +418,7 @@ main(void)
 	test_other_files();
 	test_named();
 	test_overlap();
+	test_equal_added();
 	test_disagreement();
 	test_added_beside();
 	test_marks();
