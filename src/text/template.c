@@ -16,6 +16,7 @@
 
 #define END_LINE "--- [define prompt template end] ---"
 #define NAME_LIMIT 64			/* of a name that an error message quotes */
+#define FILE_MAX 4194304		/* bytes: some 30 ms, in which nothing asks whether to stop */
 #define KWARGS_MAX 1048576		/* bytes: Jansson's memory, some 50 times that, is not the host's, and it cannot be stopped */
 
 typedef enum Part { PART_PROMPT, PART_RESPONSE, PART_KWARGS, PARTS, NO_PART } Part;
@@ -541,9 +542,12 @@ template_read(const char *name, const char *text, size_t len, FsiArena *arena, T
 {
 	static const char byte_order_mark[] = "\xEF\xBB\xBF";
 	Reader		r = {.name = name, .arena = arena, .err = err};
-	size_t		bad = text_utf8_valid(text, len);
-	size_t		asked = 0;
+	size_t		bad,
+				asked = 0;
 
+	if (len > FILE_MAX)
+		return fsi_fail(err, FSI_INVALID, "%s has %zu bytes, the limit is %d", name, len, FILE_MAX);
+	bad = text_utf8_valid(text, len);
 	if (bad < len)
 		return fsi_fail(err, FSI_INVALID, "%s is not valid UTF-8 at byte %zu", name, bad);
 	begin_block(&r);

@@ -149,6 +149,22 @@ test_huge_kwargs(void)
 }
 
 static void
+test_huge_file(void)
+{
+	size_t		len = (4 << 20) + 1;
+	char	   *text = calloc(len + 1, 1);
+
+	memset(text, 'x', len);
+	memcpy(text, GOOD_PROMPT, strlen(GOOD_PROMPT));
+	memcpy(text + len - strlen("\n" GOOD_RESPONSE GOOD_KWARGS END), "\n" GOOD_RESPONSE GOOD_KWARGS END,
+		   strlen("\n" GOOD_RESPONSE GOOD_KWARGS END));
+	ok(read_text(text + 1) == FSI_INVALID && strstr(err.message, "file, line 1:") != NULL, "a file of 4 MB is read: %s", err.message);
+	ok(read_text(text) == FSI_INVALID && strcmp(err.message, "file has 4194305 bytes, the limit is 4194304") == 0,
+	   "one of a byte more is not: %s", err.message);
+	free(text);
+}
+
+static void
 test_kwargs_errors(void)
 {
 	kwargs_refuse("[]", "8: kwargs must be a JSON object");
@@ -186,6 +202,7 @@ main(void)
 	test_errors();
 	test_kwargs_errors();
 	test_huge_kwargs();
+	test_huge_file();
 	fsi_arena_free(&arena);
 	return tap_done();
 }
