@@ -114,6 +114,8 @@ rebuild_tensor(Pickle *p, const PickleItems *args)
 		args->at[1]->integer < 0 || args->at[2]->kind != PICKLE_TUPLE || args->at[3]->kind != PICKLE_TUPLE ||
 		args->at[2]->items.n != args->at[3]->items.n)
 		return pickle_bad(p, "a tensor has wrong arguments");
+	if (args->n > 6 && args->at[6]->kind != PICKLE_NONE && (args->at[6]->kind != PICKLE_DICT || args->at[6]->items.n > 0))
+		return fsi_fail(p->err, FSI_UNSUPPORTED, "pickle holds a tensor that is the negative or conjugate of what is stored");
 	size = args->at[2];
 	stride = args->at[3];
 	tensor->storage = &args->at[0]->storage;

@@ -158,6 +158,29 @@ test_twice(void)
 	ok(refused(parse(b), FSI_CORRUPT, "names one twice"), "a legacy file whose list of storages has one twice");
 }
 
+/* What torch.save() adds to a tensor of ._neg_view(): {"neg": True}. */
+static void
+test_negative(void)
+{
+	FsiBytes	b = pk_state(good, 1, false),
+				negative = new_bytes();
+	const uint8_t *end = memmem(b.data, b.len, ")RtR", 4);
+	size_t		head = (size_t) (end - b.data) + 2;
+
+	for (int neg = 0; neg < 2; neg++)
+	{
+		negative.len = 0;
+		put(&negative, b.data, head);
+		put_text(&negative, neg ? "}X\3" : "}");
+		put(&negative, "\0\0\0neg\x88s", neg ? 8 : 0);
+		put(&negative, b.data + head, b.len - head);
+		if (neg)
+			ok(refused(parse(zip_of(negative)), FSI_UNSUPPORTED, "negative"), "a tensor that is the negative of its storage");
+		else
+			ok(fine(parse(zip_of(negative))) && set.n == 1, "no metadata");
+	}
+}
+
 /* Pickles that ask for code, or are broken: refused, and nothing is run. */
 static void
 test_pickles(void)
@@ -312,6 +335,7 @@ main(void)
 	test_wrapped();
 	test_lies();
 	test_twice();
+	test_negative();
 	test_pickles();
 	test_bombs();
 	test_truncated();
