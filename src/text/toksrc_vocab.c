@@ -7,22 +7,19 @@
 
 #include "tokbuild.h"
 
-/* The line at *at without its end; false at the end of the data. */
+/* The line at *at without its end, which is any of Python's: \n, \r or both; false at the end of the data. */
 static bool
 next_line(const uint8_t *data, size_t len, size_t *at, const char **line, size_t *line_len)
 {
-	const uint8_t *newline;
-	size_t		end;
+	size_t		end = *at;
 
 	if (*at >= len)
 		return false;
-	newline = memchr(data + *at, '\n', len - *at);
-	end = newline != NULL ? (size_t) (newline - data) : len;
+	while (end < len && data[end] != '\n' && data[end] != '\r')
+		end++;
 	*line = (const char *) data + *at;
 	*line_len = end - *at;
-	if (*line_len > 0 && data[end - 1] == '\r')
-		(*line_len)--;
-	*at = end + 1;
+	*at = end + 1 + (end + 1 < len && data[end] == '\r' && data[end + 1] == '\n');
 	return true;
 }
 

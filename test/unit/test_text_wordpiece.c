@@ -40,6 +40,26 @@ test_cased(void)
 	drop_dir(dir);
 }
 
+/* vocab.txt is read as Python reads text: a line ends with \n, \r or both. */
+static void
+test_line_ends(void)
+{
+	static const char *const tokens[] = {"[UNK]", "a", "b", NULL, "c", NULL, "d e", "f"};
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+	bool		same = true;
+
+	put_text(dir, "vocab.txt", "[UNK]\ra\r\nb\n\rc\r\r\nd e\nf");
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok.n_vocab == 8, "lines of all ends: %s", err.message);
+	for (int32_t id = 0; id < 8; id++)
+		if (tokens[id] != NULL)
+			same &= tok_lookup(&tok, tokens[id], strlen(tokens[id])) == id;
+		else
+			same &= tok_token(&tok, id, &(size_t) {0}) == NULL;
+	ok(same, "their tokens have the ids that transformers gives them");
+	drop_dir(dir);
+}
+
 static void
 test_lower(void)
 {
@@ -213,6 +233,7 @@ main(void)
 
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	test_cased();
+	test_line_ends();
 	test_lower();
 	test_decode();
 	if (shared != NULL)
