@@ -87,11 +87,11 @@ read_named_roles(TokBuild *b, const Docs *docs)
 
 	for (int i = 0; i < TOK_ROLES; i++)
 	{
-		const json_t *value = toksrc_get(docs->config, role_key[order[i]]);
+		const json_t *value = toksrc_get(docs->map, role_key[order[i]]);
 		int32_t		id;
 
 		if (value == NULL)
-			value = toksrc_get(docs->map, role_key[order[i]]);
+			value = toksrc_get(docs->config, role_key[order[i]]);
 		FSI_TRY(add_named(b, value, &id));
 		if (id != TOK_NONE)
 			b->role[order[i]] = id;
@@ -433,7 +433,9 @@ static FsiStatus
 build_from(TokBuild *b, Docs *docs, const char *dir, FsiArena *arena)
 {
 	FSI_TRY(load_optional(dir, "tokenizer_config.json", arena, &docs->config, b->err));
-	FSI_TRY(load_optional(dir, "special_tokens_map.json", arena, &docs->map, b->err));
+	/* As transformers does: who writes added_tokens_decoder has all of it in tokenizer_config.json; else the older map wins. */
+	if (toksrc_get(docs->config, "added_tokens_decoder") == NULL)
+		FSI_TRY(load_optional(dir, "special_tokens_map.json", arena, &docs->map, b->err));
 	FSI_TRY(load_optional(dir, "config.json", arena, &docs->model, b->err));
 	FSI_TRY(check_config(docs->config, b->err));
 	FSI_TRY(read_vocabulary(b, docs, dir, arena));

@@ -247,6 +247,24 @@ test_overlap(void)
 	drop_dir(dir);
 }
 
+/* Whose word counts on a role: transformers' (4.57) from_pretrained(). */
+static void
+test_map(void)
+{
+	char	   *dir = temp_dir();
+	Tokenizer	tok;
+
+	put_text(dir, "vocab.txt", "[UNK]\n[CLS]\n[SEP]\n[PAD]\n[MASK]\na\nb\n");
+	put_json(dir, "special_tokens_map.json", "{'cls_token': 'a'}");
+	put_json(dir, "tokenizer_config.json", "{'cls_token': 'b'}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok.cls == 5, "special_tokens_map.json goes before tokenizer_config.json: %d", (int) tok.cls);
+	put_json(dir, "tokenizer_config.json", "{'sep_token': 'b', 'added_tokens_decoder': {'5': {'content': 'a'}}}");
+	ok(build_open(dir, 0, &tok) == FSI_OK && tok.cls == 1 && tok.sep == 6,
+	   "but is not asked where that has added_tokens_decoder: %d", (int) tok.cls);
+	check_tokens(&tok, "[CLS]", "[CLS]", "[CLS] is the special token then");
+	drop_dir(dir);
+}
+
 /* Added tokens that the normaliser makes equal: which one tokenizers (0.22) finds. */
 static void
 test_equal_added(void)
@@ -419,6 +437,7 @@ main(void)
 	test_named();
 	test_overlap();
 	test_equal_added();
+	test_map();
 	test_disagreement();
 	test_added_beside();
 	test_marks();
