@@ -442,7 +442,8 @@ CREATE VIEW @extschema@.fsi_progress WITH (security_barrier) AS
 		pg_catalog.pg_get_userbyid(j.role) AS role,
 		CASE WHEN l.pid IS NULL THEN 'interrupted' ELSE 'running' END AS state,
 		l.pid, l.processes, c.rows_done, t.rows_total, r.rows_per_second,
-		CASE WHEN r.rows_per_second > 0 THEN pg_catalog.clock_timestamp()
+		-- No timestamp holds what is too far ahead.
+		CASE WHEN (t.rows_total - c.rows_done) / NULLIF(r.rows_per_second, 0) < 1e9 THEN pg_catalog.clock_timestamp()
 			+ pg_catalog.make_interval(secs => (t.rows_total - c.rows_done) / r.rows_per_second) END AS eta,
 		j.started_at, j.resumed_at
 	FROM @extschema@._fsi_job j
@@ -466,8 +467,9 @@ CREATE VIEW @extschema@.fsi_progress WITH (security_barrier) AS
 			WHEN c.rows_pass > 0 THEN c.rows_done + c.rows_pass * (c.blocks / c.blocks_done - 1)
 			ELSE GREATEST(c.rows_done, j.rows_estimate) END)::pg_catalog.int8 AS rows_total) t
 	CROSS JOIN LATERAL (
-		SELECT CASE WHEN l.pid IS NOT NULL THEN (c.rows_done - j.rows_before)
-			/ extract(epoch FROM pg_catalog.clock_timestamp() - j.resumed_at)::pg_catalog.float8 END AS rows_per_second) r
+		-- The clock may have been set back since.
+		SELECT CASE WHEN l.pid IS NOT NULL THEN (c.rows_done - j.rows_before) / NULLIF(GREATEST(
+			extract(epoch FROM pg_catalog.clock_timestamp() - j.resumed_at)::pg_catalog.float8, 0), 0) END AS rows_per_second) r
 	WHERE pg_catalog.pg_has_role(j.role, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW @extschema@.fsi_progress IS 'unfinished jobs of fsi_classify_table: those at work, and those that the same call would go on with';
 REVOKE ALL ON @extschema@.fsi_progress FROM PUBLIC;

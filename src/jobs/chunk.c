@@ -448,7 +448,7 @@ one_chunk(JobRun *run)
 			ReThrowError(error);
 		FreeErrorData(error);
 		run->rows = rows;
-		run->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), run->tries * PAUSE_MS);
+		run->not_before = jobs_clock() + run->tries * PAUSE_MS * INT64CONST(1000);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);

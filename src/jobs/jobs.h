@@ -133,7 +133,7 @@ typedef struct JobShared
 	double		rate;			/* rows per second; 0: as fast as it goes */
 	double		expected;		/* rows of a chunk of this pass */
 	slock_t		mutex;			/* of next */
-	TimestampTz next;			/* when the next chunk may begin */
+	int64		next;			/* when the next chunk may begin, by jobs_clock() */
 	int			n_workers;
 	Size		settings;		/* offset of name, value, name, value, ... "" */
 	JobWorkerState workers[FLEXIBLE_ARRAY_MEMBER];
@@ -141,8 +141,10 @@ typedef struct JobShared
 
 extern Size jobs_shared_size(int n_workers, Size settings_len);
 extern void jobs_shared_init(JobShared *shared, int32 job, double rate, int n_workers, const StringInfoData *settings);
+/* Microseconds since some moment, the same one for all processes. */
+extern int64 jobs_clock(void);
 /* Wait for a turn to do a chunk, and until then, looking around with check() (or NULL); then say how many rows it was. */
-extern void jobs_pace(JobShared *shared, TimestampTz not_before, void (*check) (void *), void *arg);
+extern void jobs_pace(JobShared *shared, int64 not_before, void (*check) (void *), void *arg);
 extern void jobs_paced(JobShared *shared, int64 rows);
 
 /* --- chunk.c: a process at work --- */
@@ -162,7 +164,7 @@ typedef struct JobRun
 	void		(*commit) (void);	/* end the transaction and begin another */
 	int32		after;			/* chunk claimed last */
 	int			tries;			/* of a chunk that met deadlocks */
-	TimestampTz not_before;		/* when the next one may begin */
+	int64		not_before;		/* when the next one may begin, by jobs_clock() */
 	int64		rows;			/* done by this process, committed or about to be */
 	ExecSlot	slot;
 	JobPlan		read;

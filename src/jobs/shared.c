@@ -9,6 +9,7 @@
 
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "storage/latch.h"
 #include "utils/wait_event.h"
 
@@ -16,6 +17,16 @@
 
 /* A pause may be as long as it is: it is slept in parts, so that the arithmetic stays small. */
 #define PAUSE_MAX_MS 1000
+
+/* Not the time of day, which somebody may set back: then a turn would be as far ahead as that. */
+int64
+jobs_clock(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now);
+}
 
 Size
 jobs_shared_size(int n_workers, Size settings_len)
@@ -42,25 +53,25 @@ jobs_shared_init(JobShared *shared, int32 job, double rate, int n_workers, const
  * Turns are booked one after the other, each as long as its rows should take; whoever has
  * one sleeps until it begins.
  */
-static TimestampTz
-book_turn(JobShared *shared, TimestampTz now)
+static int64
+book_turn(JobShared *shared, int64 now)
 {
-	TimestampTz turn;
+	int64		turn;
 
 	if (shared->rate <= 0)
 		return now;
 	SpinLockAcquire(&shared->mutex);
 	turn = Max(shared->next, now);
-	shared->next = turn + (TimestampTz) (shared->expected / shared->rate * USECS_PER_SEC);
+	shared->next = turn + (int64) (shared->expected / shared->rate * USECS_PER_SEC);
 	SpinLockRelease(&shared->mutex);
 	return turn;
 }
 
 void
-jobs_pace(JobShared *shared, TimestampTz not_before, void (*check) (void *), void *arg)
+jobs_pace(JobShared *shared, int64 not_before, void (*check) (void *), void *arg)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz turn = Max(book_turn(shared, now), not_before);
+	int64		now = jobs_clock();
+	int64		turn = Max(book_turn(shared, now), not_before);
 
 	for (;;)
 	{
@@ -74,7 +85,7 @@ jobs_pace(JobShared *shared, TimestampTz not_before, void (*check) (void *), voi
 			break;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
-		now = GetCurrentTimestamp();
+		now = jobs_clock();
 	}
 }
 
@@ -84,6 +95,6 @@ jobs_paced(JobShared *shared, int64 rows)
 	if (shared->rate <= 0)
 		return;
 	SpinLockAcquire(&shared->mutex);
-	shared->next += (TimestampTz) (((double) rows - shared->expected) / shared->rate * USECS_PER_SEC);
+	shared->next += (int64) (((double) rows - shared->expected) / shared->rate * USECS_PER_SEC);
 	SpinLockRelease(&shared->mutex);
 }
