@@ -15,6 +15,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
@@ -23,6 +24,8 @@
 #include "parser/parse_coerce.h"
 #include "parser/parse_relation.h"
 #include "parser/parser.h"
+#include "rewrite/prs2lock.h"
+#include "rewrite/rewriteDefine.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -222,6 +225,25 @@ jobs_check_condition(Oid relid, const char *condition)
 	error_context_stack = callback.previous;
 }
 
+/* A rule that does something else instead of an UPDATE: there would be no end to rows that have not got their answer. */
+static void
+check_rules(Relation rel)
+{
+	char		sleeps = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ? RULE_FIRES_ON_ORIGIN : RULE_FIRES_ON_REPLICA;
+
+	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
+	{
+		const RewriteRule *rule = rel->rd_rules->rules[i];
+
+		if (rule->event == CMD_UPDATE && rule->isInstead && rule->qual == NULL &&
+			rule->enabled != RULE_DISABLED && rule->enabled != sleeps)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot classify table \"%s\", which has a rule ON UPDATE DO INSTEAD", RelationGetRelationName(rel)),
+					 errhint("Disable it meanwhile, with ALTER TABLE ... DISABLE RULE.")));
+	}
+}
+
 /* Add one table's share; relations without storage have none. */
 static void
 measure(Relation rel, JobLayout *layout)
@@ -266,6 +288,8 @@ jobs_layout(const Job *job, LOCKMODE mode, JobLayout *layout)
 		Relation	rel = relation_open(lfirst_oid(cell), NoLock);
 
 		check_relation(rel);
+		if (RelationGetRelid(rel) == job->relid)
+			check_rules(rel);
 		measure(rel, layout);
 		files[n++] = ObjectIdGetDatum(RelationGetRelid(rel));
 		files[n++] = ObjectIdGetDatum(rel->rd_rel->relfilenode);
