@@ -360,11 +360,12 @@ static bool
 link_durably(const char *from, const char *to)
 {
 	char	   *tmp = psprintf("%s.tmp", to);
+	bool		linked;
 
 	unlink(tmp);
-	if (link(from, tmp) < 0)
-		return false;
-	return durable_rename(tmp, to, LOG) == 0;
+	linked = link(from, tmp) == 0 && durable_rename(tmp, to, LOG) == 0;
+	pfree(tmp);
+	return linked;
 }
 
 void
@@ -378,6 +379,9 @@ tune_folder_save(const char *path, Train *train, bool best)
 		HOST_TRY(train_save(train, best_file, &err));
 	if (!best || !link_durably(best_file, last))
 		HOST_TRY(train_save(train, last, &err));
+	/* A training may save a great many states, and its memory ends with it. */
+	pfree(last);
+	pfree(best_file);
 }
 
 static void

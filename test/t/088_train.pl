@@ -240,6 +240,25 @@ is($reader->query("LOAD 'fsi_intent'; SET fsi_intent.debug_require_batch = on; S
 $reader->quit;
 $standby->stop;
 
+# Memory does not grow with the checkpoints and evaluations: what a training holds between steps, told by the log.
+sub held
+{
+	my ($backend) = @_;
+	my $held = qr/fsi_intent training: \d+ total in \d+ blocks; \d+ free \(\d+ chunks\); (\d+) used/;
+	my $offset = -s $node->logfile;
+	$node->safe_psql('postgres', "SELECT pg_log_backend_memory_contexts($backend)");
+	$node->wait_for_log($held, $offset);
+	return (slurp_file($node->logfile, $offset) =~ $held)[0];
+}
+$s = start($node, call('flat', 1000000, '"save_steps": 1, "eval_steps": 5, "eval_answers": 0'));
+$pid = pid_past('flat', 20);
+my $before = held($pid);
+pid_past('flat', 220);
+cmp_ok(held($pid) - $before, '<', 10000, 'memory is flat');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+finish($s);
+$node->safe_psql('postgres', "SELECT fsi_discard_training('flat')");
+
 # In the background: what is wrong with the call is raised by it; the worker has the caller's role and no more; its end is
 # told by the view and the log; it can be cancelled and is gone on with.
 sub ended
