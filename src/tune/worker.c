@@ -73,24 +73,27 @@ make_job(const char *name, const char *source, const Jsonb *options)
 	return segment;
 }
 
-static BackgroundWorkerHandle *
-start(const char *name, dsm_segment *segment)
+/* What the caller does: start a worker and wait. */
+typedef struct TuneStart
+{
+	const char *name;
+	dsm_segment *segment;
+	BackgroundWorkerHandle *handle;	/* NULL: not started, or left to itself */
+} TuneStart;
+
+static void
+start(TuneStart *s)
 {
 	BackgroundWorker worker = {0};
-	BackgroundWorkerHandle *handle;
 
-	snprintf(worker.bgw_name, BGW_MAXLEN, "fsi_intent training of %s", name);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "fsi_intent training of %s", s->name);
 	strlcpy(worker.bgw_type, "fsi_intent training", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "fsi_train_worker_main", BGW_MAXLEN);
-	if (!session_start_worker(&worker, segment, &handle))
-	{
-		dsm_detach(segment);
+	if (!session_start_worker(&worker, s->segment, &s->handle))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not start a background worker for the training"),
 				 errhint("Increase max_worker_processes, or train without the option \"background\".")));
-	}
-	return handle;
 }
 
 static void
@@ -118,30 +121,36 @@ wait_until_begun(const TuneJob *job, BackgroundWorkerHandle *handle)
 	}
 }
 
+static void
+start_and_wait(void *arg)
+{
+	TuneStart  *s = arg;
+
+	start(s);
+	wait_until_begun(dsm_segment_address(s->segment), s->handle);
+	s->handle = NULL;
+}
+
+/* Also on the way out of an error, and of the process: what has not begun is not left to itself. */
+static void
+end_wait(void *arg)
+{
+	TuneStart  *s = arg;
+
+	if (s->handle != NULL)
+		TerminateBackgroundWorker(s->handle);
+	dsm_detach(s->segment);
+}
+
 void
 tune_start_worker(const char *name, const char *source, Jsonb *options, void (*commit) (void))
 {
-	dsm_segment *segment;
-	BackgroundWorkerHandle *handle;
-	pid_t		pid = 0;
+	TuneStart	s = {.name = name};
 
 	/* The worker may have to read for long: no snapshot is held meanwhile. */
 	commit();
-	segment = make_job(name, source, options);
-	handle = start(name, segment);
-	PG_TRY();
-	{
-		wait_until_begun(dsm_segment_address(segment), handle);
-		(void) GetBackgroundWorkerPid(handle, &pid);
-	}
-	PG_CATCH();
-	{
-		TerminateBackgroundWorker(handle);
-		dsm_detach(segment);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	dsm_detach(segment);
+	s.segment = make_job(name, source, options);
+	session_guard(start_and_wait, end_wait, &s);
 	ereport(NOTICE,
 			(errmsg("model \"%s\" is being trained in the background", name),
 			 errhint("fsi_training shows how far it is, and how it ended.")));

@@ -291,6 +291,17 @@ same_weights('behind', $reference, 'background');
 is($node->safe_psql('postgres', q{SELECT imported_by, source FROM fsi_models WHERE name = 'behind'}), 'other|trained', "background: the caller's model");
 like(slurp_file($node->logfile), qr/LOG:  trained model "behind"/, 'background: the log tells the end');
 
+# A caller that goes before the training has begun takes the worker with it.
+my $lock = $node->background_psql('postgres');
+$lock->query('SELECT pg_advisory_lock(7)');
+$s = start($node, q{CALL fsi_train('left alone', 'SELECT prompt || pg_advisory_xact_lock_shared(7) AS prompt, response FROM rows',
+	'{"model": "tiny", "background": true}')});
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted});
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL fsi_train(''left alone%'});
+like(finish($s), qr/terminating connection/, 'background: the caller goes');
+like(ended('left alone'), qr/^failed\|the process was terminated/, 'background: so does the worker, which has not begun');
+$lock->quit;
+
 # A disk that fills while a checkpoint is written: the old one stays good. The limit of a file's size stands for it, above
 # the size of a WAL segment and below that of the shipped model's checkpoint.
 SKIP:
