@@ -78,6 +78,7 @@ open_jobs(LOCKMODE mode)
 	return store_open_table("_fsi_job", mode);
 }
 
+/* Who writes keeps the lock until the transaction ends, as for any table: nobody rewrites it meanwhile. */
 static Relation
 open_chunks(LOCKMODE mode)
 {
@@ -277,6 +278,7 @@ delete_chunks(int32 job, bool done_too)
 		if (done_too || !DatumGetBool(values[CHUNK_DONE]))
 			CatalogTupleDelete(scan.rel, &tuple->t_self);
 	}
+	scan.mode = NoLock;
 	end_scan(&scan);
 }
 
@@ -408,7 +410,7 @@ jobs_cut(const Job *job, BlockNumber n_blocks, BlockNumber chunk_blocks)
 		heap_freetuple(tuple);
 	}
 	CatalogCloseIndexes(indexes);
-	table_close(rel, RowExclusiveLock);
+	table_close(rel, NoLock);
 	CommandCounterIncrement();
 }
 
@@ -491,7 +493,7 @@ jobs_mark_done(const JobChunk *chunk, TransactionId xid, int64 rows, int64 skipp
 	replaces[CHUNK_SKIPPED] = true;
 	CatalogTupleUpdate(rel, &tid, heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls, replaces));
 	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, RowExclusiveLock);
+	table_close(rel, NoLock);
 	CommandCounterIncrement();
 }
 

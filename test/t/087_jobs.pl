@@ -173,6 +173,14 @@ ok(at_gate(2), 'error in a worker: both are in the middle');
 open_gate();
 like(finish($job), qr/ERROR:  not here\nDETAIL:  Some detail\.\nHINT:  Some hint\.\nCONTEXT:  .*background worker of job \d+/s, 'error in a worker: it is the call\'s');
 $node->safe_psql('postgres', 'DROP TRIGGER zz_fail ON tickets');
+# Chunks that are being written, here given up, are not rewritten meanwhile.
+my $giver = $node->background_psql('postgres');
+$giver->query('BEGIN');
+$giver->query('SELECT fsi_discard_job(' . $node->safe_psql('postgres', 'SELECT job FROM fsi_progress') . ')');
+($rc, $out, $err) = $node->psql('postgres', 'SET lock_timeout = 300; VACUUM FULL _fsi_job_chunk');
+like($err, qr/^[^\n]*ERROR: [^\n]* lock timeout\n?$/, 'chunks that are written stay where they are');
+$giver->query('ROLLBACK');
+$giver->quit;
 ($rc, $out, $err) = $node->psql('postgres', call());
 is($rc, 0, 'error in a worker: the next call goes on');
 all_right('error in a worker');
