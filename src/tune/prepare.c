@@ -4,6 +4,9 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -104,9 +107,12 @@ make_plan(const TuneRun *run)
 	return plan.data;
 }
 
+/* Also whether files can be made there: before an older training's checkpoints may be thrown away for this one. */
 static void
 check_logging_dir(const TuneRun *run)
 {
+	struct stat st;
+
 	if (run->options.logging_dir == NULL)
 		return;
 	args_check_role(ROLE_PG_WRITE_SERVER_FILES, "give the option \"logging_dir\"");
@@ -115,6 +121,13 @@ check_logging_dir(const TuneRun *run)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("relative path not allowed for the option \"logging_dir\"")));
+	if (stat(run->options.logging_dir, &st) == 0 && !S_ISDIR(st.st_mode))
+		errno = ENOTDIR;
+	else if (access(run->options.logging_dir, W_OK | X_OK) == 0)
+		return;
+	ereport(ERROR,
+			(host_errcode_for_file_access(),
+			 errmsg("could not create an event file in \"%s\": %m", run->options.logging_dir)));
 }
 
 void

@@ -125,6 +125,13 @@ $node->safe_psql('postgres', "INSERT INTO rows VALUES ('one more', 'refund')");
 like($err, qr/differs in the rows of its source/, 'other rows');
 $node->safe_psql('postgres', "DELETE FROM rows WHERE prompt = 'one more'");
 $node->safe_psql('postgres', "CREATE ROLE other; GRANT EXECUTE ON PROCEDURE fsi_train TO other; GRANT SELECT ON rows TO other");
+# One that is to begin anew, but cannot, does not throw the old one away.
+for my $where ("$dir/nowhere", "$dir/tiny/config.json")
+{
+	(undef, undef, $err) = $node->psql('postgres', call('changed', $steps, qq{"restart": true, "logging_dir": "$where"}));
+	like($err, qr/could not create an event file in "\Q$where\E"/, 'a folder for TensorBoard that is none');
+	is(scalar(() = glob("$folder/pgsql_tmp_train_*/last")), 1, 'the older checkpoint stays');
+}
 # Another role's is not gone on with, and not thrown away, but by who has its role.
 for my $more ('', '"restart": true')
 {
