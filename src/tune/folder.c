@@ -263,7 +263,7 @@ has_ended(const char *path)
 	int			pid;
 
 	if (name == NULL || !tune_folder_has_result(path, name) ||
-		!session_hold(store_relation("_fsi_model_catalog"), tune_name_id(name), ExclusiveLock, &hold, &pid))
+		!session_hold(TUNE_HOLDS, tune_name_id(name), ExclusiveLock, &hold, &pid))
 		return false;
 	session_keep_until_commit(&hold);
 	return tune_folder_has_result(path, name);

@@ -27,7 +27,7 @@ tune_hold_name(const char *name, SessionHold *hold)
 {
 	int			pid;
 
-	if (session_hold(store_relation("_fsi_model_catalog"), tune_name_id(name), ExclusiveLock, hold, &pid))
+	if (session_hold(TUNE_HOLDS, tune_name_id(name), ExclusiveLock, hold, &pid))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),

@@ -271,7 +271,7 @@ put_left(ReturnSetInfo *rsinfo, const List *shown)
 		p.role = left->role;
 		strlcpy(p.name, left->name, sizeof(p.name));
 		if (may_see(&p) && !is_among(shown, p.name) &&
-			!session_is_held(store_relation("_fsi_model_catalog"), tune_name_id(p.name)))
+			!session_is_held(TUNE_HOLDS, tune_name_id(p.name)))
 			put_progress(rsinfo, &p);
 	}
 }

@@ -9,6 +9,7 @@
 
 #include <math.h>
 
+#include "catalog/pg_extension.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
@@ -288,6 +289,8 @@ extern void tune_commit(TuneRun *run);
 
 /* Model, options, hold of the name, folder, rows; in a transaction. */
 extern void tune_prepare(TuneRun *run);
+/* Whose holds they are: of a catalog that stays where it is when the extension is dropped and created anew, as the folders do. */
+#define TUNE_HOLDS ExtensionRelationId
 /* The number that stands for a model's name in a session's hold; hold it, 55006 if another process does. */
 extern Oid	tune_name_id(const char *name);
 extern void tune_hold_name(const char *name, SessionHold *hold);

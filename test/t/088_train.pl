@@ -309,6 +309,16 @@ like(finish($s), qr/terminating connection/, 'background: the caller goes');
 like(ended('left alone'), qr/^failed\|the process was terminated/, 'background: so does the worker, which has not begun');
 $lock->quit;
 
+# The extension is dropped and created anew meanwhile: the folder is still that of the one training.
+$node->safe_psql('postgres', 'CREATE DATABASE again');
+system_or_bail('psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-v', "tiny=$dir/tiny", '-d', $node->connstr('again'), '-f',
+	'test/data/train_rows.sql');
+$node->safe_psql('again', call('outlived', 1000000, '"background": true'));
+$node->safe_psql('again', qq{DROP EXTENSION fsi_intent CASCADE; CREATE EXTENSION fsi_intent; SELECT fsi_import_model('tiny', '$dir/tiny')});
+(undef, undef, $err) = $node->psql('again', call('outlived', 1000000));
+like($err, qr/model "outlived" is being trained by another call/, 'a training outlives the extension');
+$node->safe_psql('postgres', 'DROP DATABASE again WITH (FORCE)');
+
 # A disk that fills while a checkpoint is written: the old one stays good. The limit of a file's size stands for it, above
 # the size of a WAL segment and below that of the shipped model's checkpoint.
 SKIP:
