@@ -59,7 +59,10 @@ tune_folder_remove(const char *path)
 		return;
 	if (strcmp(path, going) != 0 && lstat(going, &st) == 0)
 		(void) rmtree(going, true);
-	(void) rmtree(rename(path, going) == 0 ? going : path, true);
+	if (rename(path, going) == 0)
+		(void) rmtree(going, true);
+	else if (errno != ENOENT)	/* else another process has just removed it */
+		(void) rmtree(path, true);
 }
 
 void

@@ -319,6 +319,17 @@ $node->safe_psql('again', qq{DROP EXTENSION fsi_intent CASCADE; CREATE EXTENSION
 like($err, qr/model "outlived" is being trained by another call/, 'a training outlives the extension');
 $node->safe_psql('postgres', 'DROP DATABASE again WITH (FORCE)');
 
+# What trainings of a database that is no more have left is removed by several calls at once.
+for my $i (1 .. 300)
+{
+	my $left = sprintf '%s/pgsql_tmp_train_999999_%016x', $folder, $i;
+	mkdir $left or die $!;
+	append_to_file("$left/$_", '') for qw(plan last best);
+}
+my @sweepers = map { start($node, call("sweeper $_", 1)) } 1 .. 3;
+unlike(join('', map { finish($_) } @sweepers), qr/WARNING:  could not/, 'removed together');
+is(scalar(() = glob("$folder/pgsql_tmp_train_999999_*")), 0, 'all of it');
+
 # A disk that fills while a checkpoint is written: the old one stays good. The limit of a file's size stands for it, above
 # the size of a WAL segment and below that of the shipped model's checkpoint.
 SKIP:
