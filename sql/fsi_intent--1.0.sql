@@ -440,7 +440,8 @@ CREATE VIEW @extschema@.fsi_progress WITH (security_barrier) AS
 		(SELECT a.attname FROM pg_catalog.pg_attribute a
 			WHERE a.attrelid = j.relid AND a.attnum = j.target AND NOT a.attisdropped) AS target_column,
 		pg_catalog.pg_get_userbyid(j.role) AS role,
-		CASE WHEN l.pid IS NULL THEN 'interrupted' ELSE 'running' END AS state,
+		-- A standby does not see who is at work on its primary.
+		CASE WHEN l.pid IS NOT NULL THEN 'running' WHEN NOT pg_catalog.pg_is_in_recovery() THEN 'interrupted' END AS state,
 		l.pid, l.processes, c.rows_done, t.rows_total, r.rows_per_second,
 		-- No timestamp holds what is too far ahead.
 		CASE WHEN (t.rows_total - c.rows_done) / NULLIF(r.rows_per_second, 0) < 1e9 THEN pg_catalog.clock_timestamp()

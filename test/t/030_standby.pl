@@ -54,7 +54,16 @@ like($err, qr/model "tiny" does not exist/, 'dropped on the primary, gone on the
 ok(!-e $cached, 'and its file with it');
 
 # Promoted, it imports by itself.
+# A job that the primary has not finished: whether it is at work is not seen on the standby, and that it is not once there is no primary.
+$primary->psql('postgres', q{CREATE TABLE job AS SELECT 'message ' || g AS msg, NULL::text AS intent, g FROM generate_series(1, 10) g;
+	CALL fsi_classify_table('job', 'msg', 'intent', ARRAY['refund', 'cancel'], condition => '1 / (g - 10) < 2')});
+$primary->wait_for_catchup($standby);
+my $job = q{SELECT tbl, state FROM fsi_progress};
+is($primary->safe_psql('postgres', $job), 'job|interrupted', 'a job of the primary');
+is($standby->safe_psql('postgres', $job), 'job|', 'as the standby sees it');
+
 $standby->promote;
+is($standby->safe_psql('postgres', $job), 'job|interrupted', 'a job after promotion');
 is($standby->safe_psql('postgres', "SELECT fsi_import_model('tiny', '$dir/tiny')"), $sha256, 'imported after promotion');
 is($standby->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund'], '{"model": "tiny"}')}), 'refund', 'imported after promotion: it answers');
 
