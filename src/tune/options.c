@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "common/shortest_dec.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 
@@ -365,6 +366,28 @@ tune_replace(const TuneOptions *options)
 
 /* ---- The plan. ---- */
 
+/* Of a value in bytes; of a longer one only the beginning is there, and its hash. */
+#define PLAN_VALUE_MAX 1000
+#define PLAN_EXCERPT 200
+
+/* What lies in out from there on is a value: whoever looks at trainings reads all plans, and says how two differ. */
+static void
+shorten_value(StringInfo out, int from)
+{
+	FsiSha256	sha;
+	uint8_t		hash[FSI_SHA256_BYTES];
+	char		hex[STORE_HEX_LEN + 1];
+
+	if (out->len - from <= PLAN_VALUE_MAX)
+		return;
+	fsi_sha256_init(&sha);
+	fsi_sha256_update(&sha, out->data + from, out->len - from);
+	fsi_sha256_final(&sha, hash);
+	fsi_hex(hash, FSI_SHA256_BYTES, hex);
+	out->len = from + pg_mbcliplen(out->data + from, out->len - from, PLAN_EXCERPT);
+	appendStringInfo(out, "... (SHA-256 %s)", hex);
+}
+
 void
 tune_options_plan(const TuneOptions *options, StringInfo out)
 {
@@ -374,10 +397,12 @@ tune_options_plan(const TuneOptions *options, StringInfo out)
 		const void *at = (const char *) options + option->at;
 		Jsonb	   *object;
 		char		number[DOUBLE_SHORTEST_DECIMAL_LEN];
+		int			from;
 
 		if (!option->steers)
 			continue;
 		appendStringInfo(out, "%s ", option->name);
+		from = out->len;
 		if (options->weigh_spelling && option->at == offsetof(TuneOptions, train.spelling_weight))
 			appendStringInfoString(out, "at most ");
 		switch (option->kind)
@@ -408,6 +433,7 @@ tune_options_plan(const TuneOptions *options, StringInfo out)
 					(void) JsonbToCString(out, &object->root, VARSIZE(object));
 				break;
 		}
+		shorten_value(out, from);
 		appendStringInfoChar(out, '\n');
 	}
 }

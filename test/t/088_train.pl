@@ -309,6 +309,23 @@ like(finish($s), qr/terminating connection/, 'background: the caller goes');
 like(ended('left alone'), qr/^failed\|the process was terminated/, 'background: so does the worker, which has not begun');
 $lock->quit;
 
+# A long description, here of blanks that a tokenizer leaves out, does not make a long plan, which whoever looks at trainings reads.
+make_tiny("$dir/tiny_segments", 4, 64, 'segments');
+$node->safe_psql('postgres', "SELECT fsi_import_model('tiny segments', '$dir/tiny_segments')");
+sub described
+{
+	return q{CALL fsi_train('described', 'SELECT prompt AS text, response AS intent FROM rows', jsonb_build_object('model', 'tiny segments',
+		'max_steps', 1000000, 'save_steps', 1, 'early_stopping_patience', 0, 'descriptions', jsonb_build_object('refund', 'money' || repeat(' ', 20000) || '} . shift() . q{')))};
+}
+$s = start($node, described('back'));
+$pid = pid_past('described', 1);
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+like(finish($s), qr/canceling statement/, 'a long description: canceled');
+cmp_ok(-s (glob "$folder/pgsql_tmp_train_*/plan")[0], '<', 10000, 'a long description: a short plan');
+(undef, undef, $err) = $node->psql('postgres', described('again'));
+like($err, qr/differs in the option "descriptions"\nDETAIL:  It has \{"refund": "money.{1,1000}\nHINT/, 'a long description: another one');
+$node->safe_psql('postgres', "SELECT fsi_discard_training('described')");
+
 # The extension is dropped and created anew meanwhile: the folder is still that of the one training.
 $node->safe_psql('postgres', 'CREATE DATABASE again');
 system_or_bail('psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-v', "tiny=$dir/tiny", '-d', $node->connstr('again'), '-f',
