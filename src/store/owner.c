@@ -35,21 +35,6 @@ store_check_owner(Oid relid)
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
 }
 
-static Oid
-owner_of(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 void
 store_check_domain_owner(Oid type)
 {
@@ -57,17 +42,19 @@ store_check_domain_owner(Oid type)
 		aclcheck_error_type(ACLCHECK_NOT_OWNER, type);
 }
 
+/* Of a row of that cache, the column that says whose the object is. */
 static Oid
-owner_of_domain(Oid type)
+owner_of(int cache, AttrNumber column, Oid object)
 {
-	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	HeapTuple	tuple = SearchSysCache1(cache, ObjectIdGetDatum(object));
+	bool		isnull;
 	Oid			owner;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("type with OID %u does not exist", type)));
-	owner = ((Form_pg_type) GETSTRUCT(tuple))->typowner;
+				 errmsg("%s with OID %u does not exist", cache == TYPEOID ? "type" : "relation", object)));
+	owner = DatumGetObjectId(SysCacheGetAttr(cache, tuple, column, &isnull));
 	ReleaseSysCache(tuple);
 	return owner;
 }
@@ -90,13 +77,13 @@ become(Oid owner, StoreSelf *self)
 void
 store_become_owner(Oid relid, StoreSelf *self)
 {
-	become(owner_of(relid), self);
+	become(owner_of(RELOID, Anum_pg_class_relowner, relid), self);
 }
 
 void
 store_become_domain_owner(Oid type, StoreSelf *self)
 {
-	become(owner_of_domain(type), self);
+	become(owner_of(TYPEOID, Anum_pg_type_typowner, type), self);
 }
 
 void
