@@ -145,7 +145,7 @@ typedef enum FewshotLeftOut
 {
 	FEWSHOT_KEPT = 0,
 	FEWSHOT_ONE_INTENT,			/* its source and split have no second one */
-	FEWSHOT_ONE_TEXT,			/* its intent has no other text to show */
+	FEWSHOT_ONE_TEXT,			/* its intent, or every other one, has no text to show but the message */
 	FEWSHOT_ALIKE,				/* beside intents that are one and the same to the tokenizer there are too few others */
 	FEWSHOT_TOO_LONG,
 	FEWSHOT_REASONS

@@ -97,6 +97,29 @@ is_used(const Drawing *w, uint64_t tokens)
 	return false;
 }
 
+/* ---------------------------------------------------------------- texts */
+
+/* Is the message a text of another label, too, which is not shown as an example where labels are mended? */
+static bool
+hides_message(const Drawing *w, const FewshotCell *cell)
+{
+	uint32_t	low = 0,
+				high = cell->distinct;
+
+	if (!fewshot_mends(w->f, FEWSHOT_LABELS) || !w->d->wants_texts || cell == w->cell)
+		return false;
+	while (low < high)			/* distinct texts ascend */
+	{
+		uint32_t	middle = low + (high - low) / 2;
+
+		if (fewshot_row(w->f, w->f->order[cell->first + middle])->text < w->row->text)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < cell->distinct && fewshot_row(w->f, w->f->order[cell->first + low])->text == w->row->text;
+}
+
 /* ---------------------------------------------------------------- spelling, template, ways (1 to 4) */
 
 static void
@@ -214,7 +237,8 @@ draw_candidates(Drawing *w)
 	bool		missing = d->not_applicable;
 	int			k = fewshot_mends(w->f, FEWSHOT_LABELS) ? TRIED(d->n_way) : d->n_way + missing;
 	uint64_t	right;
-	bool		among = false;
+	bool		among = false,
+				empty = false;	/* a label had nothing to show but the message */
 	int		   *order;
 
 	k = k < g->n_cell ? k : g->n_cell;
@@ -244,6 +268,11 @@ draw_candidates(Drawing *w)
 				add_candidate(w, g->cells[order[i]], d->intent, right);
 			continue;
 		}
+		if (fewshot_pool(w->f, c) == hides_message(w, c))
+		{
+			empty = true;
+			continue;
+		}
 		name = draw_name(w, c->label, &tokens);
 		if (!is_used(w, tokens))
 			add_candidate(w, g->cells[order[i]], name, tokens);
@@ -252,7 +281,7 @@ draw_candidates(Drawing *w)
 		shuffle(w, d->n_candidate, d->candidates, sizeof(FewshotCandidate));
 	d->n_way = d->n_candidate;
 	if (d->n_candidate < 2)
-		d->left_out = FEWSHOT_ALIKE;
+		d->left_out = empty ? FEWSHOT_ONE_TEXT : FEWSHOT_ALIKE;
 	return FSI_OK;
 }
 
@@ -285,7 +314,8 @@ draw_symbols(Drawing *w)
 static int
 count_shown(const Drawing *w, const FewshotCandidate *c)
 {
-	int			pool = fewshot_pool(w->f, &w->f->cells[c->label]);
+	const FewshotCell *cell = &w->f->cells[c->label];
+	int			pool = fewshot_pool(w->f, cell) - hides_message(w, cell);
 
 	if (!fewshot_mends(w->f, FEWSHOT_NOT_APPLICABLE))
 		return pool;

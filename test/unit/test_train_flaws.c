@@ -379,6 +379,42 @@ test_message(void)
 	ok(shown[0] > 20 && shown[1] == 0, "the message among the examples: %d prompts as it was, mended none", shown[0]);
 }
 
+/* A label whose only text is the message has nothing to show, one of two texts is shown once: all have the same number. */
+static void
+test_message_of_another(void)
+{
+	FewshotDraw d;
+	FewshotPair pair;
+	int			uneven = 0,
+				offered = 0,
+				without = 0;
+
+	begin(0, 9, 1000, SHOTS_TEMPLATE);
+	add_labels(4, 6);
+	add(4, text_of("only"), text_of("both"));
+	add(5, text_of("two"), text_of("both"));
+	add(5, text_of("two"), text_of("another"));
+	add(0, rows.label_name[0], text_of("both"));
+	ready();
+	for (int sample = 0; sample < 200; sample++)
+	{
+		if (!make(rows.n - 1, sample, &d, &pair))
+			continue;
+		uneven += d.n_shots != d.n_way * d.n_shot || count(pair.prompt, "\ntext: ") != d.n_shots + 1;
+		offered += count(pair.prompt, "intent: two\n");
+		for (int i = 0; i < pair.n_offered; i++)
+			without += is(pair.offered[i], "only");
+	}
+	ok(uneven == 0 && without == 0 && offered > 20, "the message is another intent's text: %d prompts of uneven examples, %d without one",
+	   uneven, without);
+	begin(0, 9, 1000, SHOTS_TEMPLATE);
+	add(0, text_of("red"), text_of("both"));
+	add(0, text_of("red"), text_of("another"));
+	add(1, text_of("only"), text_of("both"));
+	ready();
+	ok(!make(0, 0, &d, &pair) && d.left_out == FEWSHOT_ONE_TEXT && make(1, 0, &d, &pair), "where the other intents have no other text: left out");
+}
+
 int
 main(void)
 {
@@ -394,5 +430,6 @@ main(void)
 	test_names();
 	test_alike();
 	test_message();
+	test_message_of_another();
 	return help_end();
 }
