@@ -21,31 +21,62 @@ write_check_model(const StoreModel *model, const char *name)
 			 errhint("Import a GPT-2 with fsi_import_model() and give its name.")));
 }
 
-/* The tokens' text without white space. */
-static HostText
-plain_form(const Tokenizer *tok, TokIds ids, FsiArena *arena)
+/* A text as the tokenizer gives it back. */
+typedef struct Form
+{
+	HostText	text;			/* without white space at both ends */
+	HostText	plain;			/* without any */
+} Form;
+
+static bool
+is_space(char c)
+{
+	return strchr(" \t\n\r\v\f", c) != NULL;
+}
+
+static Form
+form_of(const Tokenizer *tok, TokIds ids, FsiArena *arena)
 {
 	FsiError	err = {0};
-	HostText	form;
-	char	   *s;
+	Form		form = {{NULL, 0}, {NULL, 0}};
+	char	   *text;
+	char	   *plain;
 	size_t		len;
 
-	HOST_TRY(tok_decode(tok, ids.ids, ids.n, false, arena, &s, &len, &err));
-	form.s = s;
-	form.len = 0;
+	HOST_TRY(tok_decode(tok, ids.ids, ids.n, false, arena, &text, &len, &err));
+	while (len > 0 && is_space(text[len - 1]))
+		len--;
+	for (; len > 0 && is_space(*text); len--)
+		text++;
+	plain = host_array(arena, len, 1);
 	for (size_t i = 0; i < len; i++)
-		if (strchr(" \t\n\r\v\f", s[i]) == NULL)
-			s[form.len++] = s[i];
+		if (!is_space(text[i]))
+			plain[form.plain.len++] = text[i];
+	form.plain.s = plain;
+	form.text = (HostText) {text, len};
 	return form;
 }
 
-static int
-find_form(const HostText *forms, int n, HostText form)
+static bool
+is_same(HostText a, HostText b)
 {
+	return a.len == b.len && memcmp(a.s, b.s, a.len) == 0;
+}
+
+/* The label that was written; of labels that differ in white space alone the one with the same. */
+static int
+find_form(const Form *forms, int n, Form form)
+{
+	int			found = EXEC_NO_ANSWER;
+
 	for (int i = 0; i < n; i++)
-		if (forms[i].len == form.len && memcmp(forms[i].s, form.s, form.len) == 0)
+	{
+		if (is_same(forms[i].text, form.text))
 			return i;
-	return EXEC_NO_ANSWER;
+		if (found == EXEC_NO_ANSWER && is_same(forms[i].plain, form.plain))
+			found = i;
+	}
+	return found;
 }
 
 void
@@ -54,7 +85,7 @@ write_answers(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 	FsiError	err = {0};
 	const Tokenizer *tok = &set->model->file.tok;
 	TokIds	   *written = host_array(&call->arena, n, sizeof(TokIds));
-	HostText   *forms = host_array(&call->arena, set->n_labels, sizeof(HostText));
+	Form	   *forms = host_array(&call->arena, set->n_labels, sizeof(Form));
 
 	for (int i = 0; i < set->n_labels; i++)
 	{
@@ -62,11 +93,11 @@ write_answers(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 		TokIds		ids;
 
 		HOST_TRY(tok_encode_plain(tok, label.s, label.len, &call->arena, &ids, &err));
-		forms[i] = plain_form(tok, ids, &call->arena);
+		forms[i] = form_of(tok, ids, &call->arena);
 	}
 	prompt_write(set, call, n, rows, written);
 	for (int i = 0; i < n; i++)
-		rows[i].answer->label = find_form(forms, set->n_labels, plain_form(tok, written[i], &call->arena));
+		rows[i].answer->label = find_form(forms, set->n_labels, form_of(tok, written[i], &call->arena));
 }
 
 void

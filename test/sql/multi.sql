@@ -109,4 +109,16 @@ FROM fsi_evaluate_generation('free', options => :'options') e, (SELECT count(*) 
 -- the same evaluation as for any model
 SELECT e.rows, e.correct = (SELECT count(*) FROM free WHERE fsi_classify(text, (SELECT array_agg(DISTINCT intent) FROM free), :'options') = intent) AS correct
 FROM fsi_evaluate('free', options => :'options') e;
+-- an answer is the label that is spelled like it, not one that differs in white space alone and stands before it
+CREATE TEMP TABLE said AS
+SELECT text, answer AS intent
+FROM (SELECT 'message number ' || i AS text, fsi_generate('message number ' || i, 'tiny_multi', 12) AS answer FROM generate_series(1, 300) i) a
+WHERE cardinality(fsi_tokens(answer, 'tiny_multi')) BETWEEN 3 AND 13;
+CREATE TEMP TABLE rival AS
+SELECT DISTINCT ON (intent) intent, spaced
+FROM said, generate_series(1, 9) p, LATERAL (SELECT left(intent, p) || ' ' || substr(intent, p + 1) AS spaced) s
+WHERE substr(intent, p, 2) ~ '^\w\w$' AND NOT 1 = ANY (fsi_tokens(spaced, 'tiny_multi')) AND fsi_tokens(spaced, 'tiny_multi') <> fsi_tokens(intent, 'tiny_multi')
+ORDER BY intent, p;
+SELECT (SELECT bool_and(spaced < intent COLLATE "C") FROM rival) AS before, rows > 0 AS rows, rows = correct AS correct
+FROM fsi_evaluate_generation('TABLE said', (SELECT array_agg(intent) || array_agg(spaced) FROM rival), :'options');
 SELECT fsi_drop_model('tiny_multi');
