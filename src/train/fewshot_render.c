@@ -156,7 +156,19 @@ render_prompt(Render *r, FewshotText *out)
 	return FSI_OK;
 }
 
-/* The responses that the prompt leaves open, and among them the right one. */
+static bool
+is_offered(const FewshotPair *pair, const FewshotText *offered, FewshotText response)
+{
+	for (int i = 0; i < pair->n_offered; i++)
+		if (offered[i].len == response.len && memcmp(offered[i].s, response.s, response.len) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * The responses that the prompt leaves open, and among them the right one.  Where the template's only answer for "none
+ * of these" is the right name, they are one.
+ */
 static FsiStatus
 render_offered(Render *r, FewshotPair *pair)
 {
@@ -181,7 +193,7 @@ render_offered(Render *r, FewshotPair *pair)
 		if (d->candidates[i].right && !d->not_applicable)
 			pair->response = response;
 	}
-	if (!open && d->announced)
+	if (!open && d->announced && !(fewshot_mends(r->f, FEWSHOT_LABELS) && is_offered(pair, offered, d->answer)))
 		offered[pair->n_offered++] = d->answer;
 	pair->offered = offered;
 	return FSI_OK;

@@ -356,6 +356,32 @@ test_alike(void)
 	   "nor is it right where a candidate's name is the right one to the tokenizer: %d prompts as it was, mended none of %d", twice[0], alone);
 }
 
+/* An intent that is called as the template's only answer for "none of these" is. */
+static void
+test_called_other(void)
+{
+	FewshotDraw d;
+	FewshotPair pair;
+	int			right = 0,
+				times = 0;
+
+	begin(0, 8, 1000, "prompt_template:\n{text}\noptions: {examples}\nor {not_applicable}\n\nresponse_template:\n{intent}\n\nkwargs:\n"
+		  "{\"example_template\": \"{intent}\", \"example_sep\": \"; \", \"not_applicable_variable\": \"other\"}\n" END);
+	for (int i = 0; i < 20; i++)
+		for (int label = 0; label < 3; label++)
+			add(label, text_of((const char *[]) {"other", "red card", "blue card"}[label]), print("%d of %d", i, label));
+	ready();
+	for (int i = 0; i < rows.n; i += 3)
+	{
+		if (!make(i, 0, &d, &pair))
+			continue;
+		right += is(pair.response, "other");
+		for (int k = 0; k < pair.n_offered; k++)
+			times += is(pair.offered[k], "other");
+	}
+	ok(right == 20 && times == 20, "\"none of these\" and an intent of that name are one response: offered %d times in %d prompts", times, right);
+}
+
 /* The same text under two labels, and twice under one. */
 static void
 test_message(void)
@@ -429,6 +455,7 @@ main(void)
 	test_much_too_long();
 	test_names();
 	test_alike();
+	test_called_other();
 	test_message();
 	test_message_of_another();
 	return help_end();
