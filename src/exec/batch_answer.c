@@ -217,6 +217,7 @@ answer_part(Part *part)
 	part->n = 0;
 	do
 	{
+		CHECK_FOR_INTERRUPTS();
 		batch_show_row(b, &b->rows[part->first + part->n]);
 		for (int c = 0; c < b->n_calls; c++)
 			evaluate(part, c, part->n);

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
@@ -560,8 +561,10 @@ batch_wrap(Plan *plan, const BatchBound *bound, BatchPlanner *planner)
 		return plan;
 	for (;;)
 	{
-		Plan	   *wrapped = wrap_filter(plan, bound, planner);
+		Plan	   *wrapped;
 
+		CHECK_FOR_INTERRUPTS();
+		wrapped = wrap_filter(plan, bound, planner);
 		if (wrapped == NULL)
 			wrapped = wrap_targets(plan, bound, planner);
 		if (wrapped == NULL)
