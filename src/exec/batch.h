@@ -180,6 +180,8 @@ typedef struct BatchState
 	bool		held;			/* kept one back */
 	/* with the calls in place, for rows of a batch that failed */
 	bool		slow_ready;
+	Oid			user;			/* who started the plan: the rights to what it calls are theirs */
+	int			security;
 	ExprState  *slow_qual;
 	ProjectionInfo *slow_projection;
 	BatchStatement *statement;

@@ -126,6 +126,7 @@ begin(CustomScanState *node, EState *estate, int eflags)
 		b->limit_count = ExecInitExpr(linitial(limit), &node->ss.ps);
 		b->limit_offset = ExecInitExpr(lsecond(limit), &node->ss.ps);
 	}
+	GetUserIdAndSecContext(&b->user, &b->security);
 	b->step = 1;
 	b->capacity = fsi_batch_rows;
 	b->statement = find_statement(estate);
@@ -345,21 +346,26 @@ with_calls(Node *node, void *context)
 	return expression_tree_mutator(node, with_calls, context);
 }
 
-/* Prepare what rows of a failed batch need, the first time that there is one. */
+/* Prepare what rows of a failed batch need, the first time that there is one; who fetches may be somebody else by then. */
 static void
 prepare_slow(BatchState *b)
 {
 	PlanState  *ps = &b->css.ss.ps;
 	MemoryContext old;
+	Oid			user;
+	int			security;
 
 	if (b->slow_ready)
 		return;
 	old = MemoryContextSwitchTo(ps->state->es_query_cxt);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(b->user, b->security);
 	b->slow_qual = ExecInitQual((List *) with_calls((Node *) ps->plan->qual, b), ps);
 	b->slow_projection = ExecBuildProjectionInfo((List *) with_calls((Node *) ps->plan->targetlist, b),
 												 ps->ps_ExprContext, ps->ps_ResultTupleSlot, ps,
 												 b->css.ss.ss_ScanTupleSlot->tts_tupleDescriptor);
 	b->slow_ready = true;
+	SetUserIdAndSecContext(user, security);
 	MemoryContextSwitchTo(old);
 }
 

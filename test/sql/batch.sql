@@ -174,6 +174,20 @@ REVOKE EXECUTE ON FUNCTION fsi_classify(text, text[]) FROM PUBLIC;
 SET ROLE fsi_batch_reader;
 SELECT fsi_classify(txt, ARRAY['refund', 'weather']) FROM msg LIMIT 1;
 RESET ROLE;
+-- ... where the plan is started: not by who fetches, also not for the rows beside one that fails
+CREATE FUNCTION opened() RETURNS refcursor LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+	c refcursor := 'c';
+BEGIN
+	OPEN c FOR SELECT id, fsi_classify(txt, CASE id WHEN 9 THEN '{}' ELSE ARRAY['weather', 'rain'] END) IS NOT NULL FROM msg WHERE txt IS NOT NULL ORDER BY id;
+	RETURN c;
+END $$;
+BEGIN;
+SET LOCAL ROLE fsi_batch_reader;
+SELECT opened();
+FETCH 6 FROM c;
+FETCH 2 FROM c;
+ROLLBACK;
 GRANT EXECUTE ON FUNCTION fsi_classify(text, text[]) TO PUBLIC;
 DROP OWNED BY fsi_batch_reader;
 DROP ROLE fsi_batch_reader;
