@@ -60,9 +60,16 @@ extern bool batch_has_late_param(Node *node, void *params);
 extern bool batch_walk_expressions(Plan *plan, bool (*walker) (Node *expr, void *context), void *context);
 /* Run walker on the node's children until it returns true. */
 extern bool batch_walk_children(Plan *plan, bool (*walker) (Plan *plan, void *context), void *context);
-extern bool batch_query_is_volatile(Query *query);
-/* The executor parameters that InitPlans set, in all of a statement; those of them that stand for something volatile. */
-extern Bitmapset *batch_init_params(PlannedStmt *stmt);
+/*
+ * Whether a query does something volatile; *draws: it does not, but for a single random(), which draws the same numbers for
+ * the same rows whoever reads ahead, unless a scan starts again before its end: WHERE random() < 0.01.
+ */
+extern bool batch_query_is_volatile(Query *query, bool *draws);
+/*
+ * The executor parameters that InitPlans set, in all of a statement, and the InitPlans' numbers (plans may be NULL); those
+ * parameters that stand for something volatile.
+ */
+extern Bitmapset *batch_init_params(PlannedStmt *stmt, Bitmapset **plans);
 extern Bitmapset *batch_volatile_params(PlannedStmt *stmt);
 /* Whether anything in a plan, in the subplans that it uses or behind such parameters is volatile. */
 extern bool batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt, Bitmapset *volatile_params);
@@ -82,6 +89,7 @@ typedef struct BatchPlanner
 {
 	PlannedStmt *stmt;
 	bool		volatile_query;
+	bool		draws;			/* a single random(): volatile where a scan may start again before its end */
 	bool		in_worker;		/* below a Gather */
 	Bitmapset  *init_params;	/* executor parameters that InitPlans set */
 	Bitmapset  *volatile_params;	/* those of them that stand for something volatile */

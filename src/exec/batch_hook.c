@@ -37,6 +37,7 @@ static TimestampTz loaded_in;	/* when the statement began for whose planning the
 static planner_hook_type prev_planner_hook;
 
 static void rewrite(Plan **plan, BatchBound bound, BatchPlanner *planner);
+static void rewrite_again(Plan **plan, BatchBound bound, BatchPlanner *planner);
 
 /* ---------------------------------------------------------------- LIMIT */
 
@@ -153,7 +154,9 @@ rewrite_children(Plan *plan, BatchBound bound, BatchPlanner *planner)
 		return;
 	if (plan->lefttree != NULL)
 		rewrite(&plan->lefttree, bound, planner);
-	if (plan->righttree != NULL)
+	if (plan->righttree != NULL && IsA(plan, NestLoop))
+		rewrite_again(&plan->righttree, bound, planner);
+	else if (plan->righttree != NULL)
 		rewrite(&plan->righttree, bound, planner);
 	if (IsA(plan, Append))
 		rewrite_list(((Append *) plan)->appendplans, bound, planner);
@@ -179,6 +182,17 @@ rewrite(Plan **plan, BatchBound bound, BatchPlanner *planner)
 	*plan = batch_wrap(*plan, &bound, planner);
 }
 
+/* A plan that is scanned again and again, perhaps not to its end. */
+static void
+rewrite_again(Plan **plan, BatchBound bound, BatchPlanner *planner)
+{
+	bool		was_volatile = planner->volatile_query;
+
+	planner->volatile_query |= planner->draws;
+	rewrite(plan, bound, planner);
+	planner->volatile_query = was_volatile;
+}
+
 static bool
 find_last_id(Plan *plan, void *context)
 {
@@ -189,10 +203,11 @@ find_last_id(Plan *plan, void *context)
 }
 
 static void
-rewrite_statement(PlannedStmt *stmt, bool volatile_query, int cursor_options)
+rewrite_statement(PlannedStmt *stmt, bool volatile_query, bool draws, int cursor_options)
 {
-	BatchPlanner planner = {.stmt = stmt, .volatile_query = volatile_query, .init_params = batch_init_params(stmt)};
+	BatchPlanner planner = {.stmt = stmt, .volatile_query = volatile_query, .draws = draws};
 	BatchBound	none = {0};
+	Bitmapset  *init_plans;
 	ListCell   *lc;
 
 	(void) find_last_id(stmt->planTree, &planner.next_id);
@@ -200,13 +215,23 @@ rewrite_statement(PlannedStmt *stmt, bool volatile_query, int cursor_options)
 		if (lfirst(lc) != NULL)
 			(void) find_last_id(lfirst(lc), &planner.next_id);
 	planner.next_id++;
-	if (volatile_query)
+	planner.init_params = batch_init_params(stmt, &init_plans);
+	if (volatile_query || draws)
 		planner.volatile_params = batch_volatile_params(stmt);
 
 	rewrite(&stmt->planTree, none, &planner);
 	foreach(lc, stmt->subplans)
-		if (lfirst(lc) != NULL)
-			rewrite((Plan **) &lfirst(lc), none, &planner);
+	{
+		Plan	  **plan = (Plan **) &lfirst(lc);
+
+		if (*plan == NULL)
+			continue;
+		if (bms_is_member(foreach_current_index(lc) + 1, init_plans) &&
+			bms_is_subset((*plan)->extParam, planner.init_params))
+			rewrite(plan, none, &planner);
+		else
+			rewrite_again(plan, none, &planner);
+	}
 	/* Whether a scroll cursor needs its rows kept was decided on the plan that was. */
 	if (planner.made > 0 && (cursor_options & CURSOR_OPT_SCROLL) && !ExecSupportsBackwardScan(stmt->planTree))
 		stmt->planTree = materialize(stmt->planTree, &planner);
@@ -258,7 +283,7 @@ find_left_call(Plan *plan, void *context)
 static void
 check_all_batched(PlannedStmt *stmt)
 {
-	LeftCall	left = {NULL, batch_init_params(stmt)};
+	LeftCall	left = {NULL, batch_init_params(stmt, NULL)};
 	List	   *plans = list_concat(list_make1(stmt->planTree), stmt->subplans);
 	ListCell   *lc;
 
@@ -303,7 +328,8 @@ batch_planner(Query *parse, const char *query_string, int cursor_options, ParamL
 {
 	bool		present = (fsi_enable_batch || fsi_debug_require_batch) && batch_has_functions();
 	/* Before the planner scribbles on it. */
-	bool		volatile_query = present && batch_query_is_volatile(parse);
+	bool		draws = false;
+	bool		volatile_query = present && batch_query_is_volatile(parse, &draws);
 	PlannedStmt *stmt;
 
 	if (prev_planner_hook != NULL)
@@ -311,7 +337,7 @@ batch_planner(Query *parse, const char *query_string, int cursor_options, ParamL
 	else
 		stmt = standard_planner(parse, query_string, cursor_options, params);
 	if (present && fsi_enable_batch)
-		rewrite_statement(stmt, volatile_query, cursor_options);
+		rewrite_statement(stmt, volatile_query, draws, cursor_options);
 	if (present && fsi_debug_require_batch)
 		check_all_batched(stmt);
 	return stmt;

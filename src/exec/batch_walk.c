@@ -198,13 +198,13 @@ count_volatile(Node *node, void *context)
 	return expression_tree_walker(node, count_volatile, context);
 }
 
-/* A single random() draws the same numbers for the same rows whoever reads ahead: WHERE random() < 0.01. */
 bool
-batch_query_is_volatile(Query *query)
+batch_query_is_volatile(Query *query, bool *draws)
 {
 	VolatileCount count = {0};
 
 	(void) count_volatile((Node *) query, &count);
+	*draws = count.other == 0 && count.random == 1;
 	return count.other > 0 || count.random > 1;
 }
 
@@ -283,6 +283,7 @@ batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt, Bitmapset *volatile_params
 typedef struct InitParams
 {
 	Bitmapset  *params;
+	Bitmapset  *plans;			/* numbers of the InitPlans */
 	PlannedStmt *volatile_in;	/* NULL: those of all InitPlans */
 } InitParams;
 
@@ -300,6 +301,7 @@ find_init_params(Plan *plan, void *context)
 
 		if (found->volatile_in != NULL && !subplan_is_volatile(&check, init->plan_id))
 			continue;
+		found->plans = bms_add_member(found->plans, init->plan_id);
 		foreach(param, init->setParam)
 			found->params = bms_add_member(found->params, lfirst_int(param));
 	}
@@ -318,18 +320,20 @@ find_all_init_params(PlannedStmt *stmt, InitParams *found)
 }
 
 Bitmapset *
-batch_init_params(PlannedStmt *stmt)
+batch_init_params(PlannedStmt *stmt, Bitmapset **plans)
 {
-	InitParams	found = {NULL, NULL};
+	InitParams	found = {NULL, NULL, NULL};
 
 	find_all_init_params(stmt, &found);
+	if (plans != NULL)
+		*plans = found.plans;
 	return found.params;
 }
 
 Bitmapset *
 batch_volatile_params(PlannedStmt *stmt)
 {
-	InitParams	found = {NULL, stmt};
+	InitParams	found = {NULL, NULL, stmt};
 	int			n;
 
 	/* One may stand for what another one is made of. */

@@ -293,6 +293,20 @@ SELECT plan_and_differ(format('SELECT id, lag(i) OVER (ORDER BY id) AS i FROM (S
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg WHERE random() < 0.5', :'q'));
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM (SELECT * FROM msg FOR UPDATE) s', :'q'));
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg FOR UPDATE', :'q'));
+-- ... a single random() draws the same for the same rows, but where a scan starts again before its end: those read ahead have drawn, too
+CREATE FUNCTION draw(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM setseed(0.5);
+	RETURN QUERY EXECUTE query;
+END $$;
+\set draws 'SELECT draw(\'SELECT m::text FROM (SELECT a.id, EXISTS (SELECT FROM msg b WHERE random() < 0.3 AND b.id >= a.id AND fsi_classify(b.txt, b.own) IS NOT NULL) FROM msg a) m\')'
+CREATE TABLE drawn AS :draws AS row;
+SET fsi_intent.enable_batch = off;
+CREATE TABLE drawn_alone AS :draws AS row;
+RESET fsi_intent.enable_batch;
+SELECT count(*) FROM (TABLE drawn EXCEPT TABLE drawn_alone) d;
+SELECT plan(format('SELECT * FROM generate_series(1, 2) g, LATERAL (SELECT fsi_classify(txt, %s) FROM msg WHERE random() < 0.5 ORDER BY id LIMIT g) s', :'q'));
+SELECT plan(format('WITH s AS MATERIALIZED (SELECT fsi_classify(txt, %s) FROM msg WHERE random() < 0.5) SELECT FROM s', :'q'));
 SET fsi_intent.debug_require_batch = on;
 SELECT fsi_classify(txt, :q) FROM msg WHERE nextval('counter') > 0;
 SELECT fsi_classify('weather', :q);
