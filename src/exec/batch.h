@@ -71,8 +71,11 @@ extern bool batch_query_is_volatile(Query *query, bool *draws);
  */
 extern Bitmapset *batch_init_params(PlannedStmt *stmt, Bitmapset **plans);
 extern Bitmapset *batch_volatile_params(PlannedStmt *stmt);
-/* Whether anything in a plan, in the subplans that it uses or behind such parameters is volatile. */
-extern bool batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt, Bitmapset *volatile_params);
+/*
+ * Whether anything in a plan, in the subplans that it uses or behind such parameters is volatile.  Unless all of the plan's
+ * rows are sure to be read, the locks that it takes are.
+ */
+extern bool batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt, Bitmapset *volatile_params, bool in_part);
 
 /* --- batch_plan.c: the custom node --- */
 
@@ -91,6 +94,7 @@ typedef struct BatchPlanner
 	bool		volatile_query;
 	bool		draws;			/* a single random(): volatile where a scan may start again before its end */
 	bool		in_worker;		/* below a Gather */
+	bool		in_part;		/* below what may stop before its input ends */
 	Bitmapset  *init_params;	/* executor parameters that InitPlans set */
 	Bitmapset  *volatile_params;	/* those of them that stand for something volatile */
 	int			next_id;		/* for plan nodes */

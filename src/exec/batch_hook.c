@@ -173,12 +173,18 @@ static void
 rewrite(Plan **plan, BatchBound bound, BatchPlanner *planner)
 {
 	bool		was_in_worker = planner->in_worker;
+	bool		was_in_part = planner->in_part;
 
 	check_stack_depth();
 	if (IsA(*plan, Gather) || IsA(*plan, GatherMerge))
 		planner->in_worker = true;
+	if (IsA(*plan, Limit) || IsA(*plan, MergeJoin) || IsA(*plan, WindowAgg))
+		planner->in_part = true;
+	else if (IsA(*plan, ModifyTable))
+		planner->in_part = false;
 	rewrite_children(*plan, bound_below(*plan, bound), planner);
 	planner->in_worker = was_in_worker;
+	planner->in_part = was_in_part;
 	*plan = batch_wrap(*plan, &bound, planner);
 }
 
@@ -187,10 +193,13 @@ static void
 rewrite_again(Plan **plan, BatchBound bound, BatchPlanner *planner)
 {
 	bool		was_volatile = planner->volatile_query;
+	bool		was_in_part = planner->in_part;
 
 	planner->volatile_query |= planner->draws;
+	planner->in_part = true;
 	rewrite(plan, bound, planner);
 	planner->volatile_query = was_volatile;
+	planner->in_part = was_in_part;
 }
 
 static bool
@@ -228,7 +237,11 @@ rewrite_statement(PlannedStmt *stmt, bool volatile_query, bool draws, int cursor
 			continue;
 		if (bms_is_member(foreach_current_index(lc) + 1, init_plans) &&
 			bms_is_subset((*plan)->extParam, planner.init_params))
+		{
+			planner.in_part = true;
 			rewrite(plan, none, &planner);
+			planner.in_part = false;
+		}
 		else
 			rewrite_again(plan, none, &planner);
 	}

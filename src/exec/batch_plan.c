@@ -405,7 +405,7 @@ wrap_once(Plan *plan, List *moved, List *calls, const BatchBound *bound, BatchPl
 	if (list_length(columns.inputs) + list_length(calls) > MaxTupleAttributeNumber)
 		return NULL;
 	plan->targetlist = as_targets(columns.inputs);
-	if (planner->volatile_query && batch_plan_is_volatile(plan, planner->stmt, planner->volatile_params))
+	if (planner->volatile_query && batch_plan_is_volatile(plan, planner->stmt, planner->volatile_params, planner->in_part))
 	{
 		plan->targetlist = tlist;
 		return NULL;
@@ -543,7 +543,7 @@ wrap_input(Plan *agg, BatchPlanner *planner)
 		if (!is_its_own((Node *) ((FuncExpr *) list_nth(calls, i))->args, planner))
 			calls = list_delete_nth_cell(calls, i);
 	if (calls == NIL || list_length(input->targetlist) + list_length(calls) > MaxTupleAttributeNumber ||
-		(planner->volatile_query && batch_plan_is_volatile(input, planner->stmt, planner->volatile_params)))
+		(planner->volatile_query && batch_plan_is_volatile(input, planner->stmt, planner->volatile_params, planner->in_part)))
 		return;
 	columns.inputs = all_columns(input);
 	columns.calls = calls;

@@ -213,6 +213,7 @@ typedef struct PlanCheck
 	PlannedStmt *stmt;
 	Bitmapset  *seen;			/* subplans */
 	Bitmapset  *params;			/* executor parameters that stand for something volatile */
+	bool		locks;			/* locks are, too */
 } PlanCheck;
 
 static bool plan_is_volatile(Plan *plan, void *context);
@@ -257,8 +258,7 @@ plan_is_volatile(Plan *plan, void *context)
 	PlanCheck  *check = context;
 	ListCell   *lc;
 
-	/* A cursor's rows are locked as they are fetched; any other statement wants them all. */
-	if (IsA(plan, LockRows) && check->stmt->commandType == CMD_SELECT)
+	if (IsA(plan, LockRows) && check->locks)
 		return true;
 	if (batch_walk_expressions(plan, expression_is_volatile, context))
 		return true;
@@ -270,10 +270,17 @@ plan_is_volatile(Plan *plan, void *context)
 	return batch_walk_children(plan, plan_is_volatile, context);
 }
 
-bool
-batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt, Bitmapset *volatile_params)
+/* A cursor's rows are locked as they are fetched; any other statement wants them all, if nothing in it stops before. */
+static bool
+locks_as_fetched(const PlannedStmt *stmt)
 {
-	PlanCheck	check = {stmt, NULL, volatile_params};
+	return stmt->commandType == CMD_SELECT;
+}
+
+bool
+batch_plan_is_volatile(Plan *plan, PlannedStmt *stmt, Bitmapset *volatile_params, bool in_part)
+{
+	PlanCheck	check = {stmt, NULL, volatile_params, in_part || locks_as_fetched(stmt)};
 
 	return plan_is_volatile(plan, &check);
 }
@@ -297,8 +304,9 @@ find_init_params(Plan *plan, void *context)
 	foreach(lc, plan->initPlan)
 	{
 		SubPlan    *init = lfirst_node(SubPlan, lc);
-		PlanCheck	check = {found->volatile_in, NULL, found->params};
+		PlanCheck	check = {found->volatile_in, NULL, found->params, false};
 
+		check.locks = found->volatile_in != NULL && locks_as_fetched(found->volatile_in);
 		if (found->volatile_in != NULL && !subplan_is_volatile(&check, init->plan_id))
 			continue;
 		found->plans = bms_add_member(found->plans, init->plan_id);

@@ -293,6 +293,13 @@ SELECT plan_and_differ(format('SELECT id, lag(i) OVER (ORDER BY id) AS i FROM (S
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg WHERE random() < 0.5', :'q'));
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM (SELECT * FROM msg FOR UPDATE) s', :'q'));
 SELECT plan(format('SELECT fsi_classify(txt, %s) FROM msg FOR UPDATE', :'q'));
+-- ... no row is locked ahead where a LIMIT ends the search; all are locked anyway where nothing does
+BEGIN;
+WITH l AS (SELECT * FROM msg WHERE txt IS NOT NULL ORDER BY id FOR UPDATE)
+INSERT INTO numbered (answer) SELECT id FROM l WHERE fsi_classify(txt, :q) = 'weather' AND id > 2 LIMIT 1;
+SELECT count(*), max(id) = (SELECT max(answer::int) FROM numbered WHERE answer ~ '^\d+$') AS to_the_one_found FROM msg WHERE xmax::text = pg_current_xact_id()::text;
+ROLLBACK;
+SELECT plan(format('WITH l AS (SELECT * FROM msg ORDER BY id LIMIT 20 FOR UPDATE) UPDATE msg SET answer = fsi_classify(l.txt, %s) FROM l WHERE l.id = msg.id', :'q'));
 -- ... a single random() draws the same for the same rows, but where a scan starts again before its end: those read ahead have drawn, too
 CREATE FUNCTION draw(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
