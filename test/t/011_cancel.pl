@@ -39,10 +39,10 @@ sub evaluate
 my @calls = (
 	[ 'rows of fsi_classify' => qq{
 		SELECT fsi_classify('message ' || i || $started, ARRAY['refund', 'weather']) FROM generate_series(1, 100000000) i} ],
-	# Arguments of a batch; one intent needs no model.
-	[ 'rows read ahead' => q{LOAD 'fsi_intent'; SET fsi_intent.batch_rows = 10000; SET LOCAL fsi_intent.debug_require_batch = on;
-		SELECT nextval('finished'), fsi_classify(length((i ^ 40000)::text)::text, ARRAY['refund'])
-		FROM (SELECT 1.5 + i AS i FROM generate_series(1, 10000) i OFFSET 0) s LIMIT (SELECT 9999 + nextval('started'))} ],
+	# Arguments of a batch, of which the last one would be an error.
+	[ 'rows read ahead' => q{LOAD 'fsi_intent'; SET fsi_intent.batch_rows = 10000; SET work_mem = '1GB'; SET fsi_intent.debug_require_batch = on;
+		SELECT fsi_classify(length(ln(i)::text) || unistr(CASE WHEN i > 9999.5 THEN '\z' ELSE '' END), ARRAY['refund', 'weather'])
+		FROM (SELECT i::numeric(1000, 400) AS i FROM generate_series(1, 10000) i OFFSET 0) s LIMIT (SELECT 9999 + nextval('started'))} ],
 	[ 'one fsi_classify_multi' => qq{SELECT nextval('finished' || left(cardinality(
 		fsi_classify_multi('x' || $started, ARRAY(SELECT 'some name of intent number ' || i FROM generate_series(1, 9000) i)))::text, 0))} ],
 	[ 'one fsi_classify_many' => qq{SELECT nextval('finished' || left(cardinality(
