@@ -12,8 +12,12 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
+#include "funcapi.h"
+#include "nodes/makefuncs.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -26,9 +30,9 @@
 
 #include "store.h"
 
-/* A query over fsi_dependents(), which stands for %s; $1 is a model's name. */
+/* Queries over the rows of fsi_dependents(), under that name; $1 is a model's name. */
 static const char *const list_sql =
-	"SELECT model, kind, object, relation::oid, classid, objid, objsubid FROM %s"
+	"SELECT model, kind, object, relation::oid, classid, objid, objsubid FROM fsi_dependents"
 	" WHERE $1 IS NULL OR model = $1 OR model IS NULL";
 
 /*
@@ -38,10 +42,52 @@ static const char *const list_sql =
 static const char *const find_sql =
 	"WITH kept AS (SELECT d.*, CASE kind WHEN 'index' THEN pg_get_indexdef(objid) WHEN 'partition key' THEN pg_get_partkeydef(objid)"
 	" WHEN 'constraint' THEN pg_get_constraintdef(objid) ELSE (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef"
-	" WHERE adrelid = objid AND adnum = objsubid) END AS definition FROM %s d WHERE kind <> 'materialized view')"
+	" WHERE adrelid = objid AND adnum = objsubid) END AS definition FROM fsi_dependents d WHERE kind <> 'materialized view')"
 	" SELECT min(pg_describe_object(classid, objid, objsubid) COLLATE \"C\") FROM kept"
 	" WHERE model = $1 OR (model IS NULL AND (position(replace(to_jsonb($1)::text, '''', '''''') IN definition) > 0"
 	" OR position(quote_literal($1) IN definition) > 0))";
+
+/*
+ * The function fsi_dependents() itself.  Not by its name in a statement: whoever has the schema may give that name to
+ * another schema in the instant before it is looked up, and have a function of his own called by the extension's owner.
+ */
+static FuncExpr *
+dependents_call(Oid schema)
+{
+	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("fsi_dependents"),
+										   PointerGetDatum(buildoidvector(NULL, 0)), ObjectIdGetDatum(schema));
+	FuncExpr   *call;
+
+	if (!OidIsValid(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function \"%s\" of extension \"fsi_intent\" is missing", "fsi_dependents()")));
+	call = makeFuncExpr(function, RECORDOID, NIL, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+	call->funcretset = true;
+	return call;
+}
+
+/* Call it, and let SPI's statements read its rows as a table of that name, which comes before any other. */
+static void
+register_dependents(EState *estate, Oid schema)
+{
+	FuncExpr   *call = dependents_call(schema);
+	ExprContext *context = CreateExprContext(estate);
+	EphemeralNamedRelation rows = palloc0(sizeof(EphemeralNamedRelationData));
+	SetExprState *state;
+	Tuplestorestate *store;
+
+	if (get_func_result_type(call->funcid, NULL, &rows->md.tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "fsi_dependents() does not return rows");
+	state = ExecInitTableFunctionResult((Expr *) call, context, NULL);
+	store = ExecMakeTableFunctionResult(state, context, context->ecxt_per_tuple_memory, rows->md.tupdesc, true);
+	rows->md.name = "fsi_dependents";
+	rows->md.enrtype = ENR_NAMED_TUPLESTORE;
+	rows->md.enrtuples = (double) tuplestore_tuple_count(store);
+	rows->reldata = store;
+	if (SPI_register_relation(rows) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "the rows of fsi_dependents() could not be registered");
+}
 
 /*
  * What has been committed since the statement began counts, and so does what this transaction has made.  As whoever has
@@ -53,8 +99,7 @@ ask(const char *sql, const char *name)
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {name ? CStringGetTextDatum(name) : (Datum) 0};
 	Oid			catalog = store_catalog_relid();
-	const char *schema = quote_identifier(get_namespace_name(get_rel_namespace(catalog)));
-	char	   *query = psprintf(sql, psprintf("%s.fsi_dependents()", schema));
+	EState	   *estate = CreateExecutorState();
 	StoreSelf	self;
 
 	/* No operator of the caller's may come before core's, nor a temporary table before a catalog. */
@@ -62,10 +107,13 @@ ask(const char *sql, const char *name)
 	store_set_for_now("standard_conforming_strings", "on");
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute_with_args(query, lengthof(types), types, values, name ? NULL : "n", true, 0) != SPI_OK_SELECT)
+	register_dependents(estate, get_rel_namespace(catalog));
+	if (SPI_execute_with_args(sql, lengthof(types), types, values, name ? NULL : "n", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "the search for what rests on a model failed");
+	SPI_unregister_relation("fsi_dependents");
 	PopActiveSnapshot();
 	store_be_self(&self);
+	FreeExecutorState(estate);
 }
 
 static Oid
