@@ -73,6 +73,13 @@
 #define compat_index_beginscan(heap, index, snapshot) index_beginscan(heap, index, snapshot, 0, 0)
 #endif
 
+/* Whether a query is run once at most came to be known by itself. */
+#if PG_VERSION_NUM >= 180000
+#define compat_executor_run(query) ExecutorRun(query, ForwardScanDirection, 0)
+#else
+#define compat_executor_run(query) ExecutorRun(query, ForwardScanDirection, 0, true)
+#endif
+
 /* MERGE learned of rows that the source lacks. */
 #if PG_VERSION_NUM >= 170000
 #define compat_merge_conditions(modify) ((modify)->mergeJoinConditions)

@@ -13,13 +13,17 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
@@ -224,26 +228,68 @@ store_repin(void)
 
 /* ---- What is made anew. ---- */
 
-/*
- * Of all rows that the active snapshot sees, not of those alone that a transaction's own, older one does.  A rule may
- * have put anything in its place.
- */
+/* One statement that the rewriter has made; how many rows of an UPDATE's own it has changed. */
 static int64
-update(const char *statement)
+execute(PlannedStmt *planned, const char *statement)
 {
-	SPIPlanPtr	plan = SPI_prepare(statement, 0, NULL);
-	int			result = plan ? SPI_execute_snapshot(plan, NULL, NULL, GetActiveSnapshot(), InvalidSnapshot, false, true, 0) :
-		SPI_result;
+	QueryDesc  *query;
+	int64		changed = 0;
 
-	if (result < 0)
-		elog(ERROR, "SPI_execute_snapshot failed: %s", statement);
-	SPI_freeplan(plan);
-	return result == SPI_OK_UPDATE ? (int64) SPI_processed : 0;
+	if (planned->commandType == CMD_UTILITY)
+	{
+		ProcessUtility(planned, statement, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
+		return 0;
+	}
+	query = CreateQueryDesc(planned, statement, GetActiveSnapshot(), InvalidSnapshot, None_Receiver, NULL, NULL, 0);
+	ExecutorStart(query, 0);
+	compat_executor_run(query);
+	ExecutorFinish(query);
+	if (planned->canSetTag && planned->commandType == CMD_UPDATE)
+		changed = (int64) query->estate->es_processed;
+	ExecutorEnd(query);
+	FreeQueryDesc(query);
+	return changed;
 }
 
-/* Run the statements that a query makes, given the column that they set.  The rows that they changed. */
+/* As SPI says where an error is. */
+static void
+update_error(void *statement)
+{
+	errcontext("SQL statement \"%s\"", (const char *) statement);
+}
+
+/*
+ * Of all rows that the active snapshot sees, not of those alone that a transaction's own, older one does.  A rule may
+ * have put anything in its place.  The path is for what runs then, triggers: what the names and operators in the
+ * statement mean is told by core's path, by which it was written.
+ */
 static int64
-run_by(const char *sql, const StoreDependent *d)
+update(const char *statement, const char *path)
+{
+	ErrorContextCallback callback = {error_context_stack, update_error, unconstify(char *, statement)};
+	int			level = NewGUCNestLevel();
+	int64		changed = 0;
+	List	   *queries;
+	ListCell   *lc;
+
+	error_context_stack = &callback;
+	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, pg_parse_query(statement)), statement, NULL, 0, NULL);
+	queries = pg_plan_queries(queries, statement, 0, NULL);
+	store_set_for_now("search_path", path);
+	foreach(lc, queries)
+	{
+		CommandCounterIncrement();
+		UpdateActiveSnapshotCommandId();
+		changed += execute(lfirst(lc), statement);
+	}
+	AtEOXact_GUC(true, level);
+	error_context_stack = callback.previous;
+	return changed;
+}
+
+/* Run the statements that a query makes, given the column that they set, by update().  The rows that they changed. */
+static int64
+run_by(const char *sql, const StoreDependent *d, const char *path)
 {
 	const char *base = quote_identifier(base_column(d));
 	List	   *statements = NIL;
@@ -252,7 +298,7 @@ run_by(const char *sql, const StoreDependent *d)
 
 	store_statements(psprintf(sql, quote_literal_cstr(base)), &d->address, &statements);
 	foreach(lc, statements)
-		changed += update(lfirst(lc));
+		changed += update(lfirst(lc), path);
 	return changed;
 }
 
@@ -369,8 +415,7 @@ remake_rows(const StoreDependent *d)
 	run("SET CONSTRAINTS ALL IMMEDIATE", NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_become_owner(d->relid, &self);
-	store_set_for_now("search_path", path);
-	changed = run_by(d->address.objectSubId != 0 ? column_sql : partitions_sql, d);
+	changed = run_by(d->address.objectSubId != 0 ? column_sql : partitions_sql, d, path);
 	store_be_self(&self);
 	PopActiveSnapshot();
 	if (may_skip_rows(d->relid))

@@ -92,6 +92,20 @@ DROP OWNED BY regress_fsi_owner CASCADE;
 DROP ROLE regress_fsi_owner;
 RESET search_path;
 
+-- Nobody's function of the caller's path takes the place of one that an expression calls, however well it fits.
+CREATE TABLE fits (msg text, intent text GENERATED ALWAYS AS (fsi_classify(msg, array_append(public.intents(), 'none'))) STORED);
+INSERT INTO fits VALUES ('refund'), ('weather');
+CREATE FUNCTION public.array_append(text[], text) RETURNS text[] IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RAISE WARNING 'called by %', current_user; RETURN pg_catalog.array_append($1, $2); END$$;
+CREATE OR REPLACE FUNCTION public.intents() RETURNS text[] IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN ARRAY['refund', 'weather']; END$$;
+\c
+SELECT * FROM fsi_rebuild();
+SELECT * FROM fsi_check();
+DROP TABLE fits;
+DROP FUNCTION public.array_append(text[], text);
+CREATE OR REPLACE FUNCTION public.intents() RETURNS text[] IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN ARRAY['Refund', 'weather']; END$$;
+\c
+
 -- A partition that was there before its parent.
 CREATE TABLE part (msg text) PARTITION BY LIST (fsi_classify(msg, public.intents()));
 CREATE TABLE part_refund PARTITION OF part FOR VALUES IN ('Refund');
