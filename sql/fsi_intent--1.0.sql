@@ -19,7 +19,7 @@ REVOKE ALL ON FUNCTION @extschema@._fsi_role(pg_catalog.text) FROM PUBLIC;
 
 -- A name means one identity: a dropped name keeps its row, so that no index or generated column can meet other weights
 -- under the name that it was built with; fsi_train's option "replace" looks for those first. pg_dump writes the tables of
--- a schema in the order of their names: the underscore puts these before the tables whose generated columns ask an
+-- a schema in the order of their names: the underscore puts these before most tables whose generated columns ask an
 -- imported model.
 CREATE TABLE @extschema@._fsi_model_catalog (
 	name pg_catalog.text COLLATE pg_catalog."C" NOT NULL,

@@ -53,7 +53,7 @@ for my $how ([ 'custom', '-Fc' ], [ 'plain', '-Fp' ])
 	is($new->safe_psql('app', "SELECT bool_and(aardvark.$call = intent) FROM abacus.early"), 't', "$what: and the same model");
 }
 
-# A schema that sorts first: the manual's way, as it stands there, with its database "app" and file app.dump.
+# A schema or a table that sorts first: the manual's way, as it stands there, with its database "app" and file app.dump.
 my ($manual) = slurp_file('README.md') =~ /^```sh\n(pg_restore --section.*?)^```$/ms;
 $old->safe_psql('postgres', 'CREATE DATABASE early');
 $old->safe_psql('early', qq{
@@ -63,7 +63,11 @@ $old->safe_psql('early', qq{
 	CREATE TABLE aaa.t (id int, msg text, intent text GENERATED ALWAYS AS ($call) STORED);
 	INSERT INTO aaa.t SELECT g, md5(g::text) FROM generate_series(1, 20) g;
 	CREATE INDEX ON aaa.t ($call);
+	CREATE TABLE "Tickets" (LIKE aaa.t INCLUDING GENERATED);
+	INSERT INTO "Tickets" SELECT id, msg FROM aaa.t;
 });
+my ($tables) = run_command([ 'pg_dump', '--data-only', '-n', 'public', '-e', 'fsi_intent', '-d', $old->connstr('early') ]);
+like($tables, qr/^COPY public\."Tickets".*^COPY public\._fsi_model_catalog/ms, 'early table: a capital letter sorts before an underscore');
 command_ok([ 'pg_dump', '-Fc', '-f', "$dir/app.dump", '-d', $old->connstr('early') ], 'early schema: dump');
 for my $how ([ 'in one go', "pg_restore -e -d app app.dump" ], [ "the manual's way", $manual ])
 {
@@ -85,6 +89,7 @@ for my $how ([ 'in one go', "pg_restore -e -d app app.dump" ], [ "the manual's w
 my $early = 'SELECT string_agg(intent, $$,$$ ORDER BY id), count(*) FROM aaa.t';
 is($new->safe_psql('app', $early), $old->safe_psql('early', $early), 'early schema: same labels');
 is($new->safe_psql('app', q{SELECT count(*) FROM pg_indexes WHERE schemaname = 'aaa'}), 1, 'early schema: and the index');
+is($new->safe_psql('app', $early =~ s/aaa.t/"Tickets"/r), $old->safe_psql('early', $early), 'early table: same labels');
 
 # EUC_CN: labels, options and generated column in the database's encoding.
 sub ask
