@@ -13,17 +13,13 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
-#include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
-#include "tcop/tcopprot.h"
-#include "tcop/utility.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
@@ -228,90 +224,40 @@ store_repin(void)
 
 /* ---- What is made anew. ---- */
 
-/* One statement that the rewriter has made; how many rows of an UPDATE's own it has changed. */
-static int64
-execute(PlannedStmt *planned, const char *statement)
-{
-	QueryDesc  *query;
-	int64		changed = 0;
-
-	if (planned->commandType == CMD_UTILITY)
-	{
-		ProcessUtility(planned, statement, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
-		return 0;
-	}
-	query = CreateQueryDesc(planned, statement, GetActiveSnapshot(), InvalidSnapshot, None_Receiver, NULL, NULL, 0);
-	ExecutorStart(query, 0);
-	compat_executor_run(query);
-	ExecutorFinish(query);
-	if (planned->canSetTag && planned->commandType == CMD_UPDATE)
-		changed = (int64) query->estate->es_processed;
-	ExecutorEnd(query);
-	FreeQueryDesc(query);
-	return changed;
-}
-
-/* As SPI says where an error is. */
-static void
-update_error(void *statement)
-{
-	errcontext("SQL statement \"%s\"", (const char *) statement);
-}
-
 /*
- * Of all rows that the active snapshot sees, not of those alone that a transaction's own, older one does.  A rule may
- * have put anything in its place.  The path is for what runs then, triggers: what the names and operators in the
- * statement mean is told by core's path, by which it was written.
+ * Of all rows that the active snapshot sees, not of those alone that a transaction's own, older one does.  The path is
+ * for what runs then, triggers.
  */
 static int64
-update(const char *statement, const char *path)
+remake_column(const StoreDependent *d, const char *base, const char *path)
 {
-	ErrorContextCallback callback = {error_context_stack, update_error, unconstify(char *, statement)};
-	int			level = NewGUCNestLevel();
-	int64		changed = 0;
-	List	   *queries;
-	ListCell   *lc;
+	Node	   *expression = store_column_expression(d->relid, d->address.objectSubId);
+	const char *name = quote_identifier(get_attname(d->relid, d->address.objectSubId, false));
 
-	error_context_stack = &callback;
-	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, pg_parse_query(statement)), statement, NULL, 0, NULL);
-	queries = pg_plan_queries(queries, statement, 0, NULL);
-	store_set_for_now("search_path", path);
-	foreach(lc, queries)
-	{
-		CommandCounterIncrement();
-		UpdateActiveSnapshotCommandId();
-		changed += execute(lfirst(lc), statement);
-	}
-	AtEOXact_GUC(true, level);
-	error_context_stack = callback.previous;
-	return changed;
+	if (expression == NULL)
+		return 0;
+	return store_query_update(psprintf("UPDATE ONLY %s SET %s = %s WHERE ROW(%s)::record *<> ROW($1)::record",
+									   store_relation_name(d->relid), base, base, name), d->relid, expression, path);
 }
 
-/* Run the statements that a query makes, given the column that they set, by update().  The rows that they changed. */
+/* Rows whose partition is not the one that their answer belongs to now leave it. */
 static int64
-run_by(const char *sql, const StoreDependent *d, const char *path)
+remake_partitions(const StoreDependent *d, const char *base, const char *path)
 {
-	const char *base = quote_identifier(base_column(d));
-	List	   *statements = NIL;
-	ListCell   *lc;
 	int64		changed = 0;
+	ListCell   *lc;
 
-	store_statements(psprintf(sql, quote_literal_cstr(base)), &d->address, &statements);
-	foreach(lc, statements)
-		changed += update(lfirst(lc), path);
+	foreach(lc, store_leaves(d->relid))
+	{
+		Node	   *expression = store_bounds_expression(lfirst_oid(lc), d->relid);
+
+		if (expression != NULL)
+			changed += store_query_update(psprintf("UPDATE %s SET %s = %s WHERE tableoid = %u AND NOT $1",
+												   store_relation_name(d->relid), base, base, lfirst_oid(lc)),
+										  d->relid, expression, path);
+	}
 	return changed;
 }
-
-/* The column that is set comes as a literal of a quoted name. */
-static const char *const column_sql =
-	"SELECT format('UPDATE ONLY %%1$s SET %%2$s = %%2$s WHERE ROW(%%3$I)::record *<> ROW((%%4$s)::%%5$s)::record', adrelid::regclass, %s::text, attname,"
-	" pg_get_expr(adbin, adrelid), format_type(atttypid, atttypmod))"
-	" FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE adrelid = $1 AND adnum = $2";
-
-static const char *const partitions_sql =
-	"SELECT format('UPDATE %%1$s SET %%2$s = %%2$s WHERE tableoid = %%3$s AND NOT (%%4$s)', $1::regclass, %s::text, relid::oid,"
-	" pg_get_partition_constraintdef(relid)) FROM pg_partition_tree($1)"
-	" WHERE isleaf AND relid <> $1 AND $2 = 0 AND pg_get_partition_constraintdef(relid) IS NOT NULL";
 
 /* A command on an object, whose name stands for %s. */
 static void
@@ -319,12 +265,6 @@ run(const char *command, const char *object)
 {
 	if (SPI_execute(psprintf(command, object), false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "SPI_execute failed: %s", command);
-}
-
-static char *
-relation_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
 }
 
 static void
@@ -409,13 +349,15 @@ remake_rows(const StoreDependent *d)
 	StoreSelf	self;
 	int64		changed;
 	char	   *path = path_of_triggers();
+	const char *base;
 
 	store_check_owner(d->relid);
 	/* What is deferred would be done by whoever calls this, not by the owner: core refuses it. */
 	run("SET CONSTRAINTS ALL IMMEDIATE", NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_become_owner(d->relid, &self);
-	changed = run_by(d->address.objectSubId != 0 ? column_sql : partitions_sql, d, path);
+	base = quote_identifier(base_column(d));
+	changed = d->address.objectSubId != 0 ? remake_column(d, base, path) : remake_partitions(d, base, path);
 	store_be_self(&self);
 	PopActiveSnapshot();
 	if (may_skip_rows(d->relid))
@@ -443,9 +385,9 @@ store_remake(const StoreDependent *d)
 	if (get_rel_relkind(object) == RELKIND_PARTITIONED_INDEX)
 		return 0;
 	if (get_rel_relkind(object) == RELKIND_INDEX)
-		run("REINDEX INDEX %s", relation_name(object));
+		run("REINDEX INDEX %s", store_relation_name(object));
 	else
-		run("REFRESH MATERIALIZED VIEW %s", relation_name(object));
+		run("REFRESH MATERIALIZED VIEW %s", store_relation_name(object));
 	return STORE_UNKNOWN;
 }
 

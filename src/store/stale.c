@@ -2,7 +2,7 @@
  * stale.c
  *	  Count the kept answers that are not what the model says now.
  *
- * Columns, constraints and partitions are asked in SQL.  What a btree index holds is compared with what its
+ * Columns, constraints and partitions are asked in SQL (query.c).  What a btree index holds is compared with what its
  * expressions give for each row that the snapshot sees; other access methods do not tell what they hold, and what a
  * materialized view holds may be of other rows than there are now.
  */
@@ -16,10 +16,12 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_constraint.h"
+#include "catalog/pg_inherits.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -49,41 +51,56 @@ store_statements(const char *sql, const ObjectAddress *of, List **statements)
 	AtEOXact_GUC(true, level);
 }
 
-/* Add up what the statements that a query makes count. */
-static void
-count_by(const char *sql, const ObjectAddress *of, int64 *rows, int64 *stale)
-{
-	List	   *statements = NIL;
-	ListCell   *lc;
-
-	store_statements(sql, of, &statements);
-	foreach(lc, statements)
-	{
-		bool		isnull;
-
-		if (SPI_execute(lfirst(lc), true, 0) != SPI_OK_SELECT)
-			elog(ERROR, "SPI_execute failed: %s", (char *) lfirst(lc));
-		*rows += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-		*stale += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-		SPI_freetuptable(SPI_tuptable);
-	}
-}
-
-#define COUNT "format('SELECT count(*), count(*) FILTER (WHERE %s) FROM ONLY %s', "
+static const char *const count_sql = "SELECT count(*), count(*) FILTER (WHERE %s) FROM ONLY %s";
 
 /* Images are compared: types without an equality operator can be, and spellings that a collation takes for equal differ. */
-static const char *const column_sql =
-	"SELECT " COUNT "format('ROW(%I)::record *<> ROW((%s)::%s)::record', attname, pg_get_expr(adbin, adrelid), format_type(atttypid, atttypmod)),"
-	" adrelid::regclass) FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE adrelid = $1 AND adnum = $2";
+static void
+count_in_column(Oid relid, AttrNumber column, int64 *rows, int64 *stale)
+{
+	Node	   *expression = store_column_expression(relid, column);
+	const char *name = quote_identifier(get_attname(relid, column, false));
 
-static const char *const constraint_sql =
-	"SELECT " COUNT "format('NOT (%s)', pg_get_expr(conbin, conrelid)), conrelid::regclass) FROM pg_constraint"
-	" WHERE oid = $1 AND $2 = 0";
+	if (expression != NULL)
+		store_query_count(psprintf(count_sql, psprintf("ROW(%s)::record *<> ROW($1)::record", name), store_relation_name(relid)),
+						  relid, expression, rows, stale);
+}
 
-/* A lone default partition has no bounds. */
-static const char *const partitions_sql =
-	"SELECT " COUNT "format('NOT (%s)', coalesce(pg_get_partition_constraintdef(relid), 'true')), relid)"
-	" FROM pg_partition_tree($1) WHERE isleaf AND relid <> $1 AND $2 = 0";
+static void
+count_in_constraint(Oid relid, Oid constraint, int64 *rows, int64 *stale)
+{
+	Node	   *expression = store_constraint_expression(constraint);
+
+	if (expression != NULL)
+		store_query_count(psprintf(count_sql, "NOT $1", store_relation_name(relid)), relid, expression, rows, stale);
+}
+
+List *
+store_leaves(Oid root)
+{
+	List	   *leaves = NIL;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(root, NoLock, NULL))
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_PARTITIONED_TABLE)
+			leaves = lappend_oid(leaves, lfirst_oid(lc));
+	return leaves;
+}
+
+static void
+count_in_partitions(Oid root, int64 *rows, int64 *stale)
+{
+	ListCell   *lc;
+
+	foreach(lc, store_leaves(root))
+	{
+		Oid			leaf = lfirst_oid(lc);
+		Node	   *bounds = store_bounds_expression(leaf, leaf);
+
+		/* A lone default partition has none. */
+		store_query_count(psprintf(count_sql, "NOT $1", store_relation_name(leaf)), leaf,
+						  bounds ? bounds : makeBoolConst(true, false), rows, stale);
+	}
+}
 
 /* ---- Indexes. ---- */
 
@@ -216,11 +233,11 @@ count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 
 	*rows = *stale = 0;
 	if (strcmp(d->kind, "generated column") == 0)
-		count_by(column_sql, &d->address, rows, stale);
+		count_in_column(d->relid, d->address.objectSubId, rows, stale);
 	else if (strcmp(d->kind, "constraint") == 0)
-		count_by(constraint_sql, &d->address, rows, stale);
+		count_in_constraint(d->relid, d->address.objectId, rows, stale);
 	else if (strcmp(d->kind, "partition key") == 0)
-		count_by(partitions_sql, &d->address, rows, stale);
+		count_in_partitions(d->relid, rows, stale);
 	else if (relkind == RELKIND_INDEX)
 		count_in_index(d->address.objectId, rows, stale);
 	else if (relkind != RELKIND_PARTITIONED_INDEX)

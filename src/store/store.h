@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "access/xact.h"
+#include "nodes/nodes.h"
 #include "utils/snapshot.h"
 
 #include "fsi_compat.h"
@@ -67,7 +68,24 @@ extern void store_check_remake(const char *name);
 extern void store_lock_dependents(const char *name);
 extern void store_remake_all(const char *name);
 
+/* --- query.c --- */
+
+/* What the catalog has; NULL: it is gone. */
+extern Node *store_column_expression(Oid relid, AttrNumber column);
+extern Node *store_constraint_expression(Oid constraint);
+/* A leaf's bounds, all the way from the top, over columns of the root (which may be the leaf itself). */
+extern Node *store_bounds_expression(Oid leaf, Oid root);
+/* Qualified and quoted; an error if it is gone. */
+extern char *store_relation_name(Oid relid);
+/* Run a SELECT of two numbers over the relation, where $1 stands for the expression, and add them. */
+extern void store_query_count(const char *statement, Oid relid, Node *expression, int64 *rows, int64 *stale);
+/* Run an UPDATE of the relation, likewise, with a search_path for what runs then; how many rows it has changed. */
+extern int64 store_query_update(const char *statement, Oid relid, Node *expression, const char *path);
+
 /* --- stale.c --- */
+
+/* Partitions that hold rows, or may. */
+extern List *store_leaves(Oid root);
 
 /* Append the statements (SPI's text) that a query of core's catalogs makes of an object ($1) and its column ($2). */
 extern void store_statements(const char *sql, const ObjectAddress *of, List **statements);

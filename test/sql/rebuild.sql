@@ -103,6 +103,23 @@ SELECT * FROM fsi_rebuild();
 SELECT * FROM fsi_check();
 DROP TABLE fits;
 DROP FUNCTION public.array_append(text[], text);
+-- nor that of one that is not core's
+CREATE FUNCTION public.same(anyelement) RETURNS anyelement IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN $1; END$$;
+CREATE TABLE fits (msg text, intent text GENERATED ALWAYS AS (fsi_classify(same(msg), public.intents())) STORED,
+	CHECK (fsi_classify(same(msg), public.intents()) <> '')) PARTITION BY LIST (fsi_classify(same(msg), public.intents()));
+CREATE TABLE fits_refund PARTITION OF fits FOR VALUES IN ('refund');
+CREATE TABLE fits_others PARTITION OF fits DEFAULT;
+INSERT INTO fits VALUES ('refund'), ('weather');
+CREATE FUNCTION public.same(text) RETURNS text IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RAISE WARNING 'called by %', current_user; RETURN $1; END$$;
+SELECT kind, object, rows, stale FROM fsi_check();
+CREATE OR REPLACE FUNCTION public.intents() RETURNS text[] IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN ARRAY['Refund', 'weather']; END$$;
+\c
+SELECT kind, object, rows, stale FROM fsi_check();
+SELECT kind, object, changed FROM fsi_rebuild();
+SELECT tableoid::regclass, * FROM fits ORDER BY msg;
+DROP TABLE fits;
+DROP FUNCTION public.same(anyelement), public.same(text);
 CREATE OR REPLACE FUNCTION public.intents() RETURNS text[] IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN ARRAY['Refund', 'weather']; END$$;
 \c
 

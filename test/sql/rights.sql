@@ -71,6 +71,9 @@ ANALYZE owned;
 CREATE FUNCTION safe(t text) RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	RETURN public.fsi_classify(t, ARRAY['refund', 'weather']);
 SELECT safe('weather');
+ALTER TABLE owned ADD predicted text GENERATED ALWAYS AS (fsi_classify(msg, ARRAY['refund', 'weather'])) STORED,
+	ADD CHECK (fsi_classify(msg, ARRAY['refund', 'weather']) <> '');
+SELECT kind, rows, stale FROM fsi_check();
 GRANT USAGE ON SCHEMA public TO PUBLIC;
 
 -- objects of the same name elsewhere are not looked at
