@@ -107,7 +107,9 @@ DROP FUNCTION public.array_append(text[], text);
 CREATE FUNCTION public.same(anyelement) RETURNS anyelement IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN $1; END$$;
 CREATE TABLE fits (msg text, intent text GENERATED ALWAYS AS (fsi_classify(same(msg), public.intents())) STORED,
 	CHECK (fsi_classify(same(msg), public.intents()) <> '')) PARTITION BY LIST (fsi_classify(same(msg), public.intents()));
-CREATE TABLE fits_refund PARTITION OF fits FOR VALUES IN ('refund');
+CREATE TABLE fits_refund (intent text GENERATED ALWAYS AS (fsi_classify(same(msg), public.intents())) STORED, msg text,
+	CONSTRAINT fits_msg_check CHECK (fsi_classify(same(msg), public.intents()) <> ''));
+ALTER TABLE fits ATTACH PARTITION fits_refund FOR VALUES IN ('refund');
 CREATE TABLE fits_others PARTITION OF fits DEFAULT;
 INSERT INTO fits VALUES ('refund'), ('weather');
 CREATE FUNCTION public.same(text) RETURNS text IMMUTABLE LANGUAGE plpgsql
