@@ -200,19 +200,25 @@ store_is_still_there(const StoreDependent *d)
 static bool
 is_written_here(Oid relid)
 {
-	bool		written = false;
+	List	   *tables = list_make1_oid(relid);
 	ListCell   *lc;
 
-	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	foreach(lc, tables)
 	{
 		Relation	rel = RelationIdGetRelation(lfirst_oid(lc));
+		bool		written;
 
+		/* Others, which it has not locked, may be dropped just now. */
 		if (rel == NULL)
 			continue;
-		written |= CheckRelationLockedByMe(rel, RowExclusiveLock, true);
+		written = CheckRelationLockedByMe(rel, RowExclusiveLock, true);
 		RelationClose(rel);
+		if (written)
+			return true;
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(lc))))
+			tables = list_concat_unique_oid(tables, find_inheritance_children(lfirst_oid(lc), NoLock));
 	}
-	return written;
+	return false;
 }
 
 char *

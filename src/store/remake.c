@@ -24,6 +24,7 @@
 #include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "store.h"
 
@@ -54,12 +55,15 @@ has_base_column(const StoreDependent *d)
 	return strcmp(d->kind, "generated column") == 0 || strcmp(d->kind, "partition key") == 0;
 }
 
+/* The column to set; NULL: the table has been dropped since it was listed. */
 static char *
 base_column(const StoreDependent *d)
 {
-	Relation	rel = table_open(d->relid, AccessShareLock);
+	Relation	rel = try_table_open(d->relid, AccessShareLock);
 	char	   *name;
 
+	if (rel == NULL)
+		return NULL;
 	if (d->address.objectSubId != 0)
 		name = column_read(build_column_default(rel, d->address.objectSubId), rel);
 	else
@@ -73,6 +77,7 @@ base_column(const StoreDependent *d)
 	return name;
 }
 
+/* What is gone by now is in nobody's way. */
 static void
 check_reachable(const StoreDependent *d)
 {
@@ -82,6 +87,8 @@ check_reachable(const StoreDependent *d)
 			store_check_domain_owner(d->domain);
 		return;
 	}
+	if (!store_is_still_there(d))
+		return;
 	store_check_owner(d->relid);
 	if (isOtherTempNamespace(get_rel_namespace(d->relid)))
 		ereport(ERROR,
@@ -145,7 +152,9 @@ lock_table(Oid relid)
 	else
 	{
 		LockRelationOid(relid, ShareRowExclusiveLock);
-		(void) find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
+		/* It may have been dropped while it was waited for. */
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+			(void) find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
 	}
 }
 
@@ -349,14 +358,16 @@ remake_rows(const StoreDependent *d)
 	StoreSelf	self;
 	int64		changed;
 	char	   *path = path_of_triggers();
-	const char *base;
+	const char *base = base_column(d);
 
+	if (base == NULL)
+		return 0;
+	base = quote_identifier(base);
 	store_check_owner(d->relid);
 	/* What is deferred would be done by whoever calls this, not by the owner: core refuses it. */
 	run("SET CONSTRAINTS ALL IMMEDIATE", NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_become_owner(d->relid, &self);
-	base = quote_identifier(base_column(d));
 	changed = d->address.objectSubId != 0 ? remake_column(d, base, path) : remake_partitions(d, base, path);
 	store_be_self(&self);
 	PopActiveSnapshot();
