@@ -170,11 +170,16 @@ store_dependents(const char *name)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = table->vals[i];
-		StoreDependent *d = palloc0(sizeof(StoreDependent));
+		char	   *object = SPI_getvalue(row, table->tupdesc, 3);
+		StoreDependent *d;
 
+		/* Dropped since the snapshot was taken that it was found by. */
+		if (object == NULL)
+			continue;
+		d = palloc0(sizeof(StoreDependent));
 		d->model = SPI_getvalue(row, table->tupdesc, 1);
 		d->kind = SPI_getvalue(row, table->tupdesc, 2);
-		d->object = SPI_getvalue(row, table->tupdesc, 3);
+		d->object = object;
 		d->relid = oid_column(row, table->tupdesc, 4);
 		ObjectAddressSubSet(d->address, oid_column(row, table->tupdesc, 5), oid_column(row, table->tupdesc, 6),
 							(int32) oid_column(row, table->tupdesc, 7));

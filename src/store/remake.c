@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "optimizer/optimizer.h"
-#include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -55,21 +54,29 @@ has_base_column(const StoreDependent *d)
 	return strcmp(d->kind, "generated column") == 0 || strcmp(d->kind, "partition key") == 0;
 }
 
-/* The column to set; NULL: the table has been dropped since it was listed. */
+/* What it is computed by; NULL: it has gone since it was listed. */
+static Node *
+expression_of(const StoreDependent *d, Relation rel)
+{
+	if (d->address.objectSubId != 0)
+		return store_column_expression(d->relid, d->address.objectSubId);
+	return (Node *) RelationGetPartitionKey(rel)->partexprs;
+}
+
+/* The column to set; NULL: there is nothing any more to set it for. */
 static char *
 base_column(const StoreDependent *d)
 {
 	Relation	rel = try_table_open(d->relid, AccessShareLock);
+	Node	   *expression;
 	char	   *name;
 
 	if (rel == NULL)
 		return NULL;
-	if (d->address.objectSubId != 0)
-		name = column_read(build_column_default(rel, d->address.objectSubId), rel);
-	else
-		name = column_read((Node *) RelationGetPartitionKey(rel)->partexprs, rel);
+	expression = expression_of(d, rel);
+	name = expression ? column_read(expression, rel) : NULL;
 	table_close(rel, AccessShareLock);
-	if (name == NULL)
+	if (expression != NULL && name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("%s %s reads no column that can be set, and cannot be computed again", d->kind, d->object),

@@ -28,19 +28,37 @@ sub train
 }
 
 is(train(0), '', 'trained');
-my $others = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', qq{
-	DO \$\$ BEGIN
-		LOOP
-			CREATE TABLE a (msg text, intent text GENERATED ALWAYS AS ($call) STORED);
-			CREATE TABLE b (msg text) PARTITION BY LIST ($call);
-			CREATE TABLE b_all PARTITION OF b DEFAULT;
-			COMMIT;
-			DROP TABLE a, b;
-			COMMIT;
-		END LOOP;
-	END \$\$} ], '>', \my $out, '2>', \my $err, IPC::Run::timeout(180));
-is(join('', map { train($_) } 1 .. 30), '', 'replaced while tables are made and dropped');
-$others->kill_kill;
-is($err, '', 'by somebody who is not disturbed');
+
+# While others make and drop things again and again, do something; what they complain of.
+sub meanwhile
+{
+	my ($make, $drop, $do) = @_;
+	my $others = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
+		"DO \$\$ BEGIN LOOP $make; COMMIT; $drop; COMMIT; END LOOP; END \$\$" ],
+		'>', \my $out, '2>', \my $err, IPC::Run::timeout(180));
+	$do->();
+	$others->kill_kill;
+	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE query ~ '^DO'});
+	return $err =~ s/.*terminating connection due to administrator command.*//sr;
+}
+
+my $tables = qq{
+	CREATE TABLE a (msg text, intent text GENERATED ALWAYS AS ($call) STORED);
+	CREATE TABLE b (msg text) PARTITION BY LIST ($call);
+	CREATE TABLE b_all PARTITION OF b DEFAULT};
+is(meanwhile($tables, 'DROP TABLE a, b', sub {
+	is(join('', map { train($_) } 1 .. 30), '', 'replaced while tables are made and dropped');
+}), '', 'by somebody who is not disturbed');
+
+$node->safe_psql('postgres', 'CREATE TABLE c (msg text); CREATE DOMAIN d AS text');
+my $parts = qq{
+	ALTER TABLE c ADD intent text GENERATED ALWAYS AS ($call) STORED, ADD CONSTRAINT asked CHECK ($call <> '');
+	ALTER DOMAIN d ADD CONSTRAINT asked CHECK (${\($call =~ s/msg/VALUE/r)} <> '')};
+is(meanwhile($parts, 'ALTER TABLE c DROP intent, DROP CONSTRAINT asked; ALTER DOMAIN d DROP CONSTRAINT asked', sub {
+	my ($rc, $out, $err) = $node->psql('postgres', q{
+		DO $$ BEGIN FOR i IN 1 .. 400 LOOP PERFORM fsi_check(), fsi_rebuild('mine'); COMMIT; END LOOP; END $$});
+	is($err, '', 'checked and rebuilt while columns and constraints are made and dropped');
+}), '', 'by somebody who is not disturbed');
+$node->safe_psql('postgres', 'DROP TABLE IF EXISTS a, b, c');
 is($node->safe_psql('postgres', q{SELECT coalesce(sum(stale), 0) FROM fsi_check()}), 0, 'nothing is stale');
 done_testing();
