@@ -66,6 +66,11 @@
 #define compat_type_ownercheck(type, role) object_ownercheck(TypeRelationId, type, role)
 #endif
 
+/* A member of a role came to be one that may not become it. */
+#if PG_VERSION_NUM < 160000
+#define member_can_set_role(member, role) is_member_of_role(member, role)
+#endif
+
 /* Index scans came to count what they do. */
 #if PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(heap, index, snapshot) index_beginscan(heap, index, snapshot, NULL, 0, 0)

@@ -66,7 +66,7 @@ become(Oid owner, StoreSelf *self)
 	self->level = NewGUCNestLevel();
 	/* An owner who could become this role anyway may do what it likes.  All rows, also where policies bind the owner. */
 	SetUserIdAndSecContext(owner, self->context | SECURITY_NOFORCE_RLS |
-						   (is_member_of_role(owner, self->user) ? 0 : SECURITY_RESTRICTED_OPERATION));
+						   (member_can_set_role(owner, self->user) ? 0 : SECURITY_RESTRICTED_OPERATION));
 	store_set_for_now("search_path", "pg_catalog, pg_temp");
 	store_set_for_now("row_security", "off");
 	/* Neither may rows be taken to be where their partition's bounds say: that is the question. */
