@@ -308,6 +308,8 @@ validate_domain(const StoreDependent *d)
 	List	   *statements = NIL;
 	StoreSelf	self;
 
+	/* One at a time: core itself locks nothing, and the second one's change of its catalog is an internal error. */
+	LockDatabaseObject(TypeRelationId, d->domain, 0, ShareUpdateExclusiveLock);
 	store_statements("SELECT format('ALTER DOMAIN %s VALIDATE CONSTRAINT %I', contypid::regtype, conname) FROM pg_constraint"
 					 " WHERE oid = $1 AND $2 = 0", &d->address, &statements);
 	/* No lock keeps it. */
