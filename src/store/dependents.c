@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
@@ -100,22 +101,24 @@ ask(const char *sql, const char *name)
 {
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {name ? CStringGetTextDatum(name) : (Datum) 0};
-	Oid			catalog = store_catalog_relid();
+	/* The extension stays, or is told to be gone. */
+	Relation	catalog = store_open_table("_fsi_model_catalog", AccessShareLock);
 	EState	   *estate = CreateExecutorState();
 	StoreSelf	self;
 
 	/* No operator of the caller's may come before core's, nor a temporary table before a catalog. */
-	store_become_owner(catalog, &self);
+	store_become_owner(RelationGetRelid(catalog), &self);
 	store_set_for_now("standard_conforming_strings", "on");
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
-	register_dependents(estate, get_rel_namespace(catalog));
+	register_dependents(estate, RelationGetNamespace(catalog));
 	if (SPI_execute_with_args(sql, lengthof(types), types, values, name ? NULL : "n", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "the search for what rests on a model failed");
 	SPI_unregister_relation("fsi_dependents");
 	PopActiveSnapshot();
 	store_be_self(&self);
 	FreeExecutorState(estate);
+	table_close(catalog, AccessShareLock);
 }
 
 static Oid
