@@ -150,7 +150,7 @@ typedef struct TrainScores
 {
 	double		loss;
 	double		accuracy;		/* prompt: of tokens that count; segments: of messages */
-	double		exact;			/* prompt: share of rows whose every counted token is the model's first choice,
+	double		exact;			/* prompt: share of rows whose response is the model's first choice, token by token,
 								 * which is greedy decoding's own answer; segments: as accuracy */
 	int64_t		count;			/* tokens or messages that were judged */
 	/*

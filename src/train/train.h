@@ -177,6 +177,7 @@ typedef struct TrainTarget
 	int			row;
 	int32_t		token;
 	float		weight;
+	bool		response;		/* of the response, not of the prompt */
 	bool		right;			/* out: the target has the highest logit (not with gradients) */
 } TrainTarget;
 

@@ -141,7 +141,8 @@ fill_pass(const Train *t, const TrainData *data, int n, const Sorted *sorted, Pa
 			float		weight = target_weight(&t->options, row, i + 1);
 
 			if (weight > 0)
-				p->targets[p->n_target++] = (TrainTarget) {at + i, row->ids.ids[i + 1], weight, false};
+				p->targets[p->n_target++] = (TrainTarget) {
+					.row = at + i, .token = row->ids.ids[i + 1], .weight = weight, .response = i + 1 >= row->n_prompt};
 		}
 		at += sorted[used++].length;
 	}
@@ -194,7 +195,7 @@ train_prompt_gradients(Train *t, int n, const int *rows, TrainReport *report, Fs
 
 /* ---------------------------------------------------------------- evaluation */
 
-/* Rows of a pass all of whose targets are the model's first choice; rows without targets count as right. */
+/* Rows of a pass whose response is the model's first choice, token by token; rows without targets count as right. */
 static int64_t
 count_exact(const Pass *p)
 {
@@ -205,7 +206,7 @@ count_exact(const Pass *p)
 		bool		all = true;
 
 		for (; i < p->n_target && p->targets[i].row < p->first[s + 1]; i++)
-			all &= p->targets[i].right;
+			all &= p->targets[i].right || !p->targets[i].response;
 		exact += all;
 	}
 	return exact;

@@ -291,6 +291,37 @@ test_not_a_number(void)
 	train_destroy(t);
 }
 
+/* Right is who knows the response, whether or not the loss counts the prompt too. */
+static void
+test_exact(void)
+{
+	static const TrainLoss losses[] = {TRAIN_LOSS_RESPONSE, TRAIN_LOSS_WEIGHTED, TRAIN_LOSS_ALL};
+	TrainData	data = {.n_row = 4, .rows = train_test_rows(60, 4, 20)};
+	TrainOptions o = train_test_options();
+	Gpt2Model  *m = train_test_model(shape, false);
+	Gpt2Model	out;
+	TrainScores scores[3];
+	Train	   *t;
+
+	o.loss = TRAIN_LOSS_RESPONSE;
+	o.learning_rate = 1e-2;
+	o.max_steps = 60;
+	t = train_test_create(m, &o, &data);
+	steps(t, (int) o.max_steps);
+	must(train_export(t, &arena, &out, &err));
+	train_destroy(t);
+	for (int i = 0; i < 3; i++)
+	{
+		o.loss = losses[i];
+		t = train_test_create(&out, &o, &data);
+		must(train_evaluate(t, &data, &scores[i], &err));
+		train_destroy(t);
+	}
+	ok(scores[0].exact == 1 && scores[1].exact == 1 && scores[2].exact == 1 && scores[2].accuracy < 1,
+	   "a response is right whatever the loss makes of its prompt: %.2f %.2f %.2f", scores[0].exact, scores[1].exact,
+	   scores[2].exact);
+}
+
 /* ---- segments ---- */
 
 static TrainData
@@ -647,6 +678,7 @@ main(void)
 	test_cancelled_create();
 	test_forged_step();
 	test_not_a_number();
+	test_exact();
 	test_segments_gradients(2048);
 	test_segments_gradients(30);
 	test_result_scalars();
