@@ -87,8 +87,7 @@ check_optimiser(const TrainOptions *o, FsiError *err)
 	FSI_TRY(check_count("lr_scheduler_type", (int64_t) o->lr_scheduler_type, TRAIN_LINEAR, TRAIN_CONSTANT_WITH_WARMUP,
 						err));
 	FSI_TRY(check_count("max_steps", o->max_steps, 0, INT64_C(1) << 40, err));
-	if (o->max_steps == 0)
-		FSI_TRY(check_real("num_train_epochs", o->num_train_epochs, 1e-6, 1e6, err));
+	FSI_TRY(check_real("num_train_epochs", o->num_train_epochs, 1e-6, 1e6, err));
 	FSI_TRY(check_count("warmup_steps", o->warmup_steps, 0, INT64_C(1) << 40, err));
 	FSI_TRY(check_real("warmup_ratio", o->warmup_ratio, 0, 1, err));
 	FSI_TRY(check_count("per_device_train_batch_size", o->per_device_train_batch_size, 1, 65536, err));
@@ -113,6 +112,7 @@ train_check_options(const TrainOptions *o, FsiError *err)
 	FSI_TRY(check_count("pass_tokens", o->pass_tokens, 1, 1 << 20, err));
 	FSI_TRY(check_count("loss", (int64_t) o->loss, TRAIN_LOSS_ALL, TRAIN_LOSS_WEIGHTED, err));
 	FSI_TRY(check_real("prompt_loss_weight", o->prompt_loss_weight, 0, 1, err));
+	FSI_TRY(check_count("min_ways", o->min_ways, 2, 10000, err));
 	FSI_TRY(check_count("max_ways", o->max_ways, 2, 10000, err));
 	FSI_TRY(check_count("min_ways", o->min_ways, 2, o->max_ways, err));
 	FSI_TRY(check_count("max_shots", o->max_shots, 0, 100, err));
