@@ -128,14 +128,15 @@ typedef struct Walk
 	bool		ok;
 } Walk;
 
+/* A vector: rows is 0. */
 static void
 list_tensor(Walk *w, const char *name, int rows, int cols)
 {
 	uint64_t	start = w->end;
 	char		shape[32];
 
-	w->end += (uint64_t) rows * (uint64_t) cols * sizeof(float);
-	if (rows == 1)
+	w->end += (uint64_t) (rows == 0 ? 1 : rows) * (uint64_t) cols * sizeof(float);
+	if (rows == 0)
 		snprintf(shape, sizeof(shape), "%d", cols);
 	else
 		snprintf(shape, sizeof(shape), "%d,%d", rows, cols);
@@ -166,9 +167,14 @@ tensor_header(const HfExport *src, FsiBytes *b, FsiError *err)
 
 	w.ok = fsi_bytes_append(b, &len, sizeof(len)) && fsi_json_text(b, "{\"__metadata__\":{\"format\":\"pt\"}");
 	for (bool more = slot_first(&src->model->cfg, &at); more; more = slot_next(&src->model->cfg, &at))
-		list_tensor(&w, tensor_name(&at).text, at.slot->outputs_first ? at.n : at.k, at.slot->outputs_first ? at.k : at.n);
+	{
+		bool		vector = at.slot->k == SLOT_ONE;
+
+		list_tensor(&w, tensor_name(&at).text, vector ? 0 : at.slot->outputs_first ? at.n : at.k,
+					at.slot->outputs_first ? at.k : at.n);
+	}
 	if (src->spelling_idf != NULL)
-		list_tensor(&w, "fsi.spelling.idf", 1, SPELL_BUCKETS);
+		list_tensor(&w, "fsi.spelling.idf", 0, SPELL_BUCKETS);
 	w.ok = w.ok && fsi_json_text(b, "}");
 	while (w.ok && b->len % 64 != 0)
 		w.ok = fsi_json_text(b, " ");

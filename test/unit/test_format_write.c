@@ -103,6 +103,24 @@ test_round_trips(void)
 	   again.card);
 }
 
+/* A matrix of one row is a matrix still. */
+static void
+test_one_row(void)
+{
+	TinyModel	m = {.vocab = 30, .prefix = ""};
+	bool		same = fine(read_dir(tiny_dir("row", &m, "", true), &first));
+
+	first.model.cfg.n_inner = 1;
+	for (int i = 0; same && i < first.model.cfg.n_layer; i++)
+		first.model.layers[i].fc.n = first.model.layers[i].out.k = 1;
+	same = same && fine(write_model(temp_path("row-out"), &first, &fsi_host_malloc)) &&
+		fine(read_dir(temp_path("row-out"), &again)) && again.model.cfg.n_inner == 1;
+	for (int i = 0; same && i < first.model.cfg.n_layer; i++)
+		same = same_matrix(&first.model.layers[i].fc, &again.model.layers[i].fc) &&
+			same_matrix(&first.model.layers[i].out, &again.model.layers[i].out);
+	ok(same, "a hidden layer of one: read, written, read");
+}
+
 /* A packed model, written and packed again, is the same file. */
 static void
 test_packed(void)
@@ -270,6 +288,7 @@ main(void)
 {
 	help_start();
 	test_round_trips();
+	test_one_row();
 	test_packed();
 	test_failures();
 	test_left_overs();
