@@ -4,12 +4,26 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "fsi_base.h"
 
 #define READ_BYTES ((size_t) 1 << 20)	/* at once: signals do not interrupt the reading of a file */
+
+/* What a clone without Git LFS has in a large file's place. */
+static FsiStatus
+check_not_pointer(const char *path, const uint8_t *bytes, size_t size, FsiError *err)
+{
+	static const char head[] = "version https://git-lfs.github.com/spec/";
+
+	if (size < sizeof(head) || memcmp(bytes, head, sizeof(head) - 1) != 0)
+		return FSI_OK;
+	fsi_fail(err, FSI_CORRUPT, "file \"%s\" is a pointer of Git LFS, not the file itself", path);
+	fsi_hint(err, "Install Git LFS and run \"git lfs pull\" in its folder.");
+	return FSI_CORRUPT;
+}
 
 FsiStatus
 fsi_read_file(const char *path, size_t limit, FsiArena *arena,
@@ -58,6 +72,8 @@ fsi_read_file(const char *path, size_t limit, FsiArena *arena,
 			status = fsi_cancelled(err);
 	}
 	close(fd);
+	if (status == FSI_OK)
+		status = check_not_pointer(path, bytes, size, err);
 	if (status == FSI_OK)
 	{
 		bytes[size] = '\0';

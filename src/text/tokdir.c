@@ -466,6 +466,8 @@ tok_build_dir(const char *dir, int32_t n_vocab_model, FsiArena *arena, uint8_t *
 	fsi_arena_init(&scratch, arena->host);
 	build_init(&b, n_vocab_model, &scratch, err != NULL ? err : &unused);
 	status = build_from(&b, &docs, dir, &scratch);
+	if (status == FSI_UNSUPPORTED && b.err->hint[0] == '\0')
+		fsi_hint(b.err, "Byte-level BPE and WordPiece tokenizers can be imported, set up as GPT2Tokenizer and BertTokenizer are.");
 	if (marks != NULL)
 		*marks = b.marks;
 	if (status == FSI_OK)

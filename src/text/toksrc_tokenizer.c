@@ -271,9 +271,7 @@ read_model(TokBuild *b, const json_t *model)
 		b->kind = TOK_WORDPIECE;
 		return read_wordpiece(b, model);
 	}
-	fsi_fail(b->err, FSI_UNSUPPORTED, "tokenizer model \"%s\" is not supported", type);
-	fsi_hint(b->err, "Byte-level BPE and WordPiece tokenizers can be imported.");
-	return FSI_UNSUPPORTED;
+	return fsi_fail(b->err, FSI_UNSUPPORTED, "tokenizer model \"%s\" is not supported", type);
 }
 
 /* ---- Added tokens, decoder, post-processor ---- */

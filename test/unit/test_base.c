@@ -178,6 +178,7 @@ test_files(void)
 	size_t		len;
 	char		path[] = "/tmp/fsi-base-XXXXXX";
 	int			fd = mkstemp(path);
+	FILE	   *f;
 
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	ok(write(fd, "hello", 5) == 5, "temporary file");
@@ -185,6 +186,11 @@ test_files(void)
 	ok(fsi_read_file(path, 100, &arena, &data, &len, &err) == FSI_OK && len == 5 &&
 	   strcmp((char *) data, "hello") == 0, "a file is read whole");
 	ok(fsi_read_file(path, 4, &arena, &data, &len, &err) == FSI_LIMIT, "the limit holds");
+	f = fopen(path, "w");
+	fputs("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 408292976\n", f);
+	fclose(f);
+	ok(fsi_read_file(path, 200, &arena, &data, &len, &err) == FSI_CORRUPT && strstr(err.message, "Git LFS") != NULL &&
+	   strstr(err.hint, "git lfs pull") != NULL, "a pointer of Git LFS is told from its file");
 	unlink(path);
 	ok(fsi_read_file(path, 100, &arena, &data, &len, &err) == FSI_MISSING && err.sys_errno == ENOENT &&
 	   strstr(err.message, path) != NULL, "a missing file is named");
