@@ -118,6 +118,8 @@ extern FsiStatus fsifile_open(const void *map, size_t size, FsiArena *arena, Fsi
  */
 #define FSIFILE_HEAD_BYTES 256
 extern FsiStatus fsifile_check_head(const void *head, size_t len, size_t size, FsiError *err);
+/* Whether these bytes begin a packed file, and not one of another kind. */
+extern bool fsifile_has_magic(const void *head, size_t len);
 /* Full check: SHA-256 of the contents equals the header's, comp equals the panels', floats finite. Reads every page. */
 extern FsiStatus fsifile_verify(const FsiFile *file, const FsiHost *host, FsiError *err);
 /* mmap read-only, shared. Unmap with fsifile_unmap. */

@@ -23,13 +23,19 @@ damaged(FsiError *err, const char *what)
 	return FSI_CORRUPT;
 }
 
+bool
+fsifile_has_magic(const void *head, size_t len)
+{
+	static const char magic[8] = FSIFILE_MAGIC_BYTES;
+
+	return len >= sizeof(magic) && memcmp(head, magic, sizeof(magic)) == 0;
+}
+
 /* What must hold before any other field means something. */
 static FsiStatus
 check_preamble(const FsifileHeader *header, size_t size, FsiError *err)
 {
-	static const char magic[8] = FSIFILE_MAGIC_BYTES;
-
-	if (size < sizeof(header->magic) || memcmp(header->magic, magic, sizeof(magic)) != 0)
+	if (!fsifile_has_magic(header->magic, size))
 		return fsi_fail(err, FSI_CORRUPT, "file is not a packed model");
 	if (size < sizeof(FsifileHeader))
 		return damaged(err, "it ends inside its header");

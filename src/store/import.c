@@ -103,7 +103,12 @@ copy_file(const char *from, const char *to)
 				 errmsg("could not open file \"%s\" for reading: %m", from)));
 	n = read_part(in, from, buffer);
 	if (fsifile_check_head(buffer, n, (size_t) st.st_size, &err) != FSI_OK)
-		report_packed(&err);
+	{
+		if (fsifile_has_magic(buffer, n))
+			report_packed(&err);
+		fsi_hint(&err, "Name the folder, not a file in it, to import a model in Hugging Face's format.");
+		host_report(&err);
+	}
 	out = store_create(to);
 	for (; n > 0; n = read_part(in, from, buffer))
 		store_write_all(out, to, buffer, n);

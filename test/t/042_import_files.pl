@@ -50,7 +50,7 @@ SKIP:
 # It cannot be written again: an error, and nothing of it is left.
 SKIP:
 {
-	skip 'prlimit is not there', 4 if system('prlimit --version >/dev/null 2>&1') != 0;
+	skip 'prlimit is not there', 5 if system('prlimit --version >/dev/null 2>&1') != 0;
 	unlink $file or die $!;
 	my $limited = $node->background_psql('postgres', on_error_stop => 0);
 	my $backend = $limited->query('SELECT pg_backend_pid()');
@@ -62,6 +62,7 @@ SKIP:
 	system_or_bail('truncate', '-s', '3G', "$dir/sparse.fsi");
 	$limited->query("SELECT fsi_import_model('sparse', '$dir/sparse.fsi')");
 	like($limited->{stderr}, qr/ERROR:  file is not a packed model/, 'a large file of another kind: an error before a byte is written');
+	like($limited->{stderr}, qr/HINT:  Name the folder, not a file in it/, 'and what to name instead');
 	$limited->quit;
 	is($node->safe_psql('postgres', $ask), 't', 'a full disk: the next session has it from the database');
 }
