@@ -1,5 +1,7 @@
 """A prompt model trained and exported by SQL, in transformers: equal logits, equal answers; its event files in TensorBoard.
 
+Another training's steps, all rows each, against torch's AdamW and transformers' linear schedule: losses, norms, rates.
+
 Prints TAP. trained.sh makes it in a throw-away cluster. TensorBoard's own reader is used where the package is installed.
 """
 import glob
@@ -10,7 +12,7 @@ import sys
 import tempfile
 
 import torch
-from transformers import AutoTokenizer, GPT2LMHeadModel
+from transformers import AutoTokenizer, GPT2LMHeadModel, get_scheduler
 
 import logits
 from logits import compare, ok, ours, sequences
@@ -32,17 +34,56 @@ def answers(model, tokenizer, path):
     ok(len(rows) == 10 and right == len(rows), f"greedy answers: {right} of {len(rows)} as the server gives them")
 
 
-def events(directory):
-    files = glob.glob(f"{directory}/events.out.tfevents.*")
-    ok(len(files) == 1, "one event file")
+def open_events(directory):
+    """TensorBoard's reader, or None."""
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError:
         print(f"ok {logits.count + 1} # SKIP the package tensorboard is not installed")
         logits.count += 1
-        return
+        return None
     read = EventAccumulator(directory)
     read.Reload()
+    return read
+
+
+def steps(directory):
+    """The first training's loss, gradient's norm and rate at each step, by torch."""
+    read = open_events(f"{directory}/steps")
+    if read is None:
+        return
+    tokenizer = AutoTokenizer.from_pretrained(f"{directory}/base")
+    model = GPT2LMHeadModel.from_pretrained(f"{directory}/base", attn_implementation="eager").eval()
+    with open(f"{directory}/rows") as f:
+        rows = [json.loads(line) for line in f if line.strip()]
+    groups = [{"params": [p for p in model.parameters() if p.dim() == d], "weight_decay": w} for d, w in ((2, 0.1), (1, 0))]
+    optimizer = torch.optim.AdamW(groups, lr=0.003)
+    schedule = get_scheduler("linear", optimizer, num_warmup_steps=2, num_training_steps=20)
+    worst = 0
+    for at in range(20):
+        total, count = 0, 0
+        for row in rows:
+            answer = tokenizer(row["response"], add_special_tokens=False)["input_ids"] + [tokenizer.sep_token_id]
+            out = model(torch.tensor([row["prompt"] + answer])).logits[0, -len(answer) - 1:-1]
+            total = total + torch.nn.functional.cross_entropy(out, torch.tensor(answer), reduction="sum")
+            count += len(answer)
+        optimizer.zero_grad()
+        (total / count).backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        want = {"loss": (total / count).item(), "grad_norm": norm.item(), "learning_rate": schedule.get_last_lr()[0]}
+        for tag, value in want.items():
+            worst = max(worst, abs(read.Scalars(f"train/{tag}")[at].value - value) / max(value, 1e-6))
+        optimizer.step()
+        schedule.step()
+    ok(len(rows) == 40 and worst < 1e-4, f"20 steps as torch takes them (worst {worst:.1e})")
+
+
+def events(directory):
+    files = glob.glob(f"{directory}/events.out.tfevents.*")
+    ok(len(files) == 1, "one event file")
+    read = open_events(directory)
+    if read is None:
+        return
     tags = read.Tags()["scalars"]
     wanted = ["train/loss", "train/learning_rate", "train/grad_norm", "train/epoch", "eval/loss", "eval/accuracy"]
     ok(all(t in tags for t in wanted), f"tags: {sorted(tags)}")
@@ -67,6 +108,7 @@ def main():
             compare("trained by SQL", ours(f"{d}/model", batch, model.config.vocab_size), want)
             answers(model, AutoTokenizer.from_pretrained(f"{d}/model"), f"{d}/answers")
             events(f"{d}/logs")
+            steps(d)
     print(f"1..{logits.count}")
     return logits.failed > 0
 
