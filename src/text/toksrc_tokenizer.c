@@ -405,8 +405,10 @@ read_template(TokBuild *b, const json_t *post)
 		else
 			FSI_TRY(read_template_token(b, post, special, mark));
 	}
-	if (n_text != 1)
+	if (n_text == 0)
 		return fsi_fail(b->err, FSI_CORRUPT, "post_processor has a template without a place for the text");
+	if (n_text > 1)
+		return fsi_fail(b->err, FSI_UNSUPPORTED, "post_processor that repeats a text is not supported");
 	b->marks.known = true;
 	if (json_array_size(single) > 1)
 		set_marks(b, first, last);

@@ -396,6 +396,7 @@ test_marks(void)
 		{MARKED(TEMPLATE(SPECIAL("X") "," TEXT)), 0, 0, FSI_CORRUPT},
 		{MARKED(TEMPLATE("{'SpecialToken': {}}," TEXT)), 0, 0, FSI_CORRUPT},
 		{MARKED(TEMPLATE(SPECIAL("S"))), 0, 0, FSI_CORRUPT},
+		{MARKED(TEMPLATE(TEXT "," TEXT)), 0, 0, FSI_UNSUPPORTED},
 		{MARKED("{'type': 'Sequence', 'processors': [" TEMPLATE(TEXT) "," TEMPLATE(TEXT) "]}"), 0, 0, FSI_UNSUPPORTED},
 		{MARKED("{'type': 'Strange'}"), 0, 0, FSI_UNSUPPORTED},
 	};
