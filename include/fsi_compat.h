@@ -71,6 +71,13 @@
 #define member_can_set_role(member, role) is_member_of_role(member, role)
 #endif
 
+/* Transactions came to have a time limit. */
+#if PG_VERSION_NUM >= 170000
+#define compat_transaction_timed_out() (TransactionTimeoutPending && TransactionTimeout > 0)
+#else
+#define compat_transaction_timed_out() false
+#endif
+
 /* Index scans came to count what they do. */
 #if PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(heap, index, snapshot) index_beginscan(heap, index, snapshot, NULL, 0, 0)

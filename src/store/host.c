@@ -10,6 +10,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/pmsignal.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -73,7 +74,7 @@ host_should_stop(void *ctx)
 	(void) ctx;
 	if (is_orphan())
 		return true;
-	return InterruptPending && (QueryCancelPending || ProcDiePending) &&
+	return InterruptPending && (QueryCancelPending || ProcDiePending || compat_transaction_timed_out()) &&
 		InterruptHoldoffCount == 0 && QueryCancelHoldoffCount == 0 && CritSectionCount == 0;
 }
 

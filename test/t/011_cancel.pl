@@ -90,6 +90,14 @@ for my $call (@calls)
 	is($out, "weather\n", "$what: the session goes on");
 }
 
+# A transaction's time limit ends a call, too: in its midst, before it has seen that the word is too long.
+SKIP:
+{
+	skip 'transaction_timeout has come with PostgreSQL 17', 1 if $node->pg_version < 17;
+	my (undef, undef, $err) = $node->psql('postgres', q{SET transaction_timeout = '500ms'; SELECT cardinality(fsi_tokens(repeat('é', 30000000)))});
+	like($err, qr/FATAL:  terminating connection due to transaction timeout/, 'a call takes longer than its transaction may');
+}
+
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no backend has crashed');
 $node->stop;
 done_testing();
