@@ -78,6 +78,13 @@
 #define compat_transaction_timed_out() false
 #endif
 
+/* Extensions may be installed elsewhere than in the server's own folder. */
+#if PG_VERSION_NUM >= 180000
+#define compat_extension_control_path() Extension_control_path
+#else
+#define compat_extension_control_path() "$system"
+#endif
+
 /* Index scans came to count what they do. */
 #if PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(heap, index, snapshot) index_beginscan(heap, index, snapshot, NULL, 0, 0)

@@ -18,6 +18,7 @@
 
 #include "access/parallel.h"
 #include "access/xlog.h"
+#include "commands/extension.h"
 #include "common/file_perm.h"
 #include "common/file_utils.h"
 #include "miscadmin.h"
@@ -33,13 +34,32 @@
 /* Unfinished files: this and the backend's process id.  Base backups leave out what begins so. */
 #define IMPORT_PREFIX PG_TEMP_FILE_PREFIX "_import_"
 
+/* The folder where the extension's control file is found, as core looks for it; the server's own where it is nowhere. */
+static char *
+share_folder(void)
+{
+	char		system[MAXPGPATH];
+	const char *rest = compat_extension_control_path();
+
+	get_share_path(my_exec_path, system);
+	while (*rest != '\0')
+	{
+		size_t		n = strcspn(rest, ":");
+		char	   *folder = pnstrdup(rest, n);
+
+		if (strcmp(folder, "$system") == 0)
+			folder = pstrdup(system);
+		if (access(psprintf("%s/extension/fsi_intent.control", folder), F_OK) == 0)
+			return folder;
+		rest += n + (rest[n] == ':');
+	}
+	return pstrdup(system);
+}
+
 char *
 store_shipped_path(void)
 {
-	char		share[MAXPGPATH];
-
-	get_share_path(my_exec_path, share);
-	return psprintf("%s/extension/fsi_intent/%s.fsi", share, STORE_SHIPPED_NAME);
+	return psprintf("%s/extension/fsi_intent/%s.fsi", share_folder(), STORE_SHIPPED_NAME);
 }
 
 char *

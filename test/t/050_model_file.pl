@@ -1,7 +1,9 @@
 # The shipped model's file missing, damaged, unreadable or replaced: an error that says so, never another answer.
 use strict;
 use warnings;
+use File::Basename qw(basename dirname);
 use File::Copy qw(copy);
+use File::Path qw(make_path);
 use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -132,6 +134,20 @@ for my $sql (q{INSERT INTO t VALUES ('x')}, 'REINDEX INDEX t_label')
 }
 put($good);
 is($node->safe_psql('postgres', "REINDEX INDEX t_label; SELECT count(*) FROM t"), 2, 'and goes well again');
+
+# Installed elsewhere, the model's file is where the extension's other files are.
+SKIP:
+{
+	skip 'extension_control_path has come with PostgreSQL 18', 2 if $node->pg_version < 18;
+	my $share = dirname(dirname($good));
+	make_path("$dir/elsewhere/extension/fsi_intent");
+	copy($_, "$dir/elsewhere/extension") or die "$_: $!" for glob "$share/fsi_intent*[.]{control,sql}";
+	rename $file, "$dir/elsewhere/extension/fsi_intent/" . basename($file) or die;
+	$node->append_conf('postgresql.conf', "extension_control_path = '$dir/nowhere:$dir/elsewhere:\$system'");
+	$node->reload;
+	is($node->safe_psql('postgres', $ask), $expected, 'a model beside a control file found elsewhere');
+	is($node->safe_psql('without', "CREATE EXTENSION fsi_intent; $ask"), $expected, 'for a new database, too');
+}
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no backend has crashed');
 
 $node->stop;
