@@ -99,6 +99,15 @@
 #define compat_executor_run(query) ExecutorRun(query, ForwardScanDirection, 0, true)
 #endif
 
+/* Plans came to count the nodes in them that enable_seqscan and its kin have not kept away. */
+#if PG_VERSION_NUM >= 180000
+#define compat_disabled_nodes(plan) ((plan)->disabled_nodes)
+#define compat_add_disabled_nodes(plan, n) ((void) ((plan)->disabled_nodes += (n)))
+#else
+#define compat_disabled_nodes(plan) 0
+#define compat_add_disabled_nodes(plan, n) ((void) (plan), (void) (n))
+#endif
+
 /* MERGE learned of rows that the source lacks. */
 #if PG_VERSION_NUM >= 170000
 #define compat_merge_conditions(modify) ((modify)->mergeJoinConditions)

@@ -98,6 +98,7 @@ typedef struct BatchPlanner
 	Bitmapset  *init_params;	/* executor parameters that InitPlans set */
 	Bitmapset  *volatile_params;	/* those of them that stand for something volatile */
 	int			next_id;		/* for plan nodes */
+	int			hidden;			/* disabled nodes below those made so far, which count none (batch_hook.c) */
 	int			made;
 } BatchPlanner;
 

@@ -169,11 +169,16 @@ rewrite_children(Plan *plan, BatchBound bound, BatchPlanner *planner)
 		plan->righttree = materialize(plan->righttree, planner);
 }
 
+/*
+ * EXPLAIN takes a node for disabled that counts more disabled ones than its children do, and does not know of a custom
+ * node's child: that node counts none, and neither do those above it count what is below.
+ */
 static void
 rewrite(Plan **plan, BatchBound bound, BatchPlanner *planner)
 {
 	bool		was_in_worker = planner->in_worker;
 	bool		was_in_part = planner->in_part;
+	int			hidden = planner->hidden;
 
 	check_stack_depth();
 	if (IsA(*plan, Gather) || IsA(*plan, GatherMerge))
@@ -185,6 +190,7 @@ rewrite(Plan **plan, BatchBound bound, BatchPlanner *planner)
 	rewrite_children(*plan, bound_below(*plan, bound), planner);
 	planner->in_worker = was_in_worker;
 	planner->in_part = was_in_part;
+	compat_add_disabled_nodes(*plan, hidden - planner->hidden);
 	*plan = batch_wrap(*plan, &bound, planner);
 }
 

@@ -199,6 +199,7 @@ make_custom(Plan *plan, List *tlist, List *filter, Columns *columns, const Batch
 	plan->initPlan = NIL;
 	/* An Append waits for its own children alone. */
 	plan->async_capable = false;
+	planner->hidden += compat_disabled_nodes(plan);
 	planner->made++;
 	return top;
 }
@@ -550,6 +551,7 @@ wrap_input(Plan *agg, BatchPlanner *planner)
 	agg->targetlist = (List *) in_aggregates((Node *) agg->targetlist, &columns);
 	agg->qual = (List *) in_aggregates((Node *) agg->qual, &columns);
 	agg->lefttree = make_custom(input, with_answers(input, &columns), NIL, &columns, &none, planner);
+	compat_add_disabled_nodes(agg, -compat_disabled_nodes(input));
 }
 
 Plan *

@@ -118,6 +118,15 @@ SKIP:
 		'as it does those in its source');
 }
 
+# The nodes above, an aggregate too, are not taken for disabled because one below is.
+SKIP:
+{
+	skip 'EXPLAIN tells of disabled nodes with PostgreSQL 18', 1 if $node->pg_version < 18;
+	my $plan = $node->safe_psql('postgres', q{SET enable_seqscan = off; SET max_parallel_workers_per_gather = 0;
+		EXPLAIN (COSTS OFF) SELECT fsi_classify(msg, ARRAY['a', 'b']), count(fsi_classify(msg || '!', ARRAY['a', 'b'])) FROM long GROUP BY 1 ORDER BY 2});
+	is_deeply([ $plan =~ /(\S+) on \S+\n *Disabled: true/g, $plan =~ /Disabled/g ], [ 'Scan', 'Disabled' ], 'a disabled scan is the only disabled node');
+}
+
 # Other hooks.
 my ($rc, $out);
 ($rc, $out, $err) = $node->psql('postgres', "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_analyze = on;
