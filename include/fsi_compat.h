@@ -25,6 +25,13 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* Libraries may tell their name and version. */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_MODULE_MAGIC(...) PG_MODULE_MAGIC_EXT(__VA_ARGS__)
+#else
+#define COMPAT_MODULE_MAGIC(...) PG_MODULE_MAGIC
+#endif
+
 /* ExplainPropertyUInteger() and its kin left commands/explain.h. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"

@@ -21,7 +21,7 @@
 
 #define FSI_VERSION "1.0"
 
-PG_MODULE_MAGIC;
+COMPAT_MODULE_MAGIC(.name = "fsi_intent", .version = FSI_VERSION);
 
 PGDLLEXPORT void _PG_init(void);
 PG_FUNCTION_INFO_V1(fsi_version);

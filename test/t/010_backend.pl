@@ -17,6 +17,14 @@ $node->safe_psql('postgres', qq{
 	SELECT fsi_import_model('tiny', '$dir/tiny');
 });
 
+SKIP:
+{
+	skip 'libraries tell their versions with PostgreSQL 18', 1 if $node->pg_version < 18;
+	is($node->safe_psql('postgres', q{LOAD 'fsi_intent';
+		SELECT 'fsi_intent ' || version = split_part(fsi_version(), ',', 1) FROM pg_get_loaded_modules() WHERE module_name = 'fsi_intent'}),
+		't', 'the library tells its name and version');
+}
+
 # Rights that the role which creates the extension gives to others by default do not open what is closed to PUBLIC.
 $node->safe_psql('postgres', 'CREATE DATABASE granted; CREATE ROLE app; CREATE ROLE other');
 is($node->safe_psql('granted', q{
