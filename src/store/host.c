@@ -67,14 +67,18 @@ host_check_postmaster(void)
 				 errmsg("terminating connection due to unexpected postmaster exit")));
 }
 
-/* True when CHECK_FOR_INTERRUPTS() would end the statement or the backend, or nobody is there to stop it. */
+/*
+ * True when CHECK_FOR_INTERRUPTS() would end the statement or the backend, or nobody is there to stop it.  What a standby
+ * has to replay counts by its mark here: since PostgreSQL 16 it is no cancel until interrupts are processed.
+ */
 static bool
 host_should_stop(void *ctx)
 {
 	(void) ctx;
 	if (is_orphan())
 		return true;
-	return InterruptPending && (QueryCancelPending || ProcDiePending || compat_transaction_timed_out()) &&
+	return InterruptPending &&
+		(QueryCancelPending || ProcDiePending || MyProc->recoveryConflictPending || compat_transaction_timed_out()) &&
 		InterruptHoldoffCount == 0 && QueryCancelHoldoffCount == 0 && CritSectionCount == 0;
 }
 

@@ -46,6 +46,17 @@ is($standby->safe_psql('postgres', q{SELECT count(*) FROM fsi_scores('x', ARRAY[
 	'a damaged copy: scores, too');
 is(-s $cached, -s $primary->data_dir . "/$file", 'a damaged copy is written again');
 
+# What waits to be replayed ends a call in its midst, before it has seen that the word is too long.
+$standby->append_conf('postgresql.conf', 'max_standby_streaming_delay = 0');
+$standby->reload;
+$primary->safe_psql('postgres', 'CREATE TABLE going ()');
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+my $session = start($standby, 'BEGIN', q{SELECT fsi_tokens('x') WHERE NOT EXISTS (SELECT FROM going)},
+	q{SELECT cardinality(fsi_tokens(repeat('é', 60000000) || left(pg_try_advisory_lock(1)::text, 0)))});
+ok($standby->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory'}), 'a call on the standby');
+$primary->safe_psql('postgres', 'DROP TABLE going');
+like(finish($session), qr/ERROR:  canceling statement due to conflict with recovery/, 'makes way for what is to be replayed');
+
 # Dropped on the primary, gone on the standby.
 $primary->safe_psql('postgres', q{SELECT fsi_drop_model('tiny')});
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
