@@ -118,6 +118,24 @@ SKIP:
 		'as it does those in its source');
 }
 
+# A virtual column is computed where it is asked for, also below an aggregate and in what a JSON_TABLE reads; RETURNING has both rows.
+SKIP:
+{
+	skip 'virtual columns and RETURNING old have come with PostgreSQL 18', 6 if $node->pg_version < 18;
+	$node->safe_psql('postgres', q{
+		CREATE TABLE computed (id int PRIMARY KEY, msg text, note text, low text GENERATED ALWAYS AS (lower(msg)), n int GENERATED ALWAYS AS (id % 3));
+		INSERT INTO computed SELECT g, CASE WHEN g % 2 = 0 THEN 'I want my MONEY back ' ELSE 'Is it raining? ' END || g, 'old' || g FROM generate_series(1, 20) g});
+	my $intent = sub { return "fsi_classify($_[0], ARRAY['refund', 'weather'])" };
+	for my $sql ('UPDATE computed SET note = ' . $intent->('low') . q{ WHERE n < 2 RETURNING id, old.note, new.note, old.low},
+		'SELECT n, ' . $intent->('low') . ', count(*), min(low || ' . $intent->('msg || n') . ') FROM computed GROUP BY 1, 2 ORDER BY 1, 2',
+		'SELECT j.m, ' . $intent->('j.m') . q{ FROM computed, JSON_TABLE(to_jsonb(computed), '$' COLUMNS (m text PATH '$.low')) j ORDER BY 1})
+	{
+		my $answers = $node->safe_psql('postgres', "SET fsi_intent.debug_require_batch = on; BEGIN; $sql; ROLLBACK");
+		like($answers, qr/refund.*weather/s, 'answers of virtual columns');
+		is($answers, $node->safe_psql('postgres', "SET fsi_intent.enable_batch = off; BEGIN; $sql; ROLLBACK"), 'the same as row by row');
+	}
+}
+
 # The nodes above, an aggregate too, are not taken for disabled because one below is.
 SKIP:
 {
