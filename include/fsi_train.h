@@ -8,9 +8,10 @@
  *
  * Memory: train_create() takes everything from its host once, but for what a step or an evaluation
  * of a segments model takes while it lasts (train_bytes() says how much in all: 16 bytes per trained
- * parameter, 4 per frozen one, and the activations of a pass, 387 KB per token at 12 x 768).  Model and data are borrowed: the model until train_create() returns, the
- * data as long as the Train.  Threads: options.threads - 1 of our own, signals blocked,
- * which end in train_destroy(); OpenBLAS always runs with one, called by each of ours.
+ * parameter, 4 per frozen one, and the activations of a pass, 409 kB per token at 12 x 768).  Model
+ * and data are borrowed: the model until train_create() returns, the data as long as the Train.
+ * Threads: options.threads - 1 of our own, signals blocked, which end in train_destroy(); OpenBLAS
+ * always runs with one, called by each of ours.
  * Bits depend on the CPU's kernels in OpenBLAS, never on the number of threads.
  *
  * Failure: every call may return FSI_CANCELLED (asked about every 20 ms of work, but not
@@ -163,9 +164,9 @@ typedef struct TrainScores
 
 /*
  * Copy the model (f32 matrices; FSI_UNSUPPORTED for others), check the data, take all
- * memory.  FSI_INVALID: empty data, a token outside the vocabulary, an intent without name
- * and texts, fewer than two intents; FSI_LIMIT: a row longer than the context (its number in
- * the message).  FSI_UNSUPPORTED without OpenBLAS.
+ * memory.  FSI_INVALID: empty data, a token outside the vocabulary, an intent without name,
+ * fewer than two intents; FSI_LIMIT: a row longer than the context (its number in the
+ * message).  FSI_UNSUPPORTED without OpenBLAS.
  */
 extern FsiStatus train_create(const FsiHost *host, const KernOps *ops, const Gpt2Model *model,
 							  const TrainOptions *options, const TrainData *data, Train **train, FsiError *err);
