@@ -224,10 +224,10 @@ extern void kern_matrix_column(const KernMatrix *w, int n, float *out);
 
 /*
  * f32 GEMM through OpenBLAS, loaded on first use by dlopen with all signals blocked.
- * y (m, n) = x (m, k) W + bias.  FSI_UNSUPPORTED with a hint when no OpenBLAS is installed.
- * threads: 1 unless a trainer asks.
+ * y (m, n) = x (m, k) W + bias, in the caller's thread alone.  FSI_UNSUPPORTED with a hint when
+ * no OpenBLAS is installed.
  */
-extern FsiStatus kern_blas_load(int threads, FsiError *err);
+extern FsiStatus kern_blas_load(FsiError *err);
 /* Before that many threads ask for products at a time, 1 of which has been seen to: FSI_NOMEM if there is no room. */
 #define KERN_BLAS_PRODUCTS 256
 extern FsiStatus kern_blas_reserve(int products, FsiError *err);

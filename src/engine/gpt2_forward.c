@@ -245,7 +245,7 @@ gpt2_forward(const Gpt2Model *model, Gpt2Work *work, int n_seq, const Gpt2Seq *s
 	for (int s = 0; s < n_seq; s++)
 		FSI_TRY(check_seq(&model->cfg, &seqs[s], err));
 	if (model->cfg.n_layer > 0 && model->layers[0].qkv.type == KERN_F32)
-		FSI_TRY(kern_blas_load(1, err));
+		FSI_TRY(kern_blas_load(err));
 	for (int s = 0; s < n_seq;)
 	{
 		Pass		p = {.model = model, .cfg = &model->cfg, .work = work, .seqs = seqs + s, .last = want == GPT2_LAST};

@@ -15,7 +15,7 @@ gpt2_logits(const Gpt2Model *model, Gpt2Work *work, int m, const float *hidden, 
 	LinearOut	plain = {KERN_ACT_NONE, false};
 
 	if (model->head.type == KERN_F32)
-		FSI_TRY(kern_blas_load(1, err));
+		FSI_TRY(kern_blas_load(err));
 	for (int r = 0; r < m; r += LOGITS_ROWS)
 	{
 		if (fsi_should_stop(work->host))

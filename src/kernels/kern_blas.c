@@ -3,9 +3,9 @@
  *	  f32 GEMM through OpenBLAS, a guest that is loaded when first asked for.
  *
  * The pthread flavour starts its threads in the library's constructor, with the signal
- * mask of the caller: in a backend they would run PostgreSQL's signal handlers.  So every
- * signal is blocked while the library loads and its threads start, and it starts with one
- * thread.  The OpenMP flavour asks OpenMP, for each thread that calls, how many threads a
+ * mask of the caller: in a backend they would run PostgreSQL's signal handlers.  So it starts
+ * with one thread and keeps to it, and every signal is blocked while the library loads.  The
+ * OpenMP flavour asks OpenMP, for each thread that calls, how many threads a
  * product may have: that is set too, in the environment and in each thread of our own.
  * Never load it in the postmaster: its threads do not survive fork().
  *
@@ -17,7 +17,6 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -39,25 +38,10 @@ typedef void *(*TakeFn) (int unused);
 typedef void (*GiveBackFn) (void *buffer);
 
 static SgemmFn blas_sgemm;
-static SetThreadsFn blas_set_threads;
 static SetThreadsFn omp_set_threads;	/* NULL: another flavour than OpenMP's */
 static TakeFn blas_take;		/* both NULL where the library does not show them */
 static GiveBackFn blas_give_back;
 static int	reserved;			/* products that have a buffer */
-
-/* Start a thread pool now, while signals are blocked: some flavours wait for the first large product. */
-static void
-start_threads(void)
-{
-	enum { SIZE = 192 };
-	float	   *x = calloc(3 * SIZE * SIZE, sizeof(float));
-
-	if (x == NULL)
-		return;					/* the pool then starts later, unprotected but working */
-	blas_sgemm(BLAS_ROW_MAJOR, BLAS_NO_TRANS, BLAS_NO_TRANS, SIZE, SIZE, SIZE, 1.0f, x, SIZE,
-			   x + SIZE * SIZE, SIZE, 0.0f, x + 2 * SIZE * SIZE, SIZE);
-	free(x);
-}
 
 /* Whether n times that much is to be had, one by one: a sum may be refused where the parts are not. */
 static FsiStatus
@@ -78,10 +62,11 @@ check_room(int n, size_t bytes, FsiError *err)
 	return had == n ? FSI_OK : fsi_nomem(err, bytes);
 }
 
-/* Load the library and find what is wanted of it. */
+/* Load the library, find what is wanted of it, and let it have one thread. */
 static FsiStatus
 load_library(FsiError *err)
 {
+	SetThreadsFn set_threads = NULL;
 	void	   *lib;
 
 	FSI_TRY(check_room(1, LIBRARY_BYTES + BUFFER_BYTES, err));
@@ -89,7 +74,7 @@ load_library(FsiError *err)
 	if (lib != NULL)
 	{
 		/* POSIX's way to turn an object pointer into a function pointer. */
-		*(void **) &blas_set_threads = dlsym(lib, "openblas_set_num_threads");
+		*(void **) &set_threads = dlsym(lib, "openblas_set_num_threads");
 		*(void **) &blas_sgemm = dlsym(lib, "cblas_sgemm");
 	}
 	if (blas_sgemm == NULL)
@@ -107,6 +92,9 @@ load_library(FsiError *err)
 	*(void **) &blas_give_back = dlsym(lib, "blas_memory_free");
 	/* Also of what the library depends on. */
 	*(void **) &omp_set_threads = dlsym(lib, "omp_set_num_threads");
+	if (set_threads != NULL)
+		set_threads(1);
+	kern_blas_thread();
 	return FSI_OK;
 }
 
@@ -131,33 +119,19 @@ kern_blas_reserve(int products, FsiError *err)
 }
 
 FsiStatus
-kern_blas_load(int threads, FsiError *err)
+kern_blas_load(FsiError *err)
 {
-	static int	current = 0;
 	sigset_t	all,
 				old;
 	FsiStatus	status = FSI_OK;
 
-	if (threads < 1)
-		return fsi_fail(err, FSI_INVALID, "number of threads must be at least 1, not %d", threads);
-	if (blas_sgemm != NULL && threads == current)
+	if (blas_sgemm != NULL)
 		return kern_blas_reserve(1, err);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (blas_sgemm == NULL)
-		status = load_library(err);
+	status = load_library(err);
 	if (status == FSI_OK)
 		status = kern_blas_reserve(1, err);
-	if (status == FSI_OK)
-	{
-		if (blas_set_threads != NULL)
-			blas_set_threads(threads);
-		if (omp_set_threads != NULL)
-			omp_set_threads(threads);
-		if (threads > 1)
-			start_threads();
-		current = threads;
-	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return status;
 }

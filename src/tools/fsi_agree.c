@@ -275,7 +275,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "fsi_agree: \"%s\" is not a segments model\n", argv[1]);
 		return 1;
 	}
-	check(kern_blas_load(1, &err), &err);
+	check(kern_blas_load(&err), &err);
 	if (float_dir != NULL)
 	{
 		check(hf_read_dir(float_dir, true, &arena, &hf, &err), &err);

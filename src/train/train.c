@@ -125,7 +125,7 @@ build(Train *t, const Gpt2Model *model, FsiError *err)
 	const Gpt2Config *cfg = &model->cfg;
 	int			rows = pass_rows(&t->options, longest_row(cfg, t->data));
 
-	FSI_TRY(kern_blas_load(1, err));
+	FSI_TRY(kern_blas_load(err));
 	FSI_TRY(kern_blas_reserve(t->options.threads, err));
 	FSI_TRY(train_params_create(model, &t->options, &t->arena, &t->params, err));
 	t->scalars = model->pointing;

@@ -406,7 +406,7 @@ main(void)
 
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	work = work_at(KERN_AUTO);
-	blas = kern_blas_load(1, &err) == FSI_OK;
+	blas = kern_blas_load(&err) == FSI_OK;
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
 	{
 		if (blas)

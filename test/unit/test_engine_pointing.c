@@ -58,7 +58,7 @@ test_encode(void)
 		turned &= memcmp(reverse + i * E, z + (N - 1 - i) * E, E * sizeof(float)) == 0;
 	ok(turned, "... in any order");
 
-	if (kern_blas_load(1, &err) != FSI_OK)
+	if (kern_blas_load(&err) != FSI_OK)
 	{
 		skip("%s", err.message);
 		return;

@@ -210,7 +210,7 @@ main(void)
 
 	if (shared == NULL)
 		skip("no shared material: set FSI_SHARED");
-	else if (kern_blas_load(1, &err) != FSI_OK)
+	else if (kern_blas_load(&err) != FSI_OK)
 		skip("%s", err.message);
 	else
 		for (size_t i = 0; i < sizeof(checkpoints) / sizeof(checkpoints[0]); i++)

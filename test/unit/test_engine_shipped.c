@@ -191,7 +191,7 @@ main(void)
 	}
 	must(fsifile_map(model, &map, &size, &err));
 	must(fsifile_open(map, size, &arena, &file, &err));
-	if (kern_blas_load(1, &err) != FSI_OK)
+	if (kern_blas_load(&err) != FSI_OK)
 	{
 		skip("%s", err.message);
 		return tap_done();

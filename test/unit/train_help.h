@@ -14,7 +14,7 @@ static FsiArena arena;
 static inline bool
 have_blas(void)
 {
-	if (kern_blas_load(1, &err) == FSI_OK)
+	if (kern_blas_load(&err) == FSI_OK)
 		return true;
 	skip("OpenBLAS is not installed");
 	return false;
