@@ -133,9 +133,9 @@ extern FsiStatus train_norm_back(TrainCtx *c, int T, int E, const float *x, cons
 /* y (T, N) = x (T, K) w + bias, or y += with add; w (K, N), or (N, K) when transposed. */
 extern FsiStatus train_linear(TrainCtx *c, int T, const float *x, const KernMatrix *w, const float *bias, bool add,
 							  float *y);
-/* dx = dy w^T (NULL: not wanted; add: +=); g_w += x^T dy; g_bias += column sums (either may be NULL). */
+/* dx = dy w^T; g_w += x^T dy; g_bias += column sums of dy; each where it is not NULL. */
 extern FsiStatus train_linear_back(TrainCtx *c, int T, const float *x, const KernMatrix *w, const float *dy,
-								   bool add, float *dx, float *g_w, float *g_bias);
+								   float *dx, float *g_w, float *g_bias);
 
 extern FsiStatus train_activate(TrainCtx *c, int T, int I, const float *x, KernAct act, float *y);
 extern FsiStatus train_activate_back(TrainCtx *c, int T, int I, const float *x, KernAct act, float *dy_dx);

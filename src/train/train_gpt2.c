@@ -274,11 +274,11 @@ mlp_back(TrainCtx *c, const Gpt2Model *w, const Gpt2Layer *L, const Gpt2Layer *G
 
 	FSI_TRY(branch_back(c, acts, T, E, train_site(layer, DROP_OUT), drop->resid, dx, &d_out));
 	FSI_TRY(train_activate(c, T, I, a->fc, w->cfg.act, inner));
-	FSI_TRY(train_linear_back(c, T, inner, &L->out, d_out, false, d_fc, train_mut(G->out.w), train_mut(G->out_bias)));
+	FSI_TRY(train_linear_back(c, T, inner, &L->out, d_out, d_fc, train_mut(G->out.w), train_mut(G->out_bias)));
 	FSI_TRY(train_activate_back(c, T, I, a->fc, w->cfg.act, d_fc));
 	FSI_TRY(train_norm(c, T, E, a->mid, L->ln2_gain, L->ln2_bias, w->cfg.ln_eps, norm));
-	FSI_TRY(train_linear_back(c, T, norm, &L->fc, d_fc, false, NULL, train_mut(G->fc.w), train_mut(G->fc_bias)));
-	FSI_TRY(train_linear_back(c, T, NULL, &L->fc, d_fc, false, norm, NULL, NULL));	/* norm: now its gradient */
+	FSI_TRY(train_linear_back(c, T, norm, &L->fc, d_fc, NULL, train_mut(G->fc.w), train_mut(G->fc_bias)));
+	FSI_TRY(train_linear_back(c, T, NULL, &L->fc, d_fc, norm, NULL, NULL));	/* norm: now its gradient */
 	return train_norm_back(c, T, E, a->mid, L->ln2_gain, w->cfg.ln_eps, norm, dx,
 						   train_mut(G->ln2_gain), train_mut(G->ln2_bias));
 }
@@ -296,13 +296,13 @@ attention_back(TrainCtx *c, const Gpt2Model *w, const Gpt2Layer *L, const Gpt2La
 			   *d_out;
 
 	FSI_TRY(branch_back(c, acts, T, E, train_site(layer, DROP_PROJ), drop->resid, dx, &d_out));
-	FSI_TRY(train_linear_back(c, T, a->att, &L->proj, d_out, false, d_att, train_mut(G->proj.w),
+	FSI_TRY(train_linear_back(c, T, a->att, &L->proj, d_out, d_att, train_mut(G->proj.w),
 							  train_mut(G->proj_bias)));
 	FSI_TRY(train_attend_back(c, b, E, w->cfg.n_head, attend_scale(&w->cfg, layer), layer, drop->attn,
 							  a->qkv, a->att, a->log_sum, d_att, d_qkv));
 	FSI_TRY(train_norm(c, T, E, a->x, L->ln1_gain, L->ln1_bias, w->cfg.ln_eps, norm));
-	FSI_TRY(train_linear_back(c, T, norm, &L->qkv, d_qkv, false, NULL, train_mut(G->qkv.w), train_mut(G->qkv_bias)));
-	FSI_TRY(train_linear_back(c, T, NULL, &L->qkv, d_qkv, false, norm, NULL, NULL));	/* norm: now its gradient */
+	FSI_TRY(train_linear_back(c, T, norm, &L->qkv, d_qkv, NULL, train_mut(G->qkv.w), train_mut(G->qkv_bias)));
+	FSI_TRY(train_linear_back(c, T, NULL, &L->qkv, d_qkv, norm, NULL, NULL));	/* norm: now its gradient */
 	return train_norm_back(c, T, E, a->x, L->ln1_gain, w->cfg.ln_eps, norm, dx,
 						   train_mut(G->ln1_gain), train_mut(G->ln1_bias));
 }

@@ -275,7 +275,7 @@ sum_columns(void *arg, int part, int worker)
 
 /* dx (T, K) = dy (T, N) w^T; g_w (K, N) += x^T dy; g_bias (N) += sum of dy over T */
 FsiStatus
-train_linear_back(TrainCtx *c, int T, const float *x, const KernMatrix *w, const float *dy, bool add,
+train_linear_back(TrainCtx *c, int T, const float *x, const KernMatrix *w, const float *dy,
 				  float *dx, float *g_w, float *g_bias)
 {
 	int			K = w->k,
@@ -284,7 +284,7 @@ train_linear_back(TrainCtx *c, int T, const float *x, const KernMatrix *w, const
 
 	if (dx != NULL)
 		FSI_TRY(product(c, (Product) {.tb = !w->transposed, .m = T, .n = K, .k = N, .a = dy, .lda = N,
-			.b = w->w, .ldb = w->transposed ? K : N, .beta = add ? 1.0f : 0.0f, .c = dx}));
+			.b = w->w, .ldb = w->transposed ? K : N, .c = dx}));
 	if (g_w != NULL && w->transposed)
 		FSI_TRY(product(c, (Product) {.ta = true, .m = N, .n = K, .k = T, .a = dy, .lda = N,
 			.b = x, .ldb = K, .beta = 1.0f, .c = g_w}));

@@ -94,7 +94,7 @@ run_chunk(TrainCtx *c, Chunk *k, const KernMatrix *head, const float *hidden, fl
 	}
 	if (!k->back)
 		return FSI_OK;
-	FSI_TRY(train_linear_back(c, k->n, k->hidden, head, k->logits, false, k->d_hidden, g_head, NULL));
+	FSI_TRY(train_linear_back(c, k->n, k->hidden, head, k->logits, k->d_hidden, g_head, NULL));
 	for (int i = 0; i < k->n; i++)
 		memcpy(d_hidden + (size_t) k->targets[i].row * E, k->d_hidden + i * E, E * sizeof(float));
 	return FSI_OK;

@@ -384,11 +384,11 @@ similarities_back(Pointing *p, const float *zm, const float *zs, float *dzm, flo
 
 	if (dpm == NULL || dps == NULL)
 		return fsi_nomem(c->err, ((size_t) of.M + (size_t) of.S) * (size_t) E * sizeof(float));
-	FSI_TRY(train_linear_back(c, of.M, p->pm, &of.segments, p->sims, false, dpm, dps, NULL));
+	FSI_TRY(train_linear_back(c, of.M, p->pm, &of.segments, p->sims, dpm, dps, NULL));
 	unit_rows_back(c->ops, of.M, E, p->pm, p->norm_m, dpm);
 	unit_rows_back(c->ops, of.S, E, p->ps, p->norm_s, dps);
-	FSI_TRY(train_linear_back(c, of.M, zm, &of.q, dpm, false, dzm, g_q, NULL));
-	return train_linear_back(c, of.S, zs, &of.k, dps, false, dzs, g_k, NULL);
+	FSI_TRY(train_linear_back(c, of.M, zm, &of.q, dpm, dzm, g_q, NULL));
+	return train_linear_back(c, of.S, zs, &of.k, dps, dzs, g_k, NULL);
 }
 
 /* Add what a message's spelling has in common with the segments'. */
