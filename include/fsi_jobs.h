@@ -45,8 +45,6 @@
 
 #include "postgres.h"
 
-#include "fmgr.h"
-
 #include "fsi_compat.h"
 
 #define JOBS_MAX_WORKERS 256

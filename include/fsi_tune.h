@@ -30,8 +30,6 @@
 
 #include "postgres.h"
 
-#include "fmgr.h"
-
 #include "fsi_compat.h"
 
 /* Where a background worker begins; its argument is a handle of dynamic shared memory. */

@@ -8,12 +8,10 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/fmgrprotos.h"
-#include "utils/rel.h"
 
 #include "fsi_compat.h"
 #include "fsi_sql.h"

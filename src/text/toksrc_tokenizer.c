@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "tokbuild.h"
-#include "unicode.h"
 
 static const char *
 type_of(const json_t *object)

@@ -12,7 +12,6 @@
 
 #include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
-#include "utils/builtins.h"
 #include "utils/json.h"
 
 #include "fsi_sql.h"

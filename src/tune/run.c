@@ -18,7 +18,6 @@
 #include "storage/procsignal.h"
 #include "utils/memutils.h"
 
-#include "fsi_sql.h"
 #include "tune.h"
 
 /* Evaluations and checkpoints that a training has unless it is told otherwise. */
