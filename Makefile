@@ -24,7 +24,7 @@ LOWER_DIRS = src/base src/kernels src/text src/format src/engine src/train
 UPPER_DIRS = src/store src/exec src/sql src/session src/jobs src/tune
 
 MACHINE := $(shell uname -m)
-X86_FILES = $(wildcard src/kernels/*_sse*.c src/kernels/*_avx2.c src/kernels/*_avx512.c src/kernels/*_avxvnni.c)
+X86_FILES = $(wildcard src/kernels/*_avx2.c src/kernels/*_avx512.c src/kernels/*_avxvnni.c)
 ARM_FILES = $(wildcard src/kernels/*_neon.c)
 FOREIGN_FILES = $(if $(filter x86_64,$(MACHINE)),,$(X86_FILES)) $(if $(filter aarch64,$(MACHINE)),,$(ARM_FILES))
 
