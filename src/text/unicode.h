@@ -3,7 +3,7 @@
  *	  Code points: reading and writing UTF-8, the character classes that tokenizers ask
  *	  for, and normal forms.
  *
- * Categories, case and decompositions come from utf8proc (Unicode 15).  Nothing here
+ * Categories, case and decompositions come from utf8proc, of its version of Unicode.  Nothing here
  * keeps state.  Readers of UTF-8 expect valid text: text_utf8_valid() stands at the door.
  */
 #ifndef TEXT_UNICODE_H
