@@ -163,7 +163,10 @@ begin_pass(JobCall *call, int round)
 	JobLayout	layout;
 	double		blocks;
 
+	/* A partition whose detaching is pending is seen without a snapshot, and not by those who take chunks. */
+	PushActiveSnapshot(GetLatestSnapshot());
 	jobs_layout(job, AccessShareLock, &layout);
+	PopActiveSnapshot();
 	job->pass++;
 	job->round = round;
 	job->files = (ArrayType *) DatumGetPointer(datumCopy(PointerGetDatum(layout.files), false, -1));

@@ -291,6 +291,24 @@ is(finish($other), '', 'deadlock: the other gets it');
 like(finish($job), qr/^NOTICE:  classified 2 rows/, 'deadlock: the chunk is tried again');
 is($node->safe_psql('postgres', 'SELECT string_agg(intent, \' \' ORDER BY id) FROM pair'), 'refund weather', 'deadlock: the answers');
 
+# A partition whose detaching was interrupted is not seen by statements: a pass does not look for it either, or it would begin for ever.
+$node->safe_psql('postgres', q{
+	CREATE TABLE parts (msg text, intent text) PARTITION BY LIST (msg);
+	CREATE TABLE part PARTITION OF parts FOR VALUES IN ('refund');
+	CREATE TABLE gone PARTITION OF parts FOR VALUES IN ('weather');
+	INSERT INTO parts VALUES ('refund'), ('weather');
+});
+my $reader = start($node, 'BEGIN', 'SELECT FROM parts', 'SELECT pg_sleep(600)');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 'parts'::regclass}), 'detaching: a reader');
+$other = start($node, 'ALTER TABLE parts DETACH PARTITION gone CONCURRENTLY');
+ok($node->poll_query_until('postgres', q{SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = 'gone'::regclass}), 'detaching: it waits');
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE parts%' OR query LIKE 'SELECT pg_sleep%'});
+like(finish($_), qr/canceling statement/, 'detaching: interrupted') for $other, $reader;
+($rc, $out, $err) = $node->psql('postgres', "SET statement_timeout = '30s'; CALL fsi_classify_table('parts', 'msg', 'intent', $question, workers => 2)");
+like($err, qr/NOTICE:  classified 1 row /, 'detaching: the call ends');
+is($node->safe_psql('postgres', q{SELECT (SELECT intent FROM part), (SELECT intent IS NULL FROM gone)}), 'refund|t', 'detaching: the partition is left alone');
+$node->safe_psql('postgres', 'ALTER TABLE parts DETACH PARTITION gone FINALIZE; DROP TABLE parts, gone');
+
 # No room for workers: the caller alone.
 $node->safe_psql('postgres', qq{
 	CREATE TABLE tickets (id int, msg text, intent text);
