@@ -21,6 +21,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
@@ -248,15 +249,24 @@ void
 store_count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 {
 	StoreSelf	self;
+	bool		is_index = strcmp(d->kind, "index") == 0;
 
 	*rows = *stale = STORE_UNKNOWN;
 	/* A domain's values may lie anywhere, and what another session's temporary table holds is in its memory. */
 	if (!OidIsValid(d->relid) || !d->valid || isOtherTempNamespace(get_rel_namespace(d->relid)))
 		return;
 	store_check_owner(d->relid);
+	/*
+	 * An index has the newest answers, the snapshot says which weights are asked: who makes it anew with others is waited
+	 * for before.  It is not kept then, for he may come and hold another one that is to be counted.
+	 */
+	if (is_index)
+		LockRelationOid(d->address.objectId, AccessShareLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_become_owner(d->relid, &self);
 	count_stale(d, rows, stale);
 	store_be_self(&self);
 	PopActiveSnapshot();
+	if (is_index)
+		UnlockRelationOid(d->address.objectId, AccessShareLock);
 }

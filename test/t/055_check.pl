@@ -1,0 +1,51 @@
+# fsi_check() while a model is replaced: it waits for an index that is made anew, and compares it with the weights that this was made with.
+use strict;
+use warnings;
+use Fsi;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+make_tiny("$dir/one", 1);
+make_tiny("$dir/two", 2);
+
+my $node = fsi_node('check', 'jit = off');
+sub train
+{
+	my ($base, $more) = @_;
+	return qq[CALL fsi_train('m', 'rows', '{"model": "$base", "max_steps": 1, "eval_answers": 0$more}')];
+}
+my $classify = q[fsi_classify(msg, ARRAY['refund', 'track order', 'cancel'], '{"model": "m"}')];
+$node->safe_psql('postgres', qq{
+	CREATE EXTENSION fsi_intent;
+	SELECT fsi_import_model('one', '$dir/one'), fsi_import_model('two', '$dir/two');
+	CREATE TABLE rows AS SELECT 'message ' || g AS prompt, CASE WHEN g % 3 = 0 THEN 'refund' ELSE 'track order' END AS response FROM generate_series(1, 8) g;
+});
+$node->safe_psql('postgres', train('one', ''));
+$node->safe_psql('postgres', qq{
+	CREATE TABLE kept AS SELECT 'message ' || md5(g::text) AS msg, NULL::text AS was FROM generate_series(1, 100) g;
+	UPDATE kept SET was = $classify;
+	CREATE INDEX kept_intent ON kept ($classify);
+	CREATE TABLE slow (msg text, intent text GENERATED ALWAYS AS ($classify) STORED);
+	INSERT INTO slow SELECT msg FROM kept;
+	CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END';
+	CREATE TRIGGER wait BEFORE UPDATE ON slow FOR EACH ROW EXECUTE FUNCTION wait();
+});
+
+# The index is made anew, the column waits for the gate, the check for the index.
+my $gate = start($node, 'SELECT pg_advisory_lock(1)', 'SELECT pg_sleep(600)');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted}), 'the gate is shut');
+my $trainer = start($node, train('two', ', "replace": true, "rebuild": true'));
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted}), 'the index is made anew');
+my $check = start($node, q{SELECT object, rows, stale FROM fsi_check('m') ORDER BY 1});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 'kept_intent'::regclass AND NOT granted}), 'the check waits for it');
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'});
+like(finish($gate), qr/canceling statement/, 'the gate is opened');
+unlike(finish($trainer), qr/ERROR/, 'the model is replaced');
+is(finish($check), '', 'it is checked');
+is($check->{out}, "public.kept_intent|100|0\npublic.slow.intent|100|0\n", 'nothing is stale');
+cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM kept WHERE was <> $classify"), '>', 0, 'though answers are others now');
+
+$node->stop;
+done_testing();
