@@ -75,19 +75,31 @@ fsi_train(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Throw away what an unfinished training could go on from: files, so that no rollback brings it back. */
+static void
+report_none(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("there is no unfinished training of model \"%s\"", host_excerpt(name, strlen(name)))));
+}
+
+/*
+ * Throw away what an unfinished training could go on from: files, so that no rollback brings it back.  Whoever may not
+ * is told so without a hold on the name: an error is said before locks go, for as long as the caller does not read it.
+ */
 Datum
 fsi_discard_training(PG_FUNCTION_ARGS)
 {
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *path = tune_folder_path(name);
 	SessionHold hold;
 
 	PreventCommandIfReadOnly("fsi_discard_training()");
+	if (!tune_folder_is_own(path, name) && !session_is_held(TUNE_HOLDS, tune_name_id(name)))
+		report_none(name);
 	tune_hold_name(name, &hold);
 	session_keep_until_commit(&hold);
-	if (!tune_folder_discard(tune_folder_path(name), name))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no unfinished training of model \"%s\"", host_excerpt(name, strlen(name)))));
+	if (!tune_folder_discard(path, name))
+		report_none(name);
 	PG_RETURN_VOID();
 }

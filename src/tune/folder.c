@@ -319,13 +319,20 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 }
 
 bool
-tune_folder_discard(const char *path, const char *name)
+tune_folder_is_own(const char *path, const char *name)
 {
 	char	   *plan = read_text(path, "plan");
 
-	if (plan == NULL)
+	if (plan != NULL)
+		check_role(name, plan);
+	return plan != NULL;
+}
+
+bool
+tune_folder_discard(const char *path, const char *name)
+{
+	if (!tune_folder_is_own(path, name))
 		return false;
-	check_role(name, plan);
 	tune_folder_remove(path);
 	return true;
 }

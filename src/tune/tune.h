@@ -149,7 +149,9 @@ extern bool tune_folder_has_result(const char *path, const char *name);
 extern void tune_folder_remove(const char *path);
 /* Remove it if it has no checkpoint. */
 extern void tune_folder_remove_useless(const char *path);
-/* Remove an unfinished training's folder, if the caller may (else 42501); false: there is none. */
+/* Whether there is an unfinished training's folder, which the caller may remove (else 42501). */
+extern bool tune_folder_is_own(const char *path, const char *name);
+/* Remove it; false: there is none. */
 extern bool tune_folder_discard(const char *path, const char *name);
 
 typedef struct TuneLeft

@@ -157,6 +157,8 @@ refused("SET ROLE other; SELECT fsi_discard_training('changed')", qr/ERROR:  425
 $s = start($node, call('changed', $steps));
 $pid = pid_past('changed', 0);
 refused("SELECT fsi_discard_training('changed')", qr/ERROR:  55006: model "changed" is being trained.*PID $pid/s, 'so does one at work');
+# While an error is told, what it holds is held: not the name of another role's model, for as long as it pleases the client.
+refused("SET ROLE other; SELECT fsi_discard_training('changed')", qr/ERROR:  42501: permission denied/, "the name of another role's is not held");
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 finish($s);
 is(folders(), 1, 'its folder is there');
