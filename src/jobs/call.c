@@ -238,7 +238,7 @@ find_or_begin_job(JobCall *call)
 	const char *differs;
 
 	list_free(jobs_lock_tree(job, AccessShareLock));
-	jobs_table_lock();
+	jobs_lock(job);
 	jobs_purge();
 	if (!jobs_find(job->relid, job->target, job->role, &found))
 	{

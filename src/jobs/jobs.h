@@ -71,7 +71,7 @@ typedef struct JobTotals
 
 /* --- table.c: the job's own tables, below SQL --- */
 
-extern void jobs_table_lock(void);
+extern void jobs_lock(const Job *job);
 extern bool jobs_find(Oid relid, AttrNumber target, Oid role, Job *job);
 extern bool jobs_find_id(int32 id, Job *job);
 extern void jobs_load(int32 id, Job *job);

@@ -3,7 +3,7 @@
  *	  Rows of _fsi_job and _fsi_job_chunk, read and written below SQL.
  *
  * As in the store room's catalog.c: no rights are looked at, no search path, no triggers.  Two
- * calls that look for the same job are kept apart by a lock on _fsi_job, two processes
+ * calls that look for the same job are kept apart by a lock on its column, two processes
  * that claim the same chunk by a row lock, which a crash or an error releases.
  */
 #include "postgres.h"
@@ -63,6 +63,9 @@ enum ChunkColumn
 	CHUNK_COLUMNS
 };
 
+/* Of a table's column, beside the number that whoever writes it holds (call.c). */
+#define LOOKED_FOR_SUBID 1
+
 /* An open table, and a scan of some of its rows. */
 typedef struct TableScan
 {
@@ -85,10 +88,15 @@ open_chunks(LOCKMODE mode)
 	return store_open_table("_fsi_job_chunk", mode);
 }
 
+/*
+ * Not of all jobs: what is said to the caller under a lock, an error too, is said for as long as he does not read it, and
+ * no cancelling ends that.
+ */
 void
-jobs_table_lock(void)
+jobs_lock(const Job *job)
 {
-	table_close(open_jobs(ShareRowExclusiveLock), NoLock);
+	table_close(open_jobs(RowExclusiveLock), NoLock);
+	LockDatabaseObject(job->relid, (Oid) job->target, LOOKED_FOR_SUBID, ExclusiveLock);
 }
 
 /* Of a scan that is about to begin: compare a column with a value. */
