@@ -87,8 +87,10 @@ static void
 check_sql(const Job *job)
 {
 	Oid			types[] = {TIDOID, TIDOID};
-	SPIPlanPtr	plan = SPI_prepare(jobs_read_sql(job), lengthof(types), types);
+	SPIPlanPtr	plan;
 
+	jobs_keep_name(job);
+	plan = SPI_prepare(jobs_read_sql(job), lengthof(types), types);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	SPI_freeplan(plan);
