@@ -189,4 +189,12 @@ extern Relation store_open_table(const char *name, LOCKMODE mode);
 /* "prompt" or "segments" */
 extern const char *store_layout_name(Gpt2Layout layout);
 
+/* --- schema.c --- */
+
+/*
+ * A relation's schema, until the transaction ends: an ALTER SCHEMA waits.  For statements that name the relation, which
+ * is locked and keeps its own name: else they might find another's, in a schema that has been given the name.
+ */
+extern void store_keep_schema_name(Oid relid);
+
 #endif

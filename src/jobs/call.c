@@ -89,7 +89,7 @@ check_sql(const Job *job)
 	Oid			types[] = {TIDOID, TIDOID};
 	SPIPlanPtr	plan;
 
-	jobs_keep_name(job);
+	store_keep_schema_name(job->relid);
 	plan = SPI_prepare(jobs_read_sql(job), lengthof(types), types);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));

@@ -403,7 +403,7 @@ try_chunk(JobRun *run)
 	else
 	{
 		run->after = chunk.no;
-		jobs_keep_name(&run->job);
+		store_keep_schema_name(run->job.relid);
 		work_through_chunk(run, &chunk);
 		outcome = JOB_CHUNK;
 	}

@@ -113,12 +113,6 @@ extern void jobs_check_condition(Oid relid, const char *condition);
 extern List *jobs_lock_tree(const Job *job, LOCKMODE mode);
 /* Do so, and look at their files. */
 extern void jobs_layout(const Job *job, LOCKMODE mode, JobLayout *layout);
-/*
- * Until the transaction ends the locked table's schema stays called as it is: an ALTER SCHEMA waits.  What follows names
- * both, and whoever owns the schema may give its name to another, where a table of the same name has triggers of his
- * own: they would run as whoever has called.
- */
-extern void jobs_keep_name(const Job *job);
 /* SQL that reads a range of blocks ($1, $2), and that updates rows (arrays $1 to $4, ctid range $5, $6). */
 extern char *jobs_read_sql(const Job *job);
 extern char *jobs_write_sql(const Job *job);

@@ -8,16 +8,11 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/trigger.h"
@@ -35,11 +30,8 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "jobs.h"
@@ -306,42 +298,6 @@ jobs_layout(const Job *job, LOCKMODE mode, JobLayout *layout)
 	layout->files = construct_array(files, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT);
 	list_free(relids);
 	pfree(files);
-}
-
-/* Whoever has written a row, until his transaction has told of it, too. */
-static void
-wait_for_writer(TupleTableSlot *slot)
-{
-	bool		should_free;
-	TransactionId xmin = HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(slot, false, &should_free)->t_data);
-
-	if (TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin))
-		XactLockTableWait(xmin, NULL, NULL, XLTW_None);
-}
-
-void
-jobs_keep_name(const Job *job)
-{
-	Relation	rel = table_open(NamespaceRelationId, RowShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TM_FailureData failure;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&key, Anum_pg_namespace_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(get_rel_namespace(job->relid)));
-	scan = systable_beginscan(rel, NamespaceOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (!HeapTupleIsValid(tuple) ||
-		table_tuple_lock(rel, &tuple->t_self, GetActiveSnapshot(), slot, GetCurrentCommandId(true), LockTupleKeyShare,
-						 LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure) != TM_Ok)
-		elog(ERROR, "the schema of table \"%s\" could not be locked", get_rel_name(job->relid));
-	wait_for_writer(slot);
-	systable_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, NoLock);
-	AcceptInvalidationMessages();
 }
 
 static const char *

@@ -404,6 +404,8 @@ store_remake(const StoreDependent *d)
 	}
 	if (get_rel_relkind(object) == RELKIND_PARTITIONED_INDEX)
 		return 0;
+	/* Else another object of that name might be made anew in its place. */
+	store_keep_schema_name(object);
 	if (get_rel_relkind(object) == RELKIND_INDEX)
 		run("REINDEX INDEX %s", store_relation_name(object));
 	else
