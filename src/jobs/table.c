@@ -66,6 +66,12 @@ enum ChunkColumn
 /* Of a table's column, beside the number that whoever writes it holds (call.c). */
 #define LOOKED_FOR_SUBID 1
 
+/*
+ * What one call deletes: each takes a lock until the transaction ends, of which the server has but some thousands, and one
+ * table with all its columns may leave 1600.  The rest is left to the calls that follow.
+ */
+#define MAX_PURGED 32
+
 /* An open table, and a scan of some of its rows. */
 typedef struct TableScan
 {
@@ -347,7 +353,7 @@ jobs_purge(void)
 	ListCell   *cell;
 
 	begin_scan(&scan, open_jobs(AccessShareLock), AccessShareLock, NULL, 0);
-	while (next_row(&scan, values, nulls) != NULL)
+	while (list_length(stale) < MAX_PURGED && next_row(&scan, values, nulls) != NULL)
 		if (is_stale(values))
 			stale = lappend_int(stale, DatumGetInt32(values[JOB_ID]));
 	end_scan(&scan);

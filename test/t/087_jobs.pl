@@ -325,6 +325,19 @@ like($err, qr/WARNING:  only \d of 7 background workers could be started/, 'few 
 all_right('few workers');
 unlike($err, qr/WARNING.*WARNING/s, 'few workers: said once');
 
+# More jobs whose table is no more than there are locks, which any role may leave: the next calls delete some each.
+my $left = 'SELECT count(*) FROM _fsi_job';
+$node->safe_psql('postgres', q{INSERT INTO _fsi_job SELECT nextval('_fsi_job_id'), 4000000000, g, 10, 1, '{a,b}', NULL, NULL, 'x', '3', '{}', 1, 0,
+	0, 0, now(), now() FROM generate_series(1, 20000) g});
+fresh(1000);
+for my $call (1, 2)
+{
+	($rc, $out, $err) = $node->psql('postgres', call());
+	like($err, qr/NOTICE:  classified $rows rows/, "many jobs that are stale: call $call");
+}
+cmp_ok($node->safe_psql('postgres', $left), '<', 20000, 'some of them are gone');
+$node->safe_psql('postgres', 'DELETE FROM _fsi_job');
+
 # A pace: the time that rows should take at least, by the server's clock.
 fresh();
 my $seconds = $node->safe_psql('postgres', q{
