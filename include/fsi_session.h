@@ -71,7 +71,7 @@ typedef struct SessionIdentity
 } SessionIdentity;
 
 extern void session_identify(SessionIdentity *identity);
-/* What the client asked for: name, value, name, value, ... "". */
+/* What the client asked for, with whose rights: name, value, rights, name, ... "". */
 extern void session_collect_settings(StringInfo out);
 /* In a worker that is connected as identity's user, within a transaction. */
 extern void session_assume(const SessionIdentity *identity, const char *settings);

@@ -58,6 +58,9 @@ session_collect_settings(StringInfo out)
 			continue;
 		appendBinaryStringInfo(out, setting->name, (int) strlen(setting->name) + 1);
 		appendBinaryStringInfo(out, value, (int) strlen(value) + 1);
+		/* With what rights: SET ROLE may have been between. */
+		appendStringInfo(out, "%d %u", (int) setting->scontext, setting->srole);
+		appendStringInfoChar(out, '\0');
 	}
 	appendStringInfoChar(out, '\0');
 }
@@ -69,10 +72,14 @@ apply_settings(const char *settings)
 	{
 		const char *name = settings;
 		const char *value = name + strlen(name) + 1;
+		const char *rights = value + strlen(value) + 1;
+		int			context = 0;
+		Oid			role = InvalidOid;
 
-		(void) set_config_option(name, value, superuser() ? PGC_SUSET : PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SET, true, WARNING, false);
-		settings = value + strlen(value) + 1;
+		(void) sscanf(rights, "%d %u", &context, &role);
+		(void) set_config_option_ext(name, value, (GucContext) context, PGC_S_SESSION, role, GUC_ACTION_SET, true, WARNING,
+									 false);
+		settings = rights + strlen(rights) + 1;
 	}
 }
 

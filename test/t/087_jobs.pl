@@ -312,6 +312,28 @@ like($err, qr/NOTICE:  classified 1 row /, 'detaching: the call ends');
 is($node->safe_psql('postgres', q{SELECT (SELECT intent FROM part), (SELECT intent IS NULL FROM gone)}), 'refund|t', 'detaching: the partition is left alone');
 $node->safe_psql('postgres', 'ALTER TABLE parts DETACH PARTITION gone FINALIZE; DROP TABLE parts, gone');
 
+# What a role may set that has been taken on since: workers have it, though who connected may not.
+my $me = $node->safe_psql('postgres', 'SELECT quote_ident(current_user)');
+$node->safe_psql('postgres', qq{
+	CREATE ROLE deputy LOGIN;
+	GRANT $me TO deputy;
+	CREATE TABLE quiet AS SELECT g AS id, 'message ' || g AS msg, NULL::text AS intent FROM generate_series(1, $rows) g;
+	CREATE FUNCTION loud() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN RAISE 'no replica'; END \$\$;
+	CREATE TRIGGER loud BEFORE UPDATE ON quiet FOR EACH ROW EXECUTE FUNCTION loud();
+	CREATE TRIGGER stay BEFORE UPDATE ON quiet FOR EACH ROW EXECUTE FUNCTION stay();
+	ALTER TABLE quiet ENABLE ALWAYS TRIGGER stay});
+close_gate();
+{
+	local $ENV{PGUSER} = 'deputy';
+	$job = start($node, "SET ROLE $me", 'SET session_replication_role = replica',
+		"CALL fsi_classify_table('quiet', 'msg', 'intent', $question, chunk_rows => 50, workers => 2)");
+}
+ok(at_gate(1), 'settings of a role: the call is in its first chunk');
+ok($node->poll_query_until('postgres', q{SELECT rows_done > 0 OR NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker') FROM fsi_progress}),
+	'settings of a role: a worker has done some, or failed');
+open_gate();
+like(finish($job), qr/^NOTICE:  classified $rows rows/, 'settings of a role: workers have them');
+
 # No room for workers: the caller alone.
 $node->safe_psql('postgres', qq{
 	CREATE TABLE tickets (id int, msg text, intent text);
