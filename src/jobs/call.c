@@ -414,19 +414,29 @@ fsi_classify_table(PG_FUNCTION_ARGS)
 	session_check_not_atomic(fcinfo, "fsi_classify_table", "It commits after each chunk.");
 	PreventCommandIfReadOnly("fsi_classify_table()");
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	/* Commits leave it alone; an error takes it away with the portal. */
-	context = AllocSetContextCreate(PortalContext, "fsi_intent job", ALLOCSET_DEFAULT_SIZES);
+	/*
+	 * Commits leave it alone.  It is not the portal's, for a process that ends may undo its transaction, and all portals
+	 * with it, before it comes to end_call(): so does the callback of its first temporary table.
+	 */
+	context = AllocSetContextCreate(TopMemoryContext, "fsi_intent job", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	call = palloc0(sizeof(JobCall));
-	call->run.context = context;
-	call->run.commit = caller_commit;
-	read_pace(fcinfo, call);
-	read_question(fcinfo, &call->run.job);
-	call->run.name = get_rel_name(call->run.job.relid);
-	call->temporary = get_rel_persistence(call->run.job.relid) == RELPERSISTENCE_TEMP;
-	session_guard(run_job, end_call, call);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	PG_TRY();
+	{
+		call = palloc0(sizeof(JobCall));
+		call->run.context = context;
+		call->run.commit = caller_commit;
+		read_pace(fcinfo, call);
+		read_question(fcinfo, &call->run.job);
+		call->run.name = get_rel_name(call->run.job.relid);
+		call->temporary = get_rel_persistence(call->run.job.relid) == RELPERSISTENCE_TEMP;
+		session_guard(run_job, end_call, call);
+	}
+	PG_FINALLY();
+	{
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(context);
+	}
+	PG_END_TRY();
 	SPI_finish();
 	PG_RETURN_VOID();
 }

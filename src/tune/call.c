@@ -56,21 +56,28 @@ fsi_train(PG_FUNCTION_ARGS)
 	session_check_not_atomic(fcinfo, "fsi_train", "It commits before and after the training.");
 	PreventCommandIfReadOnly("fsi_train()");
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	/* Commits leave it alone; an error takes it away with the portal. */
-	context = AllocSetContextCreate(PortalContext, "fsi_intent training", ALLOCSET_DEFAULT_SIZES);
+	/* Not the portal's: the end of the process may undo the transaction, and all portals with it, before the training's end. */
+	context = AllocSetContextCreate(TopMemoryContext, "fsi_intent training", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	run = palloc0(sizeof(TuneRun));
-	run->context = context;
-	run->commit = commit;
-	run->name = text_argument(fcinfo, ARG_NAME, "name");
-	run->source = text_argument(fcinfo, ARG_SOURCE, "source");
-	run->options_given = PG_ARGISNULL(ARG_OPTIONS) ? NULL : PG_GETARG_JSONB_P_COPY(ARG_OPTIONS);
-	if (wants_background(run->options_given))
-		tune_start_worker(run->name, run->source, run->options_given, commit);
-	else
-		tune_run(run);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	PG_TRY();
+	{
+		run = palloc0(sizeof(TuneRun));
+		run->context = context;
+		run->commit = commit;
+		run->name = text_argument(fcinfo, ARG_NAME, "name");
+		run->source = text_argument(fcinfo, ARG_SOURCE, "source");
+		run->options_given = PG_ARGISNULL(ARG_OPTIONS) ? NULL : PG_GETARG_JSONB_P_COPY(ARG_OPTIONS);
+		if (wants_background(run->options_given))
+			tune_start_worker(run->name, run->source, run->options_given, commit);
+		else
+			tune_run(run);
+	}
+	PG_FINALLY();
+	{
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(context);
+	}
+	PG_END_TRY();
 	SPI_finish();
 	PG_RETURN_VOID();
 }
