@@ -77,13 +77,16 @@ register_dependents(EState *estate, Oid schema)
 	FuncExpr   *call = dependents_call(schema);
 	ExprContext *context = CreateExprContext(estate);
 	EphemeralNamedRelation rows = palloc0(sizeof(EphemeralNamedRelationData));
+	MemoryContext arguments;
 	SetExprState *state;
 	Tuplestorestate *store;
 
 	if (get_func_result_type(call->funcid, NULL, &rows->md.tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "fsi_dependents() does not return rows");
 	state = ExecInitTableFunctionResult((Expr *) call, context, NULL);
-	store = ExecMakeTableFunctionResult(state, context, context->ecxt_per_tuple_memory, rows->md.tupdesc, true);
+	/* Not the context that is reset before the function is called: what it is called with lies there. */
+	arguments = AllocSetContextCreate(estate->es_query_cxt, "fsi_dependents arguments", ALLOCSET_SMALL_SIZES);
+	store = ExecMakeTableFunctionResult(state, context, arguments, rows->md.tupdesc, true);
 	rows->md.name = "fsi_dependents";
 	rows->md.enrtype = ENR_NAMED_TUPLESTORE;
 	rows->md.enrtuples = (double) tuplestore_tuple_count(store);
