@@ -191,6 +191,9 @@ extern const char *store_layout_name(Gpt2Layout layout);
 
 /* --- schema.c --- */
 
+/* A relation's name, qualified and quoted, as a statement has it; an error (42P01) if it is gone. */
+extern char *store_relation_name(Oid relid);
+
 /*
  * A relation's schema, until the transaction ends: an ALTER SCHEMA waits.  For statements that name the relation, which
  * is locked and keeps its own name: else they might find another's, in a schema that has been given the name.

@@ -316,12 +316,6 @@ column_name(const Job *job, AttrNumber no)
 	return quote_identifier(name);
 }
 
-static const char *
-qualified_name(const Job *job)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(job->relid)), get_rel_name(job->relid));
-}
-
 char *
 jobs_read_sql(const Job *job)
 {
@@ -330,7 +324,7 @@ jobs_read_sql(const Job *job)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT tableoid, ctid, xmin, %s::pg_catalog.text, %s::pg_catalog.text FROM %s"
 					 " WHERE ctid OPERATOR(pg_catalog.>=) $1 AND ctid OPERATOR(pg_catalog.<) $2",
-					 column_name(job, job->source), column_name(job, job->target), qualified_name(job));
+					 column_name(job, job->source), column_name(job, job->target), store_relation_name(job->relid));
 	/* On lines of its own: it may end in a comment. */
 	if (job->condition != NULL)
 		appendStringInfo(&sql, " AND (\n%s\n)", job->condition);
@@ -346,5 +340,5 @@ jobs_write_sql(const Job *job)
 					" WHERE t.ctid OPERATOR(pg_catalog.=) u.tid AND t.tableoid OPERATOR(pg_catalog.=) u.tbl"
 					" AND t.xmin OPERATOR(pg_catalog.=) u.xid"
 					" AND t.ctid OPERATOR(pg_catalog.>=) $5 AND t.ctid OPERATOR(pg_catalog.<=) $6",
-					qualified_name(job), column_name(job, job->target));
+					store_relation_name(job->relid), column_name(job, job->target));
 }

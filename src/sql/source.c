@@ -25,6 +25,7 @@
 #include "utils/varlena.h"
 
 #include "fsi_source.h"
+#include "fsi_store.h"
 
 /* Rows taken from the cursor at a time. */
 #define SOURCE_CHUNK 64
@@ -114,7 +115,7 @@ find_relation(List *names)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s\" does not exist", NameListToString(names)),
 				 errhint("A source is the name of a table or view, or a query.")));
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+	return store_relation_name(relid);
 }
 
 /* ---- What a query may be. ---- */

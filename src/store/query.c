@@ -79,19 +79,6 @@ store_bounds_expression(Oid leaf, Oid root)
 	return expression;
 }
 
-char *
-store_relation_name(Oid relid)
-{
-	char	   *schema = get_namespace_name(get_rel_namespace(relid));
-	char	   *name = get_rel_name(relid);
-
-	if (schema == NULL || name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
-	return quote_qualified_identifier(schema, name);
-}
-
 /* ---- From text to plans. ---- */
 
 static Node *

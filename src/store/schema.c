@@ -1,6 +1,6 @@
 /*
  * schema.c
- *	  The name of a schema, kept until the transaction ends.
+ *	  The name of a relation with its schema's, and that of a schema kept until the transaction ends.
  *
  * No lock on a table keeps its schema's name: whoever owns the schema may give that name to another, in the instant
  * between the making of a statement and its reading.  A lock of the schema's row, as a foreign key has it, does.
@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "catalog/pg_namespace.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -22,6 +23,19 @@
 #include "utils/snapmgr.h"
 
 #include "fsi_store.h"
+
+char *
+store_relation_name(Oid relid)
+{
+	char	   *schema = get_namespace_name(get_rel_namespace(relid));
+	char	   *name = get_rel_name(relid);
+
+	if (schema == NULL || name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	return quote_qualified_identifier(schema, name);
+}
 
 /* Wait for whoever has written the row, until all have been told of it, too. */
 static void

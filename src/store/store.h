@@ -75,8 +75,6 @@ extern Node *store_column_expression(Oid relid, AttrNumber column);
 extern Node *store_constraint_expression(Oid constraint);
 /* A leaf's bounds, all the way from the top, over columns of the root (which may be the leaf itself). */
 extern Node *store_bounds_expression(Oid leaf, Oid root);
-/* Qualified and quoted; an error if it is gone. */
-extern char *store_relation_name(Oid relid);
 /* Run a SELECT of two numbers over the relation, where $1 stands for the expression, and add them. */
 extern void store_query_count(const char *statement, Oid relid, Node *expression, int64 *rows, int64 *stale);
 /* Run an UPDATE of the relation, likewise, with a search_path for what runs then; how many rows it has changed. */
