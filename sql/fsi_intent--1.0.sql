@@ -112,7 +112,8 @@ COMMENT ON FUNCTION @extschema@._fsi_models_asked(pg_catalog.pg_node_tree)
 
 -- In the order to make them anew in: a partition after its parent, for its rows may leave both; an index of expressions
 -- before the columns beside it, for an UPDATE that changes no column of its own leaves it as it is. A materialized view
--- may read the calls through other views.
+-- may read the calls through other views, and their answers in generated columns. What calls any function that is not
+-- core's is looked at: it may be one that calls the extension's.
 CREATE FUNCTION @extschema@.fsi_dependents(
 		OUT model pg_catalog.text,
 		OUT sha256 pg_catalog.text,
@@ -127,15 +128,21 @@ BEGIN ATOMIC
 	WITH RECURSIVE calls AS (
 		SELECT DISTINCT d.classid, d.objid
 		FROM pg_catalog.pg_depend d
-			JOIN pg_catalog.pg_depend e ON e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND e.objid = d.refobjid
-				AND e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND e.deptype = 'e'
-			JOIN pg_catalog.pg_extension x ON x.oid = e.refobjid AND x.extname = 'fsi_intent'
-		WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype IN ('n', 'a')),
+		WHERE d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
+			AND d.refobjid >= 16384 AND d.deptype IN ('n', 'a')),
 	reads(view, model) AS (
 		SELECT r.ev_class, asked.model
 		FROM calls c JOIN pg_catalog.pg_rewrite r ON c.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = c.objid
 				AND r.ev_type = '1',
 			pg_catalog.unnest(@extschema@._fsi_models_asked(r.ev_action)) asked(model)
+		UNION
+		SELECT r.ev_class, asked.model
+		FROM calls c JOIN pg_catalog.pg_attrdef a ON c.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND a.oid = c.objid
+			JOIN pg_catalog.pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum AND t.attgenerated <> ''
+			JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+				AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = a.adrelid AND d.refobjsubid = a.adnum
+			JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND r.ev_type = '1',
+			pg_catalog.unnest(@extschema@._fsi_models_asked(a.adbin)) asked(model)
 		UNION
 		SELECT r.ev_class, below.model
 		FROM reads below JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass

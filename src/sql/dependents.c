@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -13,6 +14,8 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "fsi_compat.h"
 #include "fsi_sql.h"
@@ -28,7 +31,7 @@ Datum
 fsi_models_asked(PG_FUNCTION_ARGS)
 {
 	bool		unknown;
-	List	   *names = store_models_asked(stringToNode(text_to_cstring(PG_GETARG_TEXT_PP(0))), &unknown);
+	List	   *names = store_models_asked(stringToNode(text_to_cstring(PG_GETARG_TEXT_PP(0))), true, &unknown);
 	int			n = list_length(names) + unknown;
 	Datum	   *values = palloc0(sizeof(Datum) * Max(n, 1));
 	bool	   *nulls = palloc0(sizeof(bool) * Max(n, 1));
@@ -90,6 +93,61 @@ missing_model(const List *list, int place)
 	return NULL;
 }
 
+/* What is wrong with the server, or stops it, is not what is wrong with the object. */
+static bool
+is_of_object(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			return sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+/* Functions of its owner's may fail.  That is not to hide what there is to say of others. */
+static void
+count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		store_count_stale(d, rows, stale);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (error == NULL)
+		return;
+	if (!is_of_object(error->sqlerrcode))
+		ReThrowError(error);
+	*rows = *stale = STORE_UNKNOWN;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("could not check %s %s, skipping it: %s", d->kind, d->object, error->message),
+			 error->detail ? errdetail_internal("%s", error->detail) : 0,
+			 error->hint ? errhint("%s", error->hint) : 0,
+			 error->context ? errcontext("%s", error->context) : 0));
+}
+
 /* As VACUUM of all tables does: what is another's, or has no model to ask any more, is left out, and said to be. */
 static void
 check(const StoreDependent *d, const char *missing, int64 *rows, int64 *stale)
@@ -104,7 +162,7 @@ check(const StoreDependent *d, const char *missing, int64 *rows, int64 *stale)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist, skipping %s %s", missing, d->kind, d->object)));
 	else
-		store_count_stale(d, rows, stale);
+		count_stale(d, rows, stale);
 }
 
 /* See that it is still there, and keep it, where that is the current role's to do: a check of much takes long. */

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -13,7 +14,7 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 
-#include "store.h"
+#include "asked.h"
 
 /* Functions whose answers rest on a model, and which argument (from 0) names it: by the key "model" where it is jsonb. */
 static const struct
@@ -29,26 +30,24 @@ static const struct
 	{"fsi_embed", 1}, {"fsi_tokens", 1}, {"fsi_generate", 1}, {"fsi_model_info", 0}
 };
 
-typedef struct Asked
-{
-	Oid			extension;
-	List	   *names;			/* of char * */
-	bool		unknown;		/* and others, which only the call itself can tell */
-} Asked;
-
-/* NULL: it cannot be told. */
-static void
-note_name(Asked *asked, char *name)
+List *
+asked_add_name(List *names, char *name)
 {
 	ListCell   *lc;
 
+	foreach(lc, names)
+		if (strcmp(lfirst(lc), name) == 0)
+			return names;
+	return lappend(names, name);
+}
+
+void
+asked_note_name(Asked *asked, char *name)
+{
 	if (name == NULL)
 		asked->unknown = true;
-	foreach(lc, asked->names)
-		if (name != NULL && strcmp(lfirst(lc), name) == 0)
-			return;
-	if (name != NULL)
-		asked->names = lappend(asked->names, name);
+	else
+		asked->names = asked_add_name(asked->names, name);
 }
 
 /* The argument of that number, by place or by name; NULL: left to its default. */
@@ -71,15 +70,14 @@ argument(List *args, int number)
 	return NULL;
 }
 
-/* What the option "model" says, which may be nothing. */
-static char *
-model_option(Jsonb *options)
+char *
+asked_model_option(Jsonb *options)
 {
 	JsonbValue *value = JB_ROOT_IS_OBJECT(options) ?
 		getKeyJsonValueFromContainer(&options->root, "model", strlen("model"), NULL) : NULL;
 
 	if (value == NULL || value->type != jbvString)
-		return pstrdup(STORE_DEFAULT_NAME);
+		return NULL;
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
@@ -88,6 +86,7 @@ static char *
 named_by(Node *arg)
 {
 	Const	   *constant;
+	char	   *name;
 
 	while (arg != NULL && IsA(arg, RelabelType))
 		arg = (Node *) ((RelabelType *) arg)->arg;
@@ -99,43 +98,65 @@ named_by(Node *arg)
 	if (constant->constisnull)
 		return pstrdup(STORE_DEFAULT_NAME);
 	if (constant->consttype == JSONBOID)
-		return model_option(DatumGetJsonbP(constant->constvalue));
+	{
+		name = asked_model_option(DatumGetJsonbP(constant->constvalue));
+		return name ? name : pstrdup(STORE_DEFAULT_NAME);
+	}
 	return constant->consttype == TEXTOID || constant->consttype == VARCHAROID ?
 		TextDatumGetCString(constant->constvalue) : NULL;
+}
+
+bool
+asked_is_asker(const char *name)
+{
+	for (size_t i = 0; i < lengthof(askers); i++)
+		if (strcmp(askers[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static bool
+is_own(const Asked *asked, Oid function)
+{
+	return function >= FirstNormalObjectId && getExtensionOfObject(ProcedureRelationId, function) == asked->extension;
 }
 
 static void
 note_call(Asked *asked, FuncExpr *call)
 {
-	char	   *name;
+	char	   *name = get_func_name(call->funcid);
 
-	if (getExtensionOfObject(ProcedureRelationId, call->funcid) != asked->extension)
-		return;
-	name = get_func_name(call->funcid);
 	for (size_t i = 0; i < lengthof(askers); i++)
 		if (strcmp(askers[i].name, name) == 0)
-			note_name(asked, named_by(argument(call->args, askers[i].argument)));
+			asked_note_name(asked, named_by(argument(call->args, askers[i].argument)));
 }
 
-static bool
-find_calls(Node *node, void *context)
+bool
+asked_find_calls(Node *node, void *context)
 {
+	Asked	   *asked = context;
+
 	if (node == NULL)
 		return false;
-	if (IsA(node, FuncExpr))
-		note_call(context, (FuncExpr *) node);
+	if (IsA(node, FuncExpr) && is_own(asked, ((FuncExpr *) node)->funcid))
+		note_call(asked, (FuncExpr *) node);
+	else if (asked->inside)
+		asked_note_functions(asked, node);
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, find_calls, context, 0);
-	return expression_tree_walker(node, find_calls, context);
+		return query_tree_walker((Query *) node, asked_find_calls, asked, 0);
+	return expression_tree_walker(node, asked_find_calls, asked);
 }
 
 List *
-store_models_asked(Node *node, bool *unknown)
+store_models_asked(Node *node, bool inside, bool *unknown)
 {
-	Asked		asked = {.extension = get_extension_oid("fsi_intent", true)};
+	Asked		asked = {.extension = get_extension_oid("fsi_intent", true), .inside = inside};
 
 	if (OidIsValid(asked.extension))
-		(void) find_calls(node, &asked);
+	{
+		(void) asked_find_calls(node, &asked);
+		asked_look_inside(&asked);
+	}
 	*unknown = asked.unknown;
 	return asked.names;
 }

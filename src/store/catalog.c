@@ -264,6 +264,26 @@ store_card(const char *name)
 	return card;
 }
 
+List *
+store_rows(void)
+{
+	Relation	rel = store_open_table("_fsi_model_catalog", AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	List	   *rows = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		StoreRow   *row = palloc(sizeof(StoreRow));
+
+		read_row(tuple, RelationGetDescr(rel), row);
+		rows = lappend(rows, row);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return rows;
+}
+
 bool
 store_identity_in_use(const char *sha256)
 {

@@ -2,8 +2,8 @@
  * dependents.c
  *	  What keeps answers under a model's name: indexes, partitioned tables, generated columns, constraints, materialized views.
  *
- * fsi_dependents() (sql/fsi_intent--1.0.sql) finds them by the calls in their expressions (asked.c).  A call hidden in
- * a function of the user's own is not found, nor an answer that was stored as plain text.
+ * fsi_dependents() (sql/fsi_intent--1.0.sql) finds them by the calls in their expressions (asked.c).  An answer that was
+ * stored as plain text is not found.
  */
 #include "postgres.h"
 

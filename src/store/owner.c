@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "catalog/objectaddress.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -20,6 +21,12 @@ void
 store_set_for_now(const char *setting, const char *value)
 {
 	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+char *
+store_path_of_functions(void)
+{
+	return *namespace_search_path ? psprintf("pg_catalog, %s, pg_temp", namespace_search_path) : "pg_catalog, pg_temp";
 }
 
 bool

@@ -118,12 +118,14 @@ analyze(const char *statement, Oid type)
 	return query;
 }
 
+/* From here on, to the end of the caller's level of settings, names are those of functions, by that path. */
 static List *
-plan(const char *statement, Oid relid, Node *expression, int options)
+plan(const char *statement, Oid relid, Node *expression, const char *path, int options)
 {
 	Query	   *query = analyze(statement, exprType(expression));
 
 	check_table(query, relid);
+	store_set_for_now("search_path", path);
 	query = query_tree_mutator(query, put_expression, expression, 0);
 	return pg_plan_queries(pg_rewrite_query(query), statement, options, NULL);
 }
@@ -191,15 +193,17 @@ end_figures(DestReceiver *self)
 }
 
 void
-store_query_count(const char *statement, Oid relid, Node *expression, int64 *rows, int64 *stale)
+store_query_count(const char *statement, Oid relid, Node *expression, const char *path, int64 *rows, int64 *stale)
 {
 	ErrorContextCallback callback = {error_context_stack, statement_error, unconstify(char *, statement)};
 	Figures		figures = {{receive_figures, begin_figures, end_figures, end_figures, DestNone}, 0, 0};
+	int			level = NewGUCNestLevel();
 	List	   *planned;
 
 	error_context_stack = &callback;
-	planned = plan(statement, relid, expression, CURSOR_OPT_PARALLEL_OK);
+	planned = plan(statement, relid, expression, path, CURSOR_OPT_PARALLEL_OK);
 	(void) run(linitial_node(PlannedStmt, planned), statement, &figures.pub);
+	AtEOXact_GUC(true, level);
 	error_context_stack = callback.previous;
 	*rows += figures.rows;
 	*stale += figures.stale;
@@ -212,14 +216,12 @@ store_query_update(const char *statement, Oid relid, Node *expression, const cha
 {
 	ErrorContextCallback callback = {error_context_stack, statement_error, unconstify(char *, statement)};
 	int64		changed = 0;
+	int			level = NewGUCNestLevel();
 	List	   *queries;
 	ListCell   *lc;
-	int			level;
 
 	error_context_stack = &callback;
-	queries = plan(statement, relid, expression, 0);
-	level = NewGUCNestLevel();
-	store_set_for_now("search_path", path);
+	queries = plan(statement, relid, expression, path, 0);
 	foreach(lc, queries)
 	{
 		PlannedStmt *planned = lfirst_node(PlannedStmt, lc);

@@ -242,7 +242,7 @@ store_repin(void)
 
 /*
  * Of all rows that the active snapshot sees, not of those alone that a transaction's own, older one does.  The path is
- * for what runs then, triggers.
+ * for what runs then, functions and triggers.
  */
 static int64
 remake_column(const StoreDependent *d, const char *base, const char *path)
@@ -306,6 +306,7 @@ static void
 validate_domain(const StoreDependent *d)
 {
 	List	   *statements = NIL;
+	char	   *path = store_path_of_functions();
 	StoreSelf	self;
 
 	/* One at a time: core itself locks nothing, and the second one's change of its catalog is an internal error. */
@@ -317,6 +318,7 @@ validate_domain(const StoreDependent *d)
 		return;
 	store_check_domain_owner(d->domain);
 	store_become_domain_owner(d->domain, &self);
+	store_set_for_now("search_path", path);
 	run("%s", linitial(statements));
 	store_be_self(&self);
 }
@@ -354,19 +356,12 @@ check_not_skipped(const StoreDependent *d)
 				 errhint("Disable it meanwhile, with ALTER TABLE ... DISABLE TRIGGER or DISABLE RULE.")));
 }
 
-/* What triggers name without its schema is the caller's, where it is not core's. */
-static char *
-path_of_triggers(void)
-{
-	return *namespace_search_path ? psprintf("pg_catalog, %s, pg_temp", namespace_search_path) : "pg_catalog, pg_temp";
-}
-
 static int64
 remake_rows(const StoreDependent *d)
 {
 	StoreSelf	self;
 	int64		changed;
-	char	   *path = path_of_triggers();
+	char	   *path = store_path_of_functions();
 	const char *base = base_column(d);
 
 	if (base == NULL)

@@ -56,23 +56,23 @@ static const char *const count_sql = "SELECT count(*), count(*) FILTER (WHERE %s
 
 /* Images are compared: types without an equality operator can be, and spellings that a collation takes for equal differ. */
 static void
-count_in_column(Oid relid, AttrNumber column, int64 *rows, int64 *stale)
+count_in_column(Oid relid, AttrNumber column, const char *path, int64 *rows, int64 *stale)
 {
 	Node	   *expression = store_column_expression(relid, column);
 	const char *name = quote_identifier(get_attname(relid, column, false));
 
 	if (expression != NULL)
 		store_query_count(psprintf(count_sql, psprintf("ROW(%s)::record *<> ROW($1)::record", name), store_relation_name(relid)),
-						  relid, expression, rows, stale);
+						  relid, expression, path, rows, stale);
 }
 
 static void
-count_in_constraint(Oid relid, Oid constraint, int64 *rows, int64 *stale)
+count_in_constraint(Oid relid, Oid constraint, const char *path, int64 *rows, int64 *stale)
 {
 	Node	   *expression = store_constraint_expression(constraint);
 
 	if (expression != NULL)
-		store_query_count(psprintf(count_sql, "NOT $1", store_relation_name(relid)), relid, expression, rows, stale);
+		store_query_count(psprintf(count_sql, "NOT $1", store_relation_name(relid)), relid, expression, path, rows, stale);
 }
 
 List *
@@ -88,7 +88,7 @@ store_leaves(Oid root)
 }
 
 static void
-count_in_partitions(Oid root, int64 *rows, int64 *stale)
+count_in_partitions(Oid root, const char *path, int64 *rows, int64 *stale)
 {
 	ListCell   *lc;
 
@@ -99,7 +99,7 @@ count_in_partitions(Oid root, int64 *rows, int64 *stale)
 
 		/* A lone default partition has none. */
 		store_query_count(psprintf(count_sql, "NOT $1", store_relation_name(leaf)), leaf,
-						  bounds ? bounds : makeBoolConst(true, false), rows, stale);
+						  bounds ? bounds : makeBoolConst(true, false), path, rows, stale);
 	}
 }
 
@@ -197,12 +197,15 @@ can_tell(const IndexCheck *check)
 }
 
 static void
-count_in_index(Oid indexid, int64 *rows, int64 *stale)
+count_in_index(Oid indexid, const char *path, int64 *rows, int64 *stale)
 {
 	IndexCheck	check = {0};
 	int64		right = 0;
 	int64		wrong = 0;
 
+	/* From PostgreSQL 17 on core makes indexes with core's names alone, and so REINDEX would. */
+	if (PG_VERSION_NUM < 170000)
+		store_set_for_now("search_path", path);
 	check.heap = table_open(IndexGetRelation(indexid, false), AccessShareLock);
 	check.index = index_open(indexid, AccessShareLock);
 	check.info = BuildIndexInfo(check.index);
@@ -228,19 +231,19 @@ count_in_index(Oid indexid, int64 *rows, int64 *stale)
 /* ---- Anything. ---- */
 
 static void
-count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
+count_stale(const StoreDependent *d, const char *path, int64 *rows, int64 *stale)
 {
 	char		relkind = get_rel_relkind(d->address.objectId);
 
 	*rows = *stale = 0;
 	if (strcmp(d->kind, "generated column") == 0)
-		count_in_column(d->relid, d->address.objectSubId, rows, stale);
+		count_in_column(d->relid, d->address.objectSubId, path, rows, stale);
 	else if (strcmp(d->kind, "constraint") == 0)
-		count_in_constraint(d->relid, d->address.objectId, rows, stale);
+		count_in_constraint(d->relid, d->address.objectId, path, rows, stale);
 	else if (strcmp(d->kind, "partition key") == 0)
-		count_in_partitions(d->relid, rows, stale);
+		count_in_partitions(d->relid, path, rows, stale);
 	else if (relkind == RELKIND_INDEX)
-		count_in_index(d->address.objectId, rows, stale);
+		count_in_index(d->address.objectId, path, rows, stale);
 	else if (relkind != RELKIND_PARTITIONED_INDEX)
 		*rows = *stale = STORE_UNKNOWN;
 }
@@ -249,6 +252,7 @@ void
 store_count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 {
 	StoreSelf	self;
+	char	   *path = store_path_of_functions();
 	bool		is_index = strcmp(d->kind, "index") == 0;
 
 	*rows = *stale = STORE_UNKNOWN;
@@ -264,7 +268,7 @@ store_count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 		LockRelationOid(d->address.objectId, AccessShareLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_become_owner(d->relid, &self);
-	count_stale(d, rows, stale);
+	count_stale(d, path, rows, stale);
 	store_be_self(&self);
 	PopActiveSnapshot();
 	if (is_index)

@@ -25,6 +25,8 @@ extern void store_insert_row(const char *name, const FsiFile *file, size_t size,
 /* Let a name stand for another file. */
 extern void store_replace_row(const char *name, const FsiFile *file, size_t size, const char *source);
 extern void store_mark_dropped(const char *name);
+/* All of them, of StoreRow *. */
+extern List *store_rows(void);
 /* Whether an imported, not dropped model has this identity. */
 extern bool store_identity_in_use(const char *sha256);
 extern void store_write_chunks(const char *sha256, const uint8_t *data, size_t size);
@@ -44,6 +46,11 @@ extern char *store_find_written(const char *name);
 
 /* Set a setting until the caller's AtEOXact_GUC(). */
 extern void store_set_for_now(const char *setting, const char *value);
+/*
+ * The search_path for functions and triggers that run as an owner: what they name without its schema is the caller's,
+ * where it is not core's.
+ */
+extern char *store_path_of_functions(void);
 /* 42501 unless the current role owns the table, or the domain. */
 extern void store_check_owner(Oid relid);
 extern void store_check_domain_owner(Oid type);
@@ -75,9 +82,12 @@ extern Node *store_column_expression(Oid relid, AttrNumber column);
 extern Node *store_constraint_expression(Oid constraint);
 /* A leaf's bounds, all the way from the top, over columns of the root (which may be the leaf itself). */
 extern Node *store_bounds_expression(Oid leaf, Oid root);
-/* Run a SELECT of two numbers over the relation, where $1 stands for the expression, and add them. */
-extern void store_query_count(const char *statement, Oid relid, Node *expression, int64 *rows, int64 *stale);
-/* Run an UPDATE of the relation, likewise, with a search_path for what runs then; how many rows it has changed. */
+/*
+ * Run a SELECT of two numbers over the relation, where $1 stands for the expression, with a search_path for what runs
+ * then, and add them.
+ */
+extern void store_query_count(const char *statement, Oid relid, Node *expression, const char *path, int64 *rows, int64 *stale);
+/* Run an UPDATE of the relation, likewise; how many rows it has changed. */
 extern int64 store_query_update(const char *statement, Oid relid, Node *expression, const char *path);
 
 /* --- stale.c --- */

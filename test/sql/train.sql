@@ -224,6 +224,11 @@ CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true
 CREATE TEMP TABLE pg_depend (LIKE pg_catalog.pg_depend);
 CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
 DROP TABLE pg_temp.pg_depend, kept;
+CREATE FUNCTION hidden(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN fsi_classify(msg, ARRAY['alpha', 'beta'], '{"model": "tr mine"}'); END$$;
+CREATE TABLE kept (msg text, intent text GENERATED ALWAYS AS (hidden(msg)) STORED);
+CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
+DROP TABLE kept;
+DROP FUNCTION hidden;
 CALL fsi_train('tr mine', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1, "replace": true}');
 -- unless it is to be made anew
 CREATE TABLE kept (id int PRIMARY KEY, msg text, former text,

@@ -1,0 +1,120 @@
+-- Calls inside functions of the user's own: what keeps their answers is found, checked and made anew as any other.
+
+-- A body of standard SQL is a tree, others are texts: in SQL, in PL/pgSQL, by names within names, in strings.
+CREATE FUNCTION intents() RETURNS text[] IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN ARRAY['refund', 'weather']; END$$;
+CREATE FUNCTION by_tree(msg text) RETURNS text IMMUTABLE LANGUAGE sql RETURN fsi_classify(msg, intents());
+CREATE FUNCTION by_text(msg text) RETURNS text IMMUTABLE LANGUAGE sql AS $$SELECT public.fsi_classify(msg, public.intents())$$;
+CREATE FUNCTION by_code(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN PUBLIC.FSI_Classify(msg, public.intents()); END$$;
+CREATE FUNCTION by_other(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN public.by_code(msg); END$$;
+CREATE FUNCTION by_string(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+DECLARE answer text;
+BEGIN EXECUTE 'SELECT public.by_other($1)' INTO answer USING msg; RETURN answer; END$$;
+CREATE FUNCTION by_tree_other(msg text) RETURNS text IMMUTABLE LANGUAGE sql BEGIN ATOMIC SELECT by_string(msg); END;
+CREATE OPERATOR ~> (FUNCTION = by_code, RIGHTARG = text);
+CREATE AGGREGATE last_intent(text) (SFUNC = textcat, STYPE = text, FINALFUNC = by_tree);
+CREATE FUNCTION no_call(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN lower(msg) || '!'; END$$;
+
+CREATE TABLE kept (id int, msg text,
+	a text GENERATED ALWAYS AS (by_tree(msg)) STORED, b text GENERATED ALWAYS AS (by_text(msg)) STORED,
+	c text GENERATED ALWAYS AS (by_code(msg)) STORED, d text GENERATED ALWAYS AS (by_other(msg)) STORED,
+	e text GENERATED ALWAYS AS (by_string(msg)) STORED, f text GENERATED ALWAYS AS (by_tree_other(msg)) STORED,
+	g text GENERATED ALWAYS AS (~> msg) STORED, h text GENERATED ALWAYS AS (no_call(msg)) STORED);
+INSERT INTO kept VALUES (1, 'refund'), (2, 'weather');
+CREATE INDEX kept_intent ON kept (by_other(msg));
+CREATE INDEX kept_others ON kept (id) WHERE NOT by_tree(msg) = 'refund';
+CREATE INDEX kept_no_call ON kept (no_call(msg));
+CREATE MATERIALIZED VIEW kept_last AS SELECT last_intent(msg) FROM kept;
+CREATE VIEW seen AS SELECT id, by_code(msg) AS intent FROM kept;
+CREATE MATERIALIZED VIEW kept_seen AS SELECT intent, count(*) FROM seen GROUP BY 1;
+CREATE VIEW seen_column AS SELECT id, c FROM kept;
+CREATE MATERIALIZED VIEW kept_column AS SELECT c, count(*) FROM seen_column GROUP BY c;
+CREATE MATERIALIZED VIEW kept_other_column AS SELECT id, h FROM kept;
+SELECT model, kind, object, sha256 = (SELECT sha256 FROM fsi_models) AS pinned FROM fsi_dependents();
+SELECT kind, object, rows, stale FROM fsi_check();
+
+CREATE OR REPLACE FUNCTION intents() RETURNS text[] IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN ARRAY['refund', 'Weather']; END$$;
+\c
+SELECT kind, object, rows, stale FROM fsi_check() WHERE stale <> 0;
+SELECT kind, object, changed FROM fsi_rebuild() WHERE kind IN ('index', 'materialized view');
+SELECT kind, object, rows, stale FROM fsi_check() WHERE stale <> 0;
+SELECT a, b, c, d, e, f, g FROM kept ORDER BY id;
+SELECT * FROM kept_last;
+SELECT * FROM kept_seen ORDER BY 1;
+SELECT * FROM kept_column ORDER BY 1;
+SET enable_seqscan = off;
+SELECT id FROM kept WHERE by_other(msg) = 'Weather';
+RESET enable_seqscan;
+DROP TABLE kept CASCADE;
+DROP OPERATOR ~> (NONE, text);
+DROP FUNCTION by_tree_other, by_string, by_other, by_text, no_call;
+
+-- Which model: the one that the text names, else that of the call, else the default one.
+CREATE FUNCTION names(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RETURN public.fsi_classify(msg, public.intents(), '{"model": "small-1"}'); END$$;
+CREATE FUNCTION makes(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RETURN public.fsi_classify(msg, public.intents(), jsonb_build_object('model', 'small-' || 1)); END$$;
+CREATE FUNCTION passes(msg text, options jsonb DEFAULT '{}') RETURNS text IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RETURN public.fsi_classify(msg, public.intents(), options); END$$;
+CREATE FUNCTION passes_tree(msg text, options jsonb) RETURNS text IMMUTABLE LANGUAGE sql
+	RETURN fsi_classify(msg, intents(), options);
+CREATE FUNCTION embeds(msg text, by varchar) RETURNS real[] IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RETURN public.fsi_embed(msg, by); END$$;
+CREATE TABLE kept (msg text, options jsonb, size real);
+CREATE INDEX kept_1_names ON kept (names(msg));
+CREATE INDEX kept_2_makes ON kept (makes(msg));
+CREATE INDEX kept_3_passes ON kept (passes(msg));
+CREATE INDEX kept_4_passes ON kept (passes(msg, '{"model": "small-1"}'));
+CREATE INDEX kept_5_passes ON kept (passes(options => options, msg => msg));
+CREATE INDEX kept_6_passes ON kept (passes_tree(msg, '{"model": "nonesuch"}'));
+CREATE INDEX kept_7_passes ON kept (passes_tree(msg, options));
+CREATE INDEX kept_8_embeds ON kept (embeds(msg, 'small-1'));
+SELECT model, object, sha256 IS NOT NULL AS pinned FROM fsi_dependents();
+DROP TABLE kept;
+DROP FUNCTION names, makes, passes, passes_tree, embeds;
+
+-- A function that fails does not hide what there is to say of others; who cancels is obeyed.
+CREATE TABLE kept (msg text);
+INSERT INTO kept VALUES ('weather'), ('refund');
+CREATE INDEX kept_intent ON kept (by_code(msg));
+CREATE INDEX kept_tree ON kept (by_tree(msg));
+CREATE OR REPLACE FUNCTION by_code(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+	IF msg = 'refund' THEN
+		RAISE 'no refunds' USING DETAIL = 'There are none.', HINT = 'Ask again.';
+	END IF;
+	RETURN public.fsi_classify(msg, public.intents());
+END$$;
+SELECT kind, object, rows, stale FROM fsi_check();
+SELECT * FROM fsi_rebuild();
+CREATE OR REPLACE FUNCTION by_code(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+	IF msg = 'refund' THEN
+		RAISE 'stop' USING ERRCODE = 'query_canceled';
+	END IF;
+	RETURN public.fsi_classify(msg, public.intents());
+END$$;
+SELECT kind, object, rows, stale FROM fsi_check();
+DROP TABLE kept;
+
+-- What functions name without its schema is found as the caller finds it.
+CREATE SCHEMA mine;
+SET search_path = mine, public;
+CREATE FUNCTION mine.names() RETURNS text[] IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN ARRAY['refund', 'weather']; END$$;
+CREATE FUNCTION mine.inlined(msg text) RETURNS text IMMUTABLE LANGUAGE sql AS $$SELECT fsi_classify(msg, names())$$;
+CREATE FUNCTION mine.called(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN fsi_classify(msg, names()); END$$;
+CREATE DOMAIN weather AS text CHECK (called(VALUE) <> 'refund');
+CREATE TABLE kept (msg text CHECK (inlined(msg) <> 'nonsense'), told weather,
+	intent text GENERATED ALWAYS AS (inlined(msg)) STORED, same text GENERATED ALWAYS AS (called(msg)) STORED);
+INSERT INTO kept VALUES ('weather', 'weather'), ('refund', NULL);
+CREATE OR REPLACE FUNCTION mine.names() RETURNS text[] IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN ARRAY['refund', 'Weather']; END$$;
+\c
+SET search_path = mine, public;
+SELECT kind, object, rows, stale FROM fsi_check();
+SELECT kind, object FROM fsi_rebuild();
+TABLE kept ORDER BY msg;
+SET search_path = public;
+SELECT kind, object, rows, stale FROM fsi_check();
+\set VERBOSITY terse
+DROP SCHEMA mine CASCADE;
+DROP FUNCTION by_code, by_tree, intents CASCADE;
+SELECT count(*) FROM fsi_dependents();
