@@ -93,20 +93,21 @@ missing_model(const List *list, int place)
 	return NULL;
 }
 
-/* What is wrong with the server, or stops it, is not what is wrong with the object. */
+/* And not of the server, or of what stops it. */
 static bool
 is_of_object(int sqlerrcode)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{
 		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:	/* weights that are not the installed ones; a lock */
 		case ERRCODE_INSUFFICIENT_RESOURCES:
 		case ERRCODE_OPERATOR_INTERVENTION:
 		case ERRCODE_SYSTEM_ERROR:
 		case ERRCODE_INTERNAL_ERROR:
 			return false;
 		default:
-			return sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
+			return true;
 	}
 }
 
