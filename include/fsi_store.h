@@ -134,14 +134,17 @@ extern List *store_names_in(const char *dir);
 /* Whether this server has a backend of that number, by whose name a file of that folder goes. */
 extern bool store_backend_exists(int pid);
 
+/* What the words in functions' texts stand for: for the calls of one statement, in the current memory context. */
+typedef struct StoreNamed StoreNamed;
+extern StoreNamed *store_named(void);
 /* An expression whose answers this transaction may commit names that model; nothing happens if there is none. */
 extern void store_note_kept(const char *name);
 /*
- * The names of the models that an expression's (a query's) calls ask, "default" among them; inside: also calls inside
- * functions of the user's own, as far as they can be seen.  *unknown: there is a call whose model its arguments alone
- * can tell.
+ * The names of the models that an expression's (a query's) calls ask, "default" among them.  *unknown: there is a call
+ * whose model its arguments alone can tell.  inside: also calls inside functions of the user's own, as far as they can be
+ * seen, or NULL.
  */
-extern List *store_models_asked(Node *node, bool inside, bool *unknown);
+extern List *store_models_asked(Node *node, StoreNamed *inside, bool *unknown);
 
 /* What rests on a model: something that keeps its answers, as the view of the catalogs fsi_dependents() has it. */
 typedef struct StoreDependent

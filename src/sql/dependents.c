@@ -27,11 +27,23 @@ PG_FUNCTION_INFO_V1(fsi_rebuild);
 
 #define MAX_COLUMNS 6
 
+static StoreNamed *
+named_of(FmgrInfo *call)
+{
+	MemoryContext old = MemoryContextSwitchTo(call->fn_mcxt);
+
+	if (call->fn_extra == NULL)
+		call->fn_extra = store_named();
+	MemoryContextSwitchTo(old);
+	return call->fn_extra;
+}
+
 Datum
 fsi_models_asked(PG_FUNCTION_ARGS)
 {
+	Node	   *expression = stringToNode(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	bool		unknown;
-	List	   *names = store_models_asked(stringToNode(text_to_cstring(PG_GETARG_TEXT_PP(0))), true, &unknown);
+	List	   *names = store_models_asked(expression, named_of(fcinfo->flinfo), &unknown);
 	int			n = list_length(names) + unknown;
 	Datum	   *values = palloc0(sizeof(Datum) * Max(n, 1));
 	bool	   *nulls = palloc0(sizeof(bool) * Max(n, 1));
@@ -117,7 +129,7 @@ count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *error = NULL;
+	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);

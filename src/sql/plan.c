@@ -260,7 +260,7 @@ note_model(const SupportRequestSimplify *request)
 
 	if (request->root != NULL || !store_is_there())
 		return;
-	foreach(lc, store_models_asked((Node *) request->fcall, false, &unknown))
+	foreach(lc, store_models_asked((Node *) request->fcall, NULL, &unknown))
 		store_note_kept(lfirst(lc));
 }
 

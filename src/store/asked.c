@@ -140,7 +140,7 @@ asked_find_calls(Node *node, void *context)
 		return false;
 	if (IsA(node, FuncExpr) && is_own(asked, ((FuncExpr *) node)->funcid))
 		note_call(asked, (FuncExpr *) node);
-	else if (asked->inside)
+	else if (asked->inside != NULL)
 		asked_note_functions(asked, node);
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, asked_find_calls, asked, 0);
@@ -148,7 +148,7 @@ asked_find_calls(Node *node, void *context)
 }
 
 List *
-store_models_asked(Node *node, bool inside, bool *unknown)
+store_models_asked(Node *node, StoreNamed *inside, bool *unknown)
 {
 	Asked		asked = {.extension = get_extension_oid("fsi_intent", true), .inside = inside};
 

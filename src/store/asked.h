@@ -7,12 +7,10 @@
 
 #include "store.h"
 
-#include "utils/hsearch.h"
-
 typedef struct Asked
 {
 	Oid			extension;
-	bool		inside;			/* functions of the user's own are looked into */
+	StoreNamed *inside;			/* functions of the user's own are looked into */
 	List	   *names;			/* of char * */
 	bool		unknown;		/* and others, which only the call itself can tell */
 
@@ -22,8 +20,6 @@ typedef struct Asked
 	bool		open;			/* they are called with options that are no constant */
 	bool		passed;			/* a call inside has a model that its function was called with, or that cannot be told */
 	bool		silent;			/* one by a text that says nothing of a model */
-	HTAB	   *functions_named;	/* OIDs by names, once it is needed */
-	List	   *models;			/* of StoreRow *, likewise */
 } Asked;
 
 /* --- asked.c --- */
@@ -48,15 +44,9 @@ extern void asked_look_inside(Asked *asked);
 
 /* --- asked_text.c --- */
 
-/* The key of what these find. */
-typedef struct AskedWord
-{
-	char		word[NAMEDATALEN];
-} AskedWord;
-
-/* Words that may be identifiers, as SQL reads them without quotes. */
-extern HTAB *asked_identifiers(const char *text);
-/* What lies between two quotes of a kind, as far as it is no longer than a name. */
-extern HTAB *asked_quoted(const char *text);
+/* Call visit() for each word of a text that may be an identifier, as SQL reads it without quotes. */
+extern void asked_identifiers(const char *text, void (*visit) (void *context, const char *word), void *context);
+/* The same for what lies between two quotes of a kind, as far as it is no longer than a name. */
+extern void asked_quoted(const char *text, void (*visit) (void *context, const char *word), void *context);
 
 #endif

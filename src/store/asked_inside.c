@@ -22,7 +22,9 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
@@ -89,17 +91,42 @@ look_into_tree(Asked *asked, const char *body)
 	asked->unknown = unknown;
 }
 
-typedef struct Named
+/* Tables by name, each made when it is first needed. */
+struct StoreNamed
 {
-	AskedWord	name;
-	List	   *functions;		/* OIDs */
-} Named;
+	MemoryContext context;
+	HTAB	   *functions;		/* of the user's own */
+	HTAB	   *models;
+};
+
+StoreNamed *
+store_named(void)
+{
+	StoreNamed *named = palloc0(sizeof(StoreNamed));
+
+	named->context = CurrentMemoryContext;
+	return named;
+}
 
 static HTAB *
-functions_by_name(void)
+by_name(const StoreNamed *named, const char *what, Size entrysize)
 {
-	HASHCTL		ctl = {.keysize = sizeof(AskedWord), .entrysize = sizeof(Named), .hcxt = CurrentMemoryContext};
-	HTAB	   *all = hash_create("fsi_intent functions", 256, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	HASHCTL		ctl = {.keysize = NAMEDATALEN, .entrysize = entrysize, .hcxt = named->context};
+
+	return hash_create(what, 256, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+typedef struct NamedFunctions
+{
+	char		name[NAMEDATALEN];
+	List	   *functions;		/* OIDs */
+} NamedFunctions;
+
+static void
+find_functions(StoreNamed *names)
+{
+	HTAB	   *all = by_name(names, "fsi_intent functions", sizeof(NamedFunctions));
+	MemoryContext old = MemoryContextSwitchTo(names->context);
 	Relation	rel = table_open(ProcedureRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
@@ -107,7 +134,7 @@ functions_by_name(void)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
-		Named	   *named;
+		NamedFunctions *named;
 		bool		found;
 
 		CHECK_FOR_INTERRUPTS();
@@ -118,82 +145,93 @@ functions_by_name(void)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return all;
+	MemoryContextSwitchTo(old);
+	names->functions = all;
 }
 
-/* All functions of a name that a text has: which of them it calls cannot be told. */
+typedef struct NamedModel
+{
+	char		name[NAMEDATALEN];
+	bool		dropped;
+} NamedModel;
+
 static void
-note_functions_named(Asked *asked, const char *name)
+find_models(StoreNamed *names)
 {
-	Named	   *named;
+	HTAB	   *all = by_name(names, "fsi_intent models", sizeof(NamedModel));
 	ListCell   *lc;
 
-	if (asked->functions_named == NULL)
-		asked->functions_named = functions_by_name();
-	named = hash_search(asked->functions_named, name, HASH_FIND, NULL);
-	if (named == NULL)
-		return;
-	foreach(lc, named->functions)
-		(void) note_function(lfirst_oid(lc), asked);
-}
-
-/* The names of models that a text has in quotes: of those that were dropped, if there are no others. */
-static List *
-models_quoted(Asked *asked, const char *text)
-{
-	HTAB	   *quoted = asked_quoted(text);
-	List	   *live = NIL;
-	List	   *dropped = NIL;
-	ListCell   *lc;
-
-	if (asked->models == NIL)
-		asked->models = store_rows();
-	foreach(lc, asked->models)
+	foreach(lc, store_rows())
 	{
 		const StoreRow *row = lfirst(lc);
+		NamedModel *named = hash_search(all, row->name, HASH_ENTER, NULL);
 
-		if (hash_search(quoted, row->name, HASH_FIND, NULL) == NULL)
-			continue;
-		if (row->dropped)
-			dropped = lappend(dropped, row->name);
-		else
-			live = lappend(live, row->name);
+		named->dropped = row->dropped;
 	}
-	if (hash_search(quoted, STORE_DEFAULT_NAME, HASH_FIND, NULL) != NULL)
-		live = lappend(live, pstrdup(STORE_DEFAULT_NAME));
-	hash_destroy(quoted);
-	return live != NIL ? live : dropped;
+	((NamedModel *) hash_search(all, STORE_DEFAULT_NAME, HASH_ENTER, NULL))->dropped = false;
+	names->models = all;
 }
 
+/* What one text says. */
+typedef struct Said
+{
+	Asked	   *asked;
+	bool		asks;
+	bool		model;			/* it says "model" */
+	List	   *models;			/* names in quotes */
+	List	   *dropped;		/* those of models that were dropped */
+} Said;
+
+/* All functions of a name: which of them is called cannot be told. */
+static void
+note_identifier(void *context, const char *word)
+{
+	Said	   *said = context;
+	NamedFunctions *named = hash_search(said->asked->inside->functions, word, HASH_FIND, NULL);
+	ListCell   *lc;
+
+	said->asks |= asked_is_asker(word);
+	said->model |= strcmp(word, "model") == 0;
+	if (named != NULL && !asked_is_asker(word))
+		foreach(lc, named->functions)
+			(void) note_function(lfirst_oid(lc), said->asked);
+}
+
+static void
+note_quoted(void *context, const char *word)
+{
+	Said	   *said = context;
+	NamedModel *named = hash_search(said->asked->inside->models, word, HASH_FIND, NULL);
+
+	if (named != NULL && named->dropped)
+		said->dropped = asked_add_name(said->dropped, named->name);
+	else if (named != NULL)
+		said->models = asked_add_name(said->models, named->name);
+}
+
+/* A model that was dropped is meant only if no other is: a word may happen to be its name. */
 static void
 look_into_text(Asked *asked, const char *text)
 {
-	HTAB	   *identifiers = asked_identifiers(text);
-	HASH_SEQ_STATUS status;
-	const AskedWord *word;
-	List	   *models;
+	Said		said = {.asked = asked};
 	ListCell   *lc;
-	bool		asks = false;
 
-	hash_seq_init(&status, identifiers);
-	while ((word = hash_seq_search(&status)) != NULL)
-	{
-		if (asked_is_asker(word->word))
-			asks = true;
-		else
-			note_functions_named(asked, word->word);
-	}
-	models = asks ? models_quoted(asked, text) : NIL;
-	foreach(lc, models)
+	if (asked->inside->functions == NULL)
+		find_functions(asked->inside);
+	asked_identifiers(text, note_identifier, &said);
+	if (!said.asks)
+		return;
+	if (asked->inside->models == NULL)
+		find_models(asked->inside);
+	asked_quoted(text, note_quoted, &said);
+	if (said.models == NIL)
+		said.models = said.dropped;
+	foreach(lc, said.models)
 		asked_note_name(asked, lfirst(lc));
-	if (asks && models == NIL)
-	{
-		if (hash_search(identifiers, "model", HASH_FIND, NULL) != NULL)
-			asked->passed = true;
-		else
-			asked->silent = true;
-	}
-	hash_destroy(identifiers);
+	if (said.models == NIL && said.model)
+		asked->passed = true;
+	else if (said.models == NIL)
+		asked->silent = true;
 }
 
 /* An aggregate is what it is made of. */
