@@ -11,8 +11,10 @@
 #include "commands/extension.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "asked.h"
 
@@ -29,6 +31,14 @@ static const struct
 	{"fsi_evaluate_thresholds", 2}, {"fsi_evaluate_generation", 2},
 	{"fsi_embed", 1}, {"fsi_tokens", 1}, {"fsi_generate", 1}, {"fsi_model_info", 0}
 };
+
+/* All of them, of however many arguments. */
+#define MAX_FUNCTIONS 64
+
+/* Functions that were found to be the extension's, until pg_proc changes: every statement asks that stores answers. */
+static Oid	own[MAX_FUNCTIONS];
+static int	n_own;
+static uint64 changes;
 
 List *
 asked_add_name(List *names, char *name)
@@ -115,10 +125,38 @@ asked_is_asker(const char *name)
 	return false;
 }
 
-static bool
-is_own(const Asked *asked, Oid function)
+static void
+forget_own(Datum arg, int cacheid, uint32 hashvalue)
 {
-	return function >= FirstNormalObjectId && getExtensionOfObject(ProcedureRelationId, function) == asked->extension;
+	(void) arg;
+	(void) cacheid;
+	(void) hashvalue;
+	n_own = 0;
+	changes++;
+}
+
+static bool
+is_own(Oid function)
+{
+	static bool registered;
+	uint64		seen;
+	Oid			extension;
+
+	if (function < FirstNormalObjectId)
+		return false;
+	for (int i = 0; i < n_own; i++)
+		if (own[i] == function)
+			return true;
+	if (!registered)
+		CacheRegisterSyscacheCallback(PROCOID, forget_own, (Datum) 0);
+	registered = true;
+	seen = changes;
+	extension = get_extension_oid("fsi_intent", true);
+	if (!OidIsValid(extension) || getExtensionOfObject(ProcedureRelationId, function) != extension)
+		return false;
+	if (changes == seen && n_own < MAX_FUNCTIONS)
+		own[n_own++] = function;
+	return true;
 }
 
 static void
@@ -126,7 +164,7 @@ note_call(Asked *asked, FuncExpr *call)
 {
 	char	   *name = get_func_name(call->funcid);
 
-	for (size_t i = 0; i < lengthof(askers); i++)
+	for (size_t i = 0; name != NULL && i < lengthof(askers); i++)
 		if (strcmp(askers[i].name, name) == 0)
 			asked_note_name(asked, named_by(argument(call->args, askers[i].argument)));
 }
@@ -138,7 +176,7 @@ asked_find_calls(Node *node, void *context)
 
 	if (node == NULL)
 		return false;
-	if (IsA(node, FuncExpr) && is_own(asked, ((FuncExpr *) node)->funcid))
+	if (IsA(node, FuncExpr) && is_own(((FuncExpr *) node)->funcid))
 		note_call(asked, (FuncExpr *) node);
 	else if (asked->inside != NULL)
 		asked_note_functions(asked, node);
@@ -150,13 +188,11 @@ asked_find_calls(Node *node, void *context)
 List *
 store_models_asked(Node *node, StoreNamed *inside, bool *unknown)
 {
-	Asked		asked = {.extension = get_extension_oid("fsi_intent", true), .inside = inside};
+	Asked		asked = {.inside = inside};
 
-	if (OidIsValid(asked.extension))
-	{
-		(void) asked_find_calls(node, &asked);
+	(void) asked_find_calls(node, &asked);
+	if (inside != NULL)
 		asked_look_inside(&asked);
-	}
 	*unknown = asked.unknown;
 	return asked.names;
 }

@@ -9,7 +9,6 @@
 
 typedef struct Asked
 {
-	Oid			extension;
 	StoreNamed *inside;			/* functions of the user's own are looked into */
 	List	   *names;			/* of char * */
 	bool		unknown;		/* and others, which only the call itself can tell */

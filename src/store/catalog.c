@@ -126,8 +126,10 @@ store_relation(const char *name)
 bool
 store_is_there(void)
 {
-	return !IsBinaryUpgrade && OidIsValid(get_extension_oid("fsi_intent", true)) &&
-		OidIsValid(get_relname_relid("_fsi_model_catalog", extension_schema()));
+	if (IsBinaryUpgrade)
+		return false;
+	return OidIsValid(known_schema) || (OidIsValid(get_extension_oid("fsi_intent", true)) &&
+										OidIsValid(get_relname_relid("_fsi_model_catalog", extension_schema())));
 }
 
 /* Whoever waited for the lock while the extension was dropped is told so, as one that comes later. */

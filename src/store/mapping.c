@@ -450,18 +450,6 @@ used(const NameEntry *entry)
 	return entry->model;
 }
 
-void
-store_note_kept(const char *name)
-{
-	StoreRow	row;
-	bool		settled;
-
-	init_once();
-	if (strlen(name) <= STORE_NAME_MAX && find_row(name, &row, &settled) && !row.dropped &&
-		!TransactionIdIsCurrentTransactionId(row.xmin))
-		store_note_use(row.name, row.sha256);
-}
-
 bool
 store_is_current(const char *name, const char *sha256)
 {
@@ -516,6 +504,38 @@ is_now(const Moment *m)
 		now.subxcnt == m->subxcnt;
 }
 
+static bool
+is_known(const NameEntry *entry)
+{
+	return entry->generation == generation && is_now(&entry->moment);
+}
+
+/* Each statement that stores answers asks, before its first row does: what is found then need not be looked up again. */
+void
+store_note_kept(const char *name)
+{
+	NameEntry  *entry;
+	uint64		seen;
+	StoreRow	row;
+	bool		settled;
+
+	init_once();
+	entry = find_entry(name);
+	if (entry != NULL && is_known(entry))
+	{
+		(void) used(entry);
+		return;
+	}
+	seen = generation;
+	if (strlen(name) > STORE_NAME_MAX || !find_row(name, &row, &settled) || row.dropped)
+		return;
+	if (entry != NULL && settled && entry->generation == seen && generation == seen &&
+		strcmp(entry->model->sha256, row.sha256) == 0)
+		entry->moment = moment_now();
+	if (!TransactionIdIsCurrentTransactionId(row.xmin))
+		store_note_use(row.name, row.sha256);
+}
+
 const StoreModel *
 store_model(const char *name)
 {
@@ -529,7 +549,7 @@ store_model(const char *name)
 	if (name == NULL)
 		name = STORE_DEFAULT_NAME;
 	entry = find_entry(name);
-	if (entry != NULL && entry->generation == generation && is_now(&entry->moment))
+	if (entry != NULL && is_known(entry))
 		return used(entry);
 	if (strlen(name) > STORE_NAME_MAX)
 		store_report_no_model(name);

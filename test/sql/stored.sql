@@ -85,3 +85,20 @@ FETCH 2 FROM c;
 CLOSE c;
 DROP TABLE plain, tickets, copied;
 DROP FUNCTION label, intents;
+
+-- a statement that stores answers looks nothing up in catalogs that one before it in its transaction has looked up
+CREATE TABLE looked_up (msg text, intent text GENERATED ALWAYS AS (fsi_classify(msg, ARRAY['refund', 'weather'])) STORED,
+	CHECK (fsi_classify(msg, ARRAY['weather', 'refund']) <> 'nonsense'));
+CREATE INDEX ON looked_up (upper(fsi_classify(msg, ARRAY['refund', 'weather'])));
+CREATE VIEW scans AS SELECT sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)) AS n FROM pg_stat_xact_all_tables
+WHERE relname IN ('_fsi_model_catalog', 'pg_depend', 'pg_extension');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+INSERT INTO looked_up VALUES ('weather');
+SELECT n AS before FROM scans
+\gset
+INSERT INTO looked_up VALUES (NULL), ('refund');
+UPDATE looked_up SET msg = 'weather again';
+SELECT n - :before AS scans FROM scans;
+COMMIT;
+DROP VIEW scans;
+DROP TABLE looked_up;
