@@ -70,8 +70,9 @@ void
 jobs_pace(JobShared *shared, int64 not_before, void (*check) (void *), void *arg)
 {
 	int64		now = jobs_clock();
-	int64		turn = Max(book_turn(shared, now), not_before);
+	int64		turn = book_turn(shared, now);
 
+	turn = Max(turn, not_before);
 	for (;;)
 	{
 		long		ms = (long) Min((turn - now) / 1000 + 1, PAUSE_MAX_MS);

@@ -368,6 +368,14 @@ my $seconds = $node->safe_psql('postgres', q{
 	CALL fsi_classify_table('few', 'msg', 'intent', ARRAY['x', 'y'], chunk_rows => 1, rows_per_second => 200, workers => 2);
 	SELECT extract(epoch FROM clock_timestamp() - :'began')});
 cmp_ok($seconds, '>', 1.0, 'no faster than told, less a burst of a page a process');
+# ... and no more than that: rows that the condition leaves out take no time, however many pages they have (600 here).
+($rc, $out, $err) = $node->psql('postgres', q{
+	CREATE TABLE wide (msg text, intent text, filler text);
+	ALTER TABLE wide ALTER filler SET STORAGE PLAIN;
+	INSERT INTO wide SELECT 'message', 'done', repeat('x', 5000) FROM generate_series(1, 600);
+	SET statement_timeout = '60s';
+	CALL fsi_classify_table('wide', 'msg', 'intent', ARRAY['x', 'y'], condition => 'intent IS NULL', chunk_rows => 1, rows_per_second => 2)});
+like($err, qr/NOTICE:  classified 0 rows/, 'what has nothing to do does not wait for its turn');
 
 # Memory does not grow with the chunks, in the caller nor in a worker: what each holds, now and then.
 $node->safe_psql('postgres', q{
