@@ -343,8 +343,9 @@ tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out)
 		}
 	}
 	out->weigh_spelling = layout == GPT2_SEGMENTS && !look_up(options, "spelling_weight", &value);
+	/* Not below 2: max_ways, which was given, is what is wrong then. */
 	if (!look_up(options, "min_ways", &value))
-		out->train.min_ways = Min(out->train.min_ways, out->train.max_ways);
+		out->train.min_ways = Max(Min(out->train.min_ways, out->train.max_ways), 2);
 	if (!look_up(options, "max_ways", &value))
 		out->train.max_ways = Max(out->train.min_ways, out->train.max_ways);
 	if (out->rebuild && !out->replace)

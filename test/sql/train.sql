@@ -278,6 +278,7 @@ CALL fsi_train('x', 'labelled', '{"learning_rate": "fast"}');
 CALL fsi_train('x', 'labelled', '{"learning_rate": -1}');
 CALL fsi_train('x', 'labelled', '{"min_ways": 5, "max_ways": 4}');
 CALL fsi_train('x', 'labelled', '{"min_ways": 20000}');
+CALL fsi_train('x', 'labelled', '{"max_ways": 1}');
 CALL fsi_train('x', 'labelled', '{"max_steps": 1, "num_train_epochs": -3}');
 CALL fsi_train('x', 'labelled', '{"name_share": 1.5}');
 CALL fsi_train('x', 'labelled', '{"spelling_weight": -1}');
