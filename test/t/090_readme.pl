@@ -1,6 +1,7 @@
 # The manual's SQL runs as it stands there, and names what exists.
 use strict;
 use warnings;
+use Encode qw(decode);
 use Fsi;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -73,18 +74,78 @@ my %named = map { $_ => 1 } $readme =~ /\b(fsi_[a-z_]+)\(/g;
 my %exists = map { $_ => 1 } split /\n/, $ours;
 is(join(' ', grep { !$exists{$_} } sort keys %named), '', 'functions in the manual exist');
 
-my ($rc, $out, $err) = $node->psql('manual', q{SELECT fsi_classify('x', ARRAY['a'], '{"no such": 1}')});
-my %option = map { $_ => 1 } ($err =~ /HINT:\s+Options are (.*)/)[0] =~ /"(\w+)"/g;
-my ($table) = $readme =~ /^## Options\n(.*?)^## /ms;
-my %row = map { $_ => 1 } $table =~ /^\| `(\w+)` \|/mg;
-is(join(' ', sort keys %row), join(' ', sort keys %option), 'options in the manual are those that there are');
+# Tables of options, each with what an unknown one brings up.
+sub section
+{
+	my ($title) = @_;
+	return ($readme =~ /^## \Q$title\E\n(.*?)^## /ms)[0];
+}
+sub first_column
+{
+	my ($text) = @_;
+	return map { /`(\w+)`/g } $text =~ /^\| (`\w+`(?:, `\w+`)*) \|/mg;
+}
+for my $case (
+	[ 'Options', q{SELECT fsi_classify('x', ARRAY['a'], '{"no such": 1}')}, section('Options') ],
+	[ 'fsi_prompts', q{SELECT fsi_prompts('history', 'x', '{"no such": 1}')}, section('Few-shot prompts') =~ /^(\| option \|.*?)\n\n/ms ],
+	[ 'fsi_train', q{CALL fsi_train('x', 'history', '{"no such": 1}')}, section('Fine-tuning') =~ /^(\| key \|.*?)\n\n/ms ])
+{
+	my ($name, $sql, $table) = @$case;
+	my ($rc, $out, $err) = $node->psql('manual', $sql);
+	my @options = ($err =~ /HINT:\s+Options are (.*)/)[0] =~ /"(\w+)"/g;
+	is(join(' ', sort(first_column($table))), join(' ', sort @options), "options in the manual are those that there are: $name");
+}
+
+# Arguments of fsi_classify_table, with their defaults.
+my ($table) = section('Many rows') =~ /^(\| argument \|.*?)\n\n/ms;
+my %default;
+for my $line ($table =~ /^\| (`.*)$/mg)
+{
+	my ($names, $value) = $line =~ /^(\S.*?) \| (?:`(.*?)`)? ?\|/;
+	$default{$_} = $value // '' for $names =~ /`(\w+)`/g;
+}
+is(join("\n", map { "$_|$default{$_}" } sort keys %default), $node->safe_psql('manual', q{
+	SELECT name, regexp_replace(coalesce(pg_get_function_arg_default(p.oid, no::int), ''), '::.*', '')
+	FROM pg_proc p, unnest(proargnames) WITH ORDINALITY a(name, no) WHERE proname = 'fsi_classify_table' ORDER BY name COLLATE "C"}),
+	'arguments of fsi_classify_table and their defaults');
+
+# Columns of views and of functions that return rows.
+my $columns = $node->safe_psql('manual', q{
+	SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+	WHERE c.relkind = 'v' AND c.relname ~ '^fsi_'
+	UNION
+	SELECT p.proname, a.name FROM pg_proc p, unnest(proargnames, proargmodes) a(name, mode)
+	WHERE p.proname ~ '^fsi_' AND a.mode IN ('o', 't')
+	ORDER BY 1, 2});
+my %where = (fsi_progress => 'Many rows', fsi_training => 'Fine-tuning', fsi_stats => 'Statistics', fsi_prompts => 'Few-shot prompts');
+for my $line (split /\n/, $columns)
+{
+	my ($of, $column) = split /\|/, $line;
+	my $text = section($where{$of} // ($of =~ /^fsi_evaluate/ ? 'Measure it' : 'Functions'));
+	$column =~ s/^(outside|wrong)_rate$/_rate/;
+	like($text, qr/\b\Q$column\E\b/, "column $column of $of is in the manual");
+}
 
 my $settings = $node->safe_psql('manual', q{
 	SELECT fsi_version() IS NULL;
-	SELECT name FROM pg_settings WHERE name LIKE 'fsi_intent.%' AND name NOT LIKE '%.debug%' ORDER BY name});
+	SELECT name, current_setting(name) FROM pg_settings WHERE name LIKE 'fsi_intent.%' AND name NOT LIKE '%.debug%' ORDER BY name});
 $settings =~ s/^f\n//;
-($table) = $readme =~ /^## Settings\n(.*?)^## /ms;
-is(join("\n", sort $table =~ /^\| `(fsi_intent\.\w+)` \|/mg), $settings, 'settings in the manual are those that there are');
+my %setting = section('Settings') =~ /^\| `(fsi_intent\.\w+)` \| `(\w+)` \|/mg;
+is(join("\n", map { "$_|$setting{$_}" } sort keys %setting), $settings, 'settings in the manual are those that there are, with their defaults');
+
+# The headings that it points to are there, and its lines are no longer than they may be.
+my $text = $readme =~ s/^```.*?^```$//msgr;
+sub anchors
+{
+	my ($of) = @_;
+	return map { lc($_) =~ s/[^\w\- ]//gr =~ s/ /-/gr => 1 } ($of =~ s/^```.*?^```$//msgr) =~ /^#+ (.*)$/mg;
+}
+my %there = anchors($readme);
+for my $anchor ($text =~ /\]\(#([^)\s]+)\)/g)
+{
+	ok($there{$anchor}, "#$anchor: the heading");
+}
+is(join("\n", grep { !/^\|/ && length(decode('UTF-8', $_)) > 120 } split /\n/, $readme), '', 'no line has more than 120 characters');
 
 $node->stop;
 done_testing();
