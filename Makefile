@@ -157,7 +157,7 @@ ifneq ($(PGXS),)
 modeldir = $(DESTDIR)$(datadir)/extension/$(EXTENSION)
 
 # Backends map model files in place: replace by rename, never by writing into the old file.
-install: install-models
+install: install-models ## install the extension and its model, where PG_CONFIG says
 install-models: installdirs
 	$(INSTALL) -d -m 755 '$(modeldir)'
 	$(INSTALL_DATA) LICENSE NOTICE models/LICENSE-Apache-2.0 '$(modeldir)'
@@ -167,7 +167,7 @@ install-models: installdirs
 		mv -f "$(modeldir)/.$$(basename "$$f").new" "$(modeldir)/$$(basename "$$f")"; \
 	done
 
-uninstall: uninstall-models
+uninstall: uninstall-models ## remove what install has put there
 uninstall-models:
 	rm -f $(addprefix '$(modeldir)'/,$(notdir $(MODELS)) LICENSE NOTICE LICENSE-Apache-2.0 MODELS.md)
 	-rmdir '$(modeldir)'
