@@ -133,6 +133,13 @@ $settings =~ s/^f\n//;
 my %setting = section('Settings') =~ /^\| `(fsi_intent\.\w+)` \| `(\w+)` \|/mg;
 is(join("\n", map { "$_|$setting{$_}" } sort keys %setting), $settings, 'settings in the manual are those that there are, with their defaults');
 
+# What EXPLAIN says of a batch node.
+my $plan = $node->safe_psql('manual', q{
+	LOAD 'fsi_intent';
+	EXPLAIN (ANALYZE, FORMAT yaml) SELECT fsi_classify(msg, ARRAY['a', 'b']) FROM labelled});
+my ($properties) = $plan =~ /^(    Messages: .*?)^    Plans:/ms;
+like(section('Many rows'), qr/`\Q$_\E`/, "$_ is in the manual") for $properties =~ /^    ([\w ]+): /mg;
+
 # The headings that it points to are there, and its lines are no longer than they may be.
 my $text = $readme =~ s/^```.*?^```$//msgr;
 sub anchors
