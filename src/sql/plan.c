@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_statistic.h"
@@ -287,29 +288,27 @@ fsi_plan_support(PG_FUNCTION_ARGS)
 
 /* ---- Selectivity of fsi_classify(...) = 'x'. ---- */
 
-/* The expression of an index's column, or NULL. */
+/* The expression of an index's column, or NULL; not by a search through the query's tables, which may be thousands. */
 static Node *
-index_expression(PlannerInfo *root, Oid index, AttrNumber column)
+index_expression(Oid index, AttrNumber column)
 {
-	for (int i = 1; i < root->simple_rel_array_size; i++)
+	Relation	rel;
+	Node	   *node = NULL;
+	int			before = 0;
+
+	/* Another extension's index may be there for the planner alone. */
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(index)))
+		return NULL;
+	/* The planner has locked it. */
+	rel = index_open(index, NoLock);
+	if (column <= rel->rd_index->indnatts && rel->rd_index->indkey.values[column - 1] == 0)
 	{
-		ListCell   *lc;
-
-		if (root->simple_rel_array[i] == NULL)
-			continue;
-		foreach(lc, root->simple_rel_array[i]->indexlist)
-		{
-			IndexOptInfo *info = lfirst_node(IndexOptInfo, lc);
-			int			before = 0;
-
-			if (info->indexoid != index || column > info->ncolumns || info->indexkeys[column - 1] != 0)
-				continue;
-			for (int k = 0; k < column - 1; k++)
-				before += info->indexkeys[k] == 0;
-			return list_nth(info->indexprs, before);
-		}
+		for (int k = 0; k < column - 1; k++)
+			before += rel->rd_index->indkey.values[k] == 0;
+		node = list_nth(RelationGetIndexExpressions(rel), before);
 	}
-	return NULL;
+	index_close(rel, NoLock);
+	return node;
 }
 
 static bool
@@ -346,9 +345,10 @@ index_stats(PlannerInfo *root, Oid index, AttrNumber column, VariableStatData *v
 
 	if (previous_index_stats_hook != NULL && previous_index_stats_hook(root, index, column, vardata))
 		return true;
-	node = index_expression(root, index, column);
-	if (!answers_one_intent(node) ||
-		SearchSysCacheExists3(STATRELATTINH, ObjectIdGetDatum(index), Int16GetDatum(column), BoolGetDatum(false)))
+	if (SearchSysCacheExists3(STATRELATTINH, ObjectIdGetDatum(index), Int16GetDatum(column), BoolGetDatum(false)))
+		return false;
+	node = index_expression(index, column);
+	if (!answers_one_intent(node))
 		return false;
 	args = ((FuncExpr *) node)->args;
 	memset(nulls + Anum_pg_statistic_stanumbers1 - 1, true, Natts_pg_statistic - Anum_pg_statistic_stanumbers1 + 1);

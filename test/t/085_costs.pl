@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 use Fsi;
+use List::Util qw(min);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -9,7 +10,7 @@ use Test::More;
 my $dir = PostgreSQL::Test::Utils::tempdir;
 make_tiny("$dir/tiny", 3);
 
-my $node = fsi_node('costs');
+my $node = fsi_node('costs', 'max_locks_per_transaction = 512');
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION fsi_intent;
 	CREATE TABLE msg AS SELECT 'where is my parcel'::text AS txt FROM generate_series(1, 1000) g;
@@ -42,6 +43,29 @@ $node->safe_psql('postgres', "SELECT fsi_import_model('small', '$dir/tiny')");
 my $plan = q{EXPLAIN SELECT fsi_classify(txt, ARRAY['refund', 'weather'], '{"model": "small"}') FROM msg};
 my @costs = $node->safe_psql('postgres', "$plan; SELECT fsi_drop_model('small'); $plan") =~ /cost=[\d.]+\.\.([\d.]+)/g;
 is_deeply([ @costs[0, 1] ], [ $tiny, $shipped ], 'dropped between two plans');
+
+# Who does not call it plans as fast with the library as without, also over many partitions with indexes of expressions.
+$node->safe_psql('postgres', q{
+	CREATE TABLE parts (id int, txt text) PARTITION BY RANGE (id);
+	SELECT format('CREATE TABLE part%s PARTITION OF parts FOR VALUES FROM (%1$s) TO (%s)', i, i + 1) FROM generate_series(1, 1000) i
+	\gexec
+	CREATE INDEX ON parts (upper(txt));
+	CREATE INDEX ON parts (lower(txt));
+	CREATE INDEX ON parts (md5(txt));
+	INSERT INTO parts SELECT i, i FROM generate_series(1, 1000) i;
+	ANALYZE parts;
+});
+my $filter = q{EXPLAIN (SUMMARY) SELECT FROM parts WHERE upper(txt) = '1' AND lower(txt) = '1' AND md5(txt) = '1'};
+my %least;
+for (1 .. 5)
+{
+	for my $first ('SELECT', "LOAD 'fsi_intent'")
+	{
+		my $plans = $node->safe_psql('postgres', join ';', $first, ($filter) x 4);
+		$least{$first} = min($least{$first} // (), $plans =~ /Planning Time: ([\d.]+)/g);
+	}
+}
+cmp_ok($least{"LOAD 'fsi_intent'"}, '<', 1.5 * $least{SELECT}, "with the library $least{q{LOAD 'fsi_intent'}} ms, without $least{SELECT} ms");
 
 $node->stop;
 done_testing();
