@@ -100,7 +100,6 @@ typedef struct BatchPlanner
 	int			next_id;		/* for plan nodes */
 	int			hidden;			/* disabled nodes below those made so far, which count none (batch_hook.c) */
 	int			made;
-	MemoryContext filters;		/* of those that moved into the node made last; NULL: none did (batch_plan.c) */
 } BatchPlanner;
 
 /* The node, or a custom node above it for each stage of calls in its filter and target list. */

@@ -15,7 +15,6 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
-#include "utils/memutils.h"
 
 #include "batch.h"
 
@@ -68,9 +67,7 @@ collect_inputs(Node *node, void *context)
 		return false;
 	if (is_input(node, columns))
 	{
-		/* A copy, for filters that have moved up go (batch_wrap()). */
-		if (!list_member(columns->inputs, node))
-			columns->inputs = lappend(columns->inputs, copyObject(node));
+		columns->inputs = list_append_unique(columns->inputs, node);
 		return false;
 	}
 	return expression_tree_walker(node, collect_inputs, context);
@@ -160,20 +157,6 @@ forget_cap(Plan *plan)
 		lfirst(list_nth_cell(((CustomScan *) plan)->custom_private, BATCH_CAP)) = makeInteger(false);
 }
 
-/* In memory of their own. */
-static List *
-moved_filters(List *filter, Columns *columns, BatchPlanner *planner)
-{
-	MemoryContext old;
-	List	   *moved;
-
-	planner->filters = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent moved filters", ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(planner->filters);
-	moved = (List *) over_columns((Node *) filter, columns);
-	MemoryContextSwitchTo(old);
-	return moved;
-}
-
 /*
  * The custom node itself above plan, which yields columns->inputs.  tlist and filter are
  * written in the terms of columns->inputs and ->calls.
@@ -191,13 +174,11 @@ make_custom(Plan *plan, List *tlist, List *filter, Columns *columns, const Batch
 	foreach(lc, columns->inputs)
 		below = lappend(below, column(lfirst(lc), OUTER_VAR, list_length(below) + 1));
 	scan->custom_scan_tlist = as_targets(list_concat(below, calls_over_columns(columns, OUTER_VAR)));
+	if (filter != NIL)
+		forget_cap(plan);
 	columns->varno = INDEX_VAR;
 	top->targetlist = (List *) over_columns((Node *) tlist, columns);
-	if (filter != NIL)
-	{
-		forget_cap(plan);
-		top->qual = moved_filters(filter, columns, planner);
-	}
+	top->qual = (List *) over_columns((Node *) filter, columns);
 	(void) collect_params((Node *) calls, &params);
 	scan->custom_exprs = list_make3(calls, params, bound->count ? list_make2(bound->count, bound->offset) : NIL);
 	scan->custom_private = list_make2(makeInteger(bound->need), makeInteger(bound->cap));
@@ -573,22 +554,9 @@ wrap_input(Plan *agg, BatchPlanner *planner)
 	compat_add_disabled_nodes(agg, -compat_disabled_nodes(input));
 }
 
-/* Filters that have moved on are written anew there: only those that stay are kept. */
-static void
-keep_filters(Plan *plan, MemoryContext filters)
-{
-	if (filters == NULL)
-		return;
-	plan->qual = copyObject(plan->qual);
-	MemoryContextDelete(filters);
-}
-
-/* Every node takes all filters that are left, one of them for good: together they would take the square of their number. */
 Plan *
 batch_wrap(Plan *plan, const BatchBound *bound, BatchPlanner *planner)
 {
-	MemoryContext filters = NULL;	/* where those of plan lie */
-
 	if (IsA(plan, Agg))
 		wrap_input(plan, planner);
 	if (!can_project(plan))
@@ -598,14 +566,11 @@ batch_wrap(Plan *plan, const BatchBound *bound, BatchPlanner *planner)
 		Plan	   *wrapped;
 
 		CHECK_FOR_INTERRUPTS();
-		planner->filters = NULL;
 		wrapped = wrap_filter(plan, bound, planner);
 		if (wrapped == NULL)
 			wrapped = wrap_targets(plan, bound, planner);
-		keep_filters(plan, filters);
 		if (wrapped == NULL)
 			return plan;
-		filters = planner->filters;
 		plan = wrapped;
 	}
 }
