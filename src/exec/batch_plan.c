@@ -554,6 +554,12 @@ wrap_input(Plan *agg, BatchPlanner *planner)
 	compat_add_disabled_nodes(agg, -compat_disabled_nodes(input));
 }
 
+/*
+ * Every node takes all filters that are left, one of them for good: without a limit plans, and what it takes to make
+ * them, would grow with the square of their number.
+ */
+#define MAX_STAGES 100
+
 Plan *
 batch_wrap(Plan *plan, const BatchBound *bound, BatchPlanner *planner)
 {
@@ -561,7 +567,7 @@ batch_wrap(Plan *plan, const BatchBound *bound, BatchPlanner *planner)
 		wrap_input(plan, planner);
 	if (!can_project(plan))
 		return plan;
-	for (;;)
+	for (int i = 0; i < MAX_STAGES; i++)
 	{
 		Plan	   *wrapped;
 
@@ -573,4 +579,5 @@ batch_wrap(Plan *plan, const BatchBound *bound, BatchPlanner *planner)
 			return plan;
 		plan = wrapped;
 	}
+	return plan;
 }
