@@ -72,6 +72,8 @@ SELECT model, object, sha256 IS NOT NULL AS pinned FROM fsi_dependents();
 DROP TABLE kept;
 DROP FUNCTION names, makes, passes, passes_tree, embeds;
 
+-- From PostgreSQL 17 on a context names the schema.
+\set SHOW_CONTEXT never
 -- A function that fails does not hide what there is to say of others; who cancels is obeyed.
 CREATE TABLE kept (msg text);
 INSERT INTO kept VALUES ('weather'), ('refund');
