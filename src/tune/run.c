@@ -380,8 +380,10 @@ end(void *arg)
 {
 	TuneRun    *run = arg;
 	FsiError	err = {0};
-	TuneState	state = TUNE_FINISHED;
+	volatile TuneState state = run->finished ? TUNE_FINISHED : TUNE_FAILED;
 
+	if (!run->finished)
+		note_message(run, proc_exit_inprogress ? "the process was terminated" : "out of memory");
 	train_destroy(run->train);
 	run->train = NULL;
 	if (run->events != NULL)
@@ -391,20 +393,23 @@ end(void *arg)
 		store_let_go(run->model);
 	run->model = NULL;
 	LockErrorCleanup();
-	if (!run->finished && run->hold.mode != NoLock && run->folder != NULL)
-		tune_folder_remove_useless(run->folder);
-	session_let_go(&run->hold);
-	if (!run->finished)
+	/* Whatever fails here, for want of memory say, the name is let go of, and the view tells of an end. */
+	PG_TRY();
 	{
-		state = TUNE_FAILED;
-		if (proc_exit_inprogress)
-			note_message(run, "the process was terminated");
-		else
+		if (!run->finished && run->hold.mode != NoLock && run->folder != NULL)
+			tune_folder_remove_useless(run->folder);
+		session_let_go(&run->hold);
+		if (!run->finished && !proc_exit_inprogress)
 			state = note_error(run);
 	}
-	run->progress.ended = GetCurrentTimestamp();
-	tune_show(run, state);
-	run->slot = NULL;
+	PG_FINALLY();
+	{
+		session_let_go(&run->hold);
+		run->progress.ended = GetCurrentTimestamp();
+		tune_show(run, state);
+		run->slot = NULL;
+	}
+	PG_END_TRY();
 }
 
 void

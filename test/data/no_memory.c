@@ -9,7 +9,8 @@
  *
  * Two more numbers, where they are there, are sizes in bytes: of pieces of memory from the first to the second size all are
  * refused, or, where the first number of all is not 0, that one of them, counted by all processes from when it was written.
- * A fourth number counts those that were refused.
+ * A fourth number counts those that were refused.  A fifth, where it is not 0, another for each order: and from that one
+ * on all of any size, to the process that was refused it.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -36,9 +37,11 @@ typedef struct Order
 	int32_t		low,
 				high;
 	int32_t		refused;
+	int32_t		rest;
 } Order;
 
 static Order *order;			/* shared by all processes */
+static int32_t rest;			/* this process has been refused one for that order, and is refused all that come after */
 static bool refuse;
 
 __attribute__((constructor))
@@ -62,6 +65,11 @@ static int	pieces_left;		/* until one is refused */
 static bool
 is_refused_by_size(size_t bytes)
 {
+	if (order != NULL && rest != 0 && rest == order->rest)
+	{
+		errno = ENOMEM;
+		return true;
+	}
 	if (order == NULL || order->high == 0 || bytes < (size_t) order->low || bytes > (size_t) order->high)
 		return false;
 	if (order->left > 0)
@@ -70,6 +78,7 @@ is_refused_by_size(size_t bytes)
 			return false;
 		order->high = 0;
 	}
+	rest = order->rest;
 	order->refused++;
 	errno = ENOMEM;
 	return true;
