@@ -56,11 +56,12 @@ jobs_workers_prepare(int n_workers, int32 job, double rate, JobShared **shared)
 	{
 		initStringInfo(&settings);
 		session_collect_settings(&settings);
+		workers->handles = palloc0(sizeof(BackgroundWorkerHandle *) * n_workers);
+		/* What may fail comes before: pinned, it stays until somebody lets go of it. */
 		workers->segment = dsm_create(jobs_shared_size(n_workers, settings.len), 0);
 		dsm_pin_mapping(workers->segment);
 		workers->shared = dsm_segment_address(workers->segment);
 		jobs_shared_init(workers->shared, job, rate, n_workers, &settings);
-		workers->handles = palloc0(sizeof(BackgroundWorkerHandle *) * n_workers);
 		pfree(settings.data);
 	}
 	*shared = workers->shared;
@@ -176,36 +177,53 @@ jobs_workers_end(JobWorkers *workers, bool wait)
 
 /* ---- In the worker. ---- */
 
-static void
-worker_work(JobShared *shared, JobWorkerState *state)
+typedef struct JobWorker
 {
-	JobRun		run = {0};
+	JobShared  *shared;
+	JobRun		run;
 	SessionHold hold;
+} JobWorker;
+
+static void
+worker_work(void *arg)
+{
+	JobWorker  *w = arg;
+	JobShared  *shared = w->shared;
 	int			pid;
 	MemoryContext old;
 
 	StartTransactionCommand();
-	run.context = AllocSetContextCreate(TopMemoryContext, "fsi_intent job", ALLOCSET_DEFAULT_SIZES);
-	run.commit = session_worker_commit;
+	w->run.context = AllocSetContextCreate(TopMemoryContext, "fsi_intent job", ALLOCSET_DEFAULT_SIZES);
+	w->run.commit = session_worker_commit;
 	session_assume(&shared->identity, (char *) shared + shared->settings);
-	old = MemoryContextSwitchTo(run.context);
-	jobs_load(shared->job, &run.job);
+	old = MemoryContextSwitchTo(w->run.context);
+	jobs_load(shared->job, &w->run.job);
 	MemoryContextSwitchTo(old);
-	jobs_run_init(&run, shared);
-	(void) jobs_hold(shared->job, JOBS_HOLD_WORKER, &hold, &pid);
+	jobs_run_init(&w->run, shared);
+	(void) jobs_hold(shared->job, JOBS_HOLD_WORKER, &w->hold, &pid);
 	session_worker_commit();
 	pgstat_report_activity(STATE_RUNNING, psprintf("fsi_classify_table(): job %d", shared->job));
-	(void) jobs_work(&run, NULL, NULL);
-	jobs_run_end(&run);
-	session_let_go(&hold);
+	(void) jobs_work(&w->run, NULL, NULL);
+	jobs_run_end(&w->run);
+	session_let_go(&w->hold);
 	CommitTransactionCommand();
-	state->finished = true;
+}
+
+/* Nobody else lets go of a session's lock where the process ends between two transactions. */
+static void
+worker_end(void *arg)
+{
+	JobWorker  *w = arg;
+
+	LockErrorCleanup();
+	session_let_go(&w->hold);
 }
 
 void
 fsi_jobs_worker_main(Datum arg)
 {
 	JobShared  *shared = session_enter(arg, "fsi_intent worker");
+	JobWorker	worker = {.shared = shared};
 	JobWorkerState *state;
 	int			no;
 
@@ -217,7 +235,8 @@ fsi_jobs_worker_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(shared->identity.database, shared->identity.user, 0);
 	PG_TRY();
 	{
-		worker_work(shared, state);
+		session_guard(worker_work, worker_end, &worker);
+		state->finished = true;
 	}
 	PG_CATCH();
 	{
