@@ -53,8 +53,15 @@ store_pin_shipped(void)
 
 	if (store_open_checked(path, NULL, CurrentMemoryContext, &model, &err) != FSI_OK)
 		store_report_open_failure(true, path, &err);
-	store_insert_row(STORE_SHIPPED_NAME, &model.file, model.size, "shipped");
-	store_close(&model);
+	PG_TRY();
+	{
+		store_insert_row(STORE_SHIPPED_NAME, &model.file, model.size, "shipped");
+	}
+	PG_FINALLY();
+	{
+		store_close(&model);
+	}
+	PG_END_TRY();
 	/* An extension that was dropped has left its models' files. */
 	store_sweep();
 }

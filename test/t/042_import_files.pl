@@ -116,7 +116,7 @@ is(files(), 0, 'the extension is dropped and created: no file');
 # A session lets go of a model that was dropped or replaced.
 SKIP:
 {
-	skip 'needs /proc/PID/maps', 5 unless -r "/proc/$$/maps";
+	skip 'needs /proc/PID/maps', 6 unless -r "/proc/$$/maps";
 	my ($one, $two) = sessions(2);
 	my $pid = $one->query('SELECT pg_backend_pid()');
 	my $mapped = sub {
@@ -143,6 +143,11 @@ SKIP:
 	}
 	is($answers, 'tttt', 'a name stands for four models in turn');
 	is($mapped->(), '2 2', 'the last of them is mapped');
+	# As CREATE EXTENSION does, here where it is recorded already.
+	my $shipped = sub { return scalar grep { (readlink($_) // '') =~ m{/small-[^/]*\.fsi$} } glob "/proc/$pid/fd/*" };
+	my $before = $shipped->();
+	$one->query('SELECT _fsi_pin_shipped()') for 1 .. 3;
+	is($shipped->() - $before . ' ' . (() = $one->{stderr} =~ /ERROR:  duplicate key/g), '0 3', 'the shipped model that cannot be recorded is let go of');
 	$_->quit for $one, $two;
 }
 # A replacement waits for a prepared transaction that has used the name, others do not wait for the replacement.
