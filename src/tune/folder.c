@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,27 +48,6 @@ has_checkpoint(const char *path)
 	return file_exists(path, "last") || file_exists(path, "best");
 }
 
-/* A folder of files. Not with rmtree(), which takes memory: where there is none it leaves the folder open. */
-static void
-remove_files(const char *path)
-{
-	DIR		   *d = opendir(path);
-	struct dirent *entry;
-	char		file[MAXPGPATH];
-
-	while (d != NULL && (entry = readdir(d)) != NULL)
-	{
-		snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
-		(void) unlink(file);
-	}
-	if (d != NULL)
-		closedir(d);
-	if (rmdir(path) < 0 && errno != ENOENT)
-		ereport(WARNING,
-				(host_errcode_for_file_access(),
-				 errmsg("could not remove directory \"%s\": %m", path)));
-}
-
 /* Gone at once for all who look, by a name of no database; what a crash leaves of it is an orphan. */
 void
 tune_folder_remove(const char *path)
@@ -80,11 +58,11 @@ tune_folder_remove(const char *path)
 	if (lstat(path, &st) < 0)
 		return;
 	if (strcmp(path, going) != 0 && lstat(going, &st) == 0)
-		remove_files(going);
+		(void) rmtree(going, true);
 	if (rename(path, going) == 0)
-		remove_files(going);
+		(void) rmtree(going, true);
 	else if (errno != ENOENT)	/* else another process has just removed it */
-		remove_files(path);
+		(void) rmtree(path, true);
 }
 
 void
