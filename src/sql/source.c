@@ -14,6 +14,7 @@
 #include "nodes/parsenodes.h"
 #include "parser/parse_coerce.h"
 #include "parser/parser.h"
+#include "postmaster/bgworker.h"
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -60,6 +61,8 @@ source_error(void *arg)
 	}
 	if (geterrcode() == ERRCODE_SYNTAX_ERROR)
 		errhint("A source is the name of a table or view, or a query such as 'SELECT msg AS text, label AS intent FROM tickets'.");
+	else if (geterrcode() == ERRCODE_UNDEFINED_TABLE && MyBgworkerEntry != NULL)
+		errhint("A source is the name of a table or view, or a query. A background worker sees no temporary tables.");
 	errcontext("argument \"source\" of %s()", s->function);
 }
 

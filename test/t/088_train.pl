@@ -276,7 +276,7 @@ sub ended
 	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM fsi_training WHERE model = '$name' AND pid IS NULL");
 	return $node->safe_psql('postgres', "SELECT state, message FROM fsi_training WHERE model = '$name'");
 }
-for my $case ([ q{CALL fsi_train('bad', 'no_such', '{"background": true}')}, qr/relation "no_such" does not exist.*background worker of fsi_train/s ],
+for my $case ([ q{CALL fsi_train('bad', 'no_such', '{"background": true}')}, qr/relation "no_such" does not exist.*HINT:  .*no temporary tables.*background worker of fsi_train/s ],
 	[ q{CALL fsi_train('bad', 'rows', '{"background": true, "no such": 1}')}, qr/unknown option "no such"/ ],
 	[ q{CALL fsi_train('reference', 'rows', '{"background": true, "model": "tiny"}')}, qr/model "reference" already exists/ ])
 {
