@@ -51,6 +51,7 @@ static StoreModel *models;
 static NameEntry *names;
 static uint64 last_serial;
 static bool has_unnamed;		/* there may be models that no name stands for */
+static bool has_asked_former;	/* this transaction has asked weights that a name no longer stands for */
 static void (*forget_model) (const StoreModel *model);
 static uint64 generation = 1;
 static bool catalog_changed = true; /* since names were looked at; or an old snapshot has had a file written */
@@ -89,7 +90,13 @@ at_xact_end(XactEvent event, void *arg)
 	/* Its number joins those that a snapshot lists, so that the next one's figures may be the same although another has ended. */
 	if (event == XACT_EVENT_PREPARE)
 		generation++;
-	if (!has_unnamed || !(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE))
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	/* Plans that it has made outlive its snapshot, with what those weights answered as constants. */
+	if (has_asked_former)
+		ResetPlanCache();
+	has_asked_former = false;
+	if (!has_unnamed)
 		return;
 	has_unnamed = false;
 	while (*link != NULL)
@@ -382,7 +389,10 @@ find_row(const char *name, StoreRow *row, bool *settled)
 		return false;
 	*settled = !ActiveSnapshotSet() || TransactionIdPrecedes(row->xmin, TransactionXmin);
 	if (!*settled && !is_seen(row) && store_find_in(name, GetActiveSnapshot(), &older) && !older.dropped)
+	{
+		has_asked_former = true;
 		*row = older;
+	}
 	return true;
 }
 

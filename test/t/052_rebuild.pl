@@ -53,13 +53,16 @@ sub fails
 }
 
 # Sessions that have mapped the former weights: an idle one, one with a snapshot, one with a row that is not committed.
-my ($idle, $old, $leaf, $plain, $open) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 5;
+my ($idle, $old, $leaf, $plain, $open, $reader) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 6;
 is($idle->query("$answers;"), $at_first, 'the former answers');
 # It reads no index that is to be made anew: that would make the change wait.
 my $ask = "SELECT string_agg($label, ',' ORDER BY msg) FROM generate_series(1, 20) g, md5(g::text) msg;";
 $_->query('BEGIN ISOLATION LEVEL REPEATABLE READ;') for $old, $leaf, $plain;
 my $asked = $old->query($ask);
 is($_->query($ask), $asked, 'the same in each session') for $leaf, $plain, $open;
+# The planner asks what is constant, and the plan keeps the answers.
+my $constants = join ' || ', map { "fsi_classify('message $_', $intents)" } 1 .. 20;
+my $planned = $reader->query("PREPARE constants AS SELECT $constants; BEGIN ISOLATION LEVEL REPEATABLE READ; EXECUTE constants;");
 put_model($new, $file);
 
 my $refused = qr/ERROR:  55000: .*holds other weights.*change over to these weights with SELECT \* FROM fsi_rebuild\(\)/s;
@@ -128,7 +131,10 @@ is($node->safe_psql('postgres', "SELECT string_agg(intent, ',') FROM answers"), 
 $leaf->{stderr} = '';
 $leaf->query("INSERT INTO p_others VALUES ('a message for no partition but this one'); COMMIT;");
 like($leaf->{stderr}, qr/The answers of partition key public.p would be of its former weights/, 'nor a row in a partition');
-$_->quit for $idle, $old, $leaf, $plain, $open;
+is($reader->query("SELECT count(*) > 0 FROM t; EXECUTE constants; COMMIT;"), "t\n$planned", 'a statement that is planned anew with an old snapshot');
+isnt($planned, my $replanned = $node->safe_psql('postgres', "SELECT $constants"), 'has the former answers');
+is($reader->query('EXECUTE constants;'), $replanned, 'and is planned once more with the next');
+$_->quit for $idle, $old, $leaf, $plain, $open, $reader;
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 is($standby->safe_psql('postgres', $answers), $now, 'the standby follows');
 is($node->safe_psql('other', q{SELECT count(*) FROM fsi_rebuild()}), 0, 'another database has nothing to make anew');
