@@ -159,14 +159,32 @@ is_own(Oid function)
 	return true;
 }
 
-static void
-note_call(Asked *asked, FuncExpr *call)
+bool
+asked_asks(Oid function)
 {
-	char	   *name = get_func_name(call->funcid);
+	return is_own(function) && asked_is_asker(get_func_name(function));
+}
+
+/* The function that a node calls by itself, be it by an operator. */
+static Oid
+function_of(Node *node)
+{
+	if (IsA(node, FuncExpr))
+		return ((FuncExpr *) node)->funcid;
+	if (!IsA(node, OpExpr))
+		return InvalidOid;
+	set_opfuncid((OpExpr *) node);
+	return ((OpExpr *) node)->opfuncid;
+}
+
+static void
+note_call(Asked *asked, Oid function, List *args)
+{
+	char	   *name = get_func_name(function);
 
 	for (size_t i = 0; name != NULL && i < lengthof(askers); i++)
 		if (strcmp(askers[i].name, name) == 0)
-			asked_note_name(asked, named_by(argument(call->args, askers[i].argument)));
+			asked_note_name(asked, named_by(argument(args, askers[i].argument)));
 }
 
 bool
@@ -176,8 +194,8 @@ asked_find_calls(Node *node, void *context)
 
 	if (node == NULL)
 		return false;
-	if (IsA(node, FuncExpr) && is_own(((FuncExpr *) node)->funcid))
-		note_call(asked, (FuncExpr *) node);
+	if (asked_asks(function_of(node)))
+		note_call(asked, function_of(node), asked_arguments(node));
 	else if (asked->inside != NULL)
 		asked_note_functions(asked, node);
 	if (IsA(node, Query))

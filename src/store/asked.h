@@ -7,24 +7,32 @@
 
 #include "store.h"
 
+/* What functions of the user's own are called with, as far as it may say which model to ask. */
+typedef struct Given
+{
+	List	   *names;			/* of models, char * */
+	bool		nothing;		/* calls with nothing of the kind */
+	bool		open;			/* calls with what they themselves alone can tell */
+} Given;
+
 typedef struct Asked
 {
 	StoreNamed *inside;			/* functions of the user's own are looked into */
 	List	   *names;			/* of char * */
 	bool		unknown;		/* and others, which only the call itself can tell */
 
-	/* Of calls inside functions of the user's own. */
-	List	   *functions;		/* OIDs of what is called, as it is met */
-	List	   *given;			/* names of models among the constants that they are called with */
-	bool		open;			/* they are called with options that are no constant */
-	bool		passed;			/* a call inside has a model that its function was called with, or that cannot be told */
-	bool		silent;			/* one by a text that says nothing of a model */
+	/* Of functions of the user's own. */
+	struct HTAB *called;
+	List	   *waiting;		/* those of them that are to be looked into */
+	const Given *given;			/* of the one that is looked into now, or NULL */
 } Asked;
 
 /* --- asked.c --- */
 
 /* Whether an extension's function of that name asks a model. */
 extern bool asked_is_asker(const char *name);
+/* Whether a function is one of these. */
+extern bool asked_asks(Oid function);
 /* The option "model" of an object; NULL: it is not there. */
 extern char *asked_model_option(Jsonb *options);
 /* Each name once. */
@@ -36,6 +44,8 @@ extern bool asked_find_calls(Node *node, void *context);
 
 /* --- asked_inside.c --- */
 
+/* The arguments of a call, be it an operator's or an aggregate's; NIL: it is none. */
+extern List *asked_arguments(Node *node);
 /* Functions of the user's own in a node itself, and what they are called with. */
 extern void asked_note_functions(Asked *asked, Node *node);
 /* Look into those that were noted, and those that they call. */
@@ -43,9 +53,11 @@ extern void asked_look_inside(Asked *asked);
 
 /* --- asked_text.c --- */
 
-/* Call visit() for each word of a text that may be an identifier, as SQL reads it without quotes. */
+/* Call visit() for each word of a text that may be an identifier, as SQL reads it without quotes and with, or a $1. */
 extern void asked_identifiers(const char *text, void (*visit) (void *context, const char *word), void *context);
 /* The same for what lies between two quotes of a kind, as far as it is no longer than a name. */
 extern void asked_quoted(const char *text, void (*visit) (void *context, const char *word), void *context);
+/* Whether a word in quotes is one that is met without them, too. */
+extern bool asked_is_identifier(const char *word);
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * asked_text.c
- *	  What a function's text has: identifiers, and what is in quotes.  Whatever the language: a superset of what it says.
+ *	  What a function's text has: identifiers, parameters by number, and what is in quotes.  Whatever the language: a
+ *	  superset of what it says.
  */
 #include "postgres.h"
 
@@ -21,7 +22,37 @@ goes_on(char c)
 	return begins_identifier(c) || (c >= '0' && c <= '9') || c == '$';
 }
 
-/* In comments and strings too, which may be statements. */
+bool
+asked_is_identifier(const char *word)
+{
+	const char *end = word;
+
+	while (goes_on(*end))
+		end++;
+	return *end == '\0' && begins_identifier(*word);
+}
+
+static void
+visit_word(const char *begin, const char *end, void (*visit) (void *context, const char *word), void *context)
+{
+	char		word[NAMEDATALEN];
+	char	   *lower;
+
+	if (begin == end || end - begin >= NAMEDATALEN || (*begin >= '0' && *begin <= '9'))
+		return;
+	memcpy(word, begin, end - begin);
+	word[end - begin] = '\0';
+	lower = downcase_identifier(word, (int) (end - begin), false, false);
+	visit(context, lower);
+	if (strcmp(word, lower) != 0)
+		visit(context, word);
+	pfree(lower);
+}
+
+/*
+ * In comments and strings too, which may be statements: what stands behind a dollar may be the first word of one, and
+ * what stands behind a backslash and a letter, too.
+ */
 void
 asked_identifiers(const char *text, void (*visit) (void *context, const char *word), void *context)
 {
@@ -33,14 +64,15 @@ asked_identifiers(const char *text, void (*visit) (void *context, const char *wo
 		while (goes_on(*end))
 			end++;
 		if (end == begin)
-			end++;
-		else if (begins_identifier(*begin) && end - begin < NAMEDATALEN)
 		{
-			char	   *word = downcase_identifier(begin, (int) (end - begin), false, false);
-
-			visit(context, word);
-			pfree(word);
+			end++;
+			continue;
 		}
+		visit_word(begin, end, visit, context);
+		if (begin > text && begin[-1] == '\\')
+			visit_word(begin + 1, end, visit, context);
+		for (const char *dollar = memchr(begin, '$', end - begin); dollar != NULL; dollar = memchr(dollar + 1, '$', end - dollar - 1))
+			visit_word(dollar + 1, end, visit, context);
 	}
 }
 

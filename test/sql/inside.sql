@@ -70,7 +70,64 @@ CREATE INDEX kept_7_passes ON kept (passes_tree(msg, options));
 CREATE INDEX kept_8_embeds ON kept (embeds(msg, 'small-1'));
 SELECT model, object, sha256 IS NOT NULL AS pinned FROM fsi_dependents();
 DROP TABLE kept;
-DROP FUNCTION names, makes, passes, passes_tree, embeds;
+DROP FUNCTION names, makes, passes_tree, embeds;
+
+-- A default says it, the text of a caller does; beside it there are calls that say nothing.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\getenv abs_builddir PG_ABS_BUILDDIR
+\setenv tiny :abs_builddir/tiny_inside
+\setenv make_tiny :abs_srcdir/test/data/tiny_gpt2.pl
+\! rm -rf "$tiny" && perl "$make_tiny" "$tiny" 5 64 segments
+\set tiny :abs_builddir /tiny_inside
+SELECT fsi_import_model('mine', :'tiny') IS NOT NULL AS imported;
+\! rm -rf "$tiny"
+CREATE FUNCTION defaults(msg text, options jsonb DEFAULT '{"model": "mine"}') RETURNS text IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RETURN public.fsi_classify(msg, public.intents(), options); END$$;
+CREATE FUNCTION calls_defaults(msg text) RETURNS text IMMUTABLE LANGUAGE sql RETURN defaults(msg);
+CREATE FUNCTION tells(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RETURN public.passes(msg, '{"model": "mine"}'); END$$;
+CREATE FUNCTION asks_both(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN RETURN public.fsi_classify(msg, public.intents()) || public.fsi_classify(msg, public.intents(), '{"model": "mine"}'); END$$;
+CREATE FUNCTION passes_both(msg text, options jsonb) RETURNS text IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RETURN public.fsi_classify(msg, public.intents()) || public.fsi_classify(msg, public.intents(), options); END$$;
+CREATE FUNCTION passes_number(text, jsonb) RETURNS text IMMUTABLE LANGUAGE sql
+	AS $$SELECT public.fsi_classify($1, public.intents(), $2)$$;
+CREATE TABLE kept (msg text);
+CREATE INDEX kept_1_default ON kept (defaults(msg));
+CREATE INDEX kept_2_default ON kept (calls_defaults(msg));
+CREATE INDEX kept_3_told ON kept (tells(msg));
+CREATE INDEX kept_4_beside ON kept (by_tree(msg), passes(msg, '{"model": "mine"}'));
+CREATE INDEX kept_5_both ON kept (asks_both(msg));
+CREATE INDEX kept_6_both ON kept (passes_both(msg, '{"model": "mine"}'));
+CREATE INDEX kept_7_number ON kept (passes_number(msg, '{"model": "mine"}'));
+SELECT object, string_agg(model, ', ' ORDER BY model) AS models FROM fsi_dependents() GROUP BY 1 ORDER BY 1;
+DROP TABLE kept;
+DROP FUNCTION defaults, calls_defaults, tells, asks_both, passes_both, passes_number, passes;
+SELECT fsi_drop_model('mine');
+
+-- Names that need quotes; where a statement in a string begins; an operator or an aggregate that is a function here.
+CREATE FUNCTION "Mixed"(msg text) RETURNS text IMMUTABLE LANGUAGE sql RETURN by_code(msg);
+CREATE FUNCTION "with space"(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN public."Mixed"(msg); END$$;
+CREATE FUNCTION quotes(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN public."with space"(msg); END$$;
+CREATE FUNCTION escapes(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+DECLARE answer text;
+BEGIN EXECUTE E'SELECT\nfsi_classify($1, public.intents())' INTO answer USING msg; RETURN answer; END$$;
+CREATE FUNCTION dollars(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+DECLARE answer text;
+BEGIN EXECUTE 'SELECT ' || $q$fsi_classify($1, public.intents())$q$ INTO answer USING msg; RETURN answer; END$$;
+CREATE OPERATOR ?> (FUNCTION = fsi_classify, LEFTARG = text, RIGHTARG = text[]);
+CREATE AGGREGATE all_tokens(text) (SFUNC = textcat, STYPE = text, INITCOND = '', FINALFUNC = fsi_tokens);
+CREATE TABLE kept (msg text);
+CREATE INDEX kept_1 ON kept (quotes(msg));
+CREATE INDEX kept_2 ON kept (escapes(msg));
+CREATE INDEX kept_3 ON kept (dollars(msg));
+CREATE INDEX kept_4 ON kept ((msg ?> intents()));
+CREATE MATERIALIZED VIEW kept_5 AS SELECT all_tokens(msg) FROM kept;
+SELECT model, object FROM fsi_dependents() ORDER BY object;
+DROP TABLE kept CASCADE;
+DROP OPERATOR ?> (text, text[]);
+DROP AGGREGATE all_tokens(text);
+DROP FUNCTION quotes, "with space", "Mixed", escapes, dollars;
 
 -- From PostgreSQL 17 on a context names the schema.
 \set SHOW_CONTEXT never
