@@ -79,15 +79,15 @@ DROP FUNCTION names, makes, passes_tree, embeds;
 \setenv make_tiny :abs_srcdir/test/data/tiny_gpt2.pl
 \! rm -rf "$tiny" && perl "$make_tiny" "$tiny" 5 64 segments
 \set tiny :abs_builddir /tiny_inside
-SELECT fsi_import_model('mine', :'tiny') IS NOT NULL AS imported;
+SELECT fsi_import_model('inner', :'tiny') IS NOT NULL AS imported;
 \! rm -rf "$tiny"
-CREATE FUNCTION defaults(msg text, options jsonb DEFAULT '{"model": "mine"}') RETURNS text IMMUTABLE LANGUAGE plpgsql
+CREATE FUNCTION defaults(msg text, options jsonb DEFAULT '{"model": "inner"}') RETURNS text IMMUTABLE LANGUAGE plpgsql
 	AS $$BEGIN RETURN public.fsi_classify(msg, public.intents(), options); END$$;
 CREATE FUNCTION calls_defaults(msg text) RETURNS text IMMUTABLE LANGUAGE sql RETURN defaults(msg);
 CREATE FUNCTION tells(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql
-	AS $$BEGIN RETURN public.passes(msg, '{"model": "mine"}'); END$$;
+	AS $$BEGIN RETURN public.passes(msg, '{"model": "inner"}'); END$$;
 CREATE FUNCTION asks_both(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
-BEGIN RETURN public.fsi_classify(msg, public.intents()) || public.fsi_classify(msg, public.intents(), '{"model": "mine"}'); END$$;
+BEGIN RETURN public.fsi_classify(msg, public.intents()) || public.fsi_classify(msg, public.intents(), '{"model": "inner"}'); END$$;
 CREATE FUNCTION passes_both(msg text, options jsonb) RETURNS text IMMUTABLE LANGUAGE plpgsql
 	AS $$BEGIN RETURN public.fsi_classify(msg, public.intents()) || public.fsi_classify(msg, public.intents(), options); END$$;
 CREATE FUNCTION passes_number(text, jsonb) RETURNS text IMMUTABLE LANGUAGE sql
@@ -96,14 +96,14 @@ CREATE TABLE kept (msg text);
 CREATE INDEX kept_1_default ON kept (defaults(msg));
 CREATE INDEX kept_2_default ON kept (calls_defaults(msg));
 CREATE INDEX kept_3_told ON kept (tells(msg));
-CREATE INDEX kept_4_beside ON kept (by_tree(msg), passes(msg, '{"model": "mine"}'));
+CREATE INDEX kept_4_beside ON kept (by_tree(msg), passes(msg, '{"model": "inner"}'));
 CREATE INDEX kept_5_both ON kept (asks_both(msg));
-CREATE INDEX kept_6_both ON kept (passes_both(msg, '{"model": "mine"}'));
-CREATE INDEX kept_7_number ON kept (passes_number(msg, '{"model": "mine"}'));
+CREATE INDEX kept_6_both ON kept (passes_both(msg, '{"model": "inner"}'));
+CREATE INDEX kept_7_number ON kept (passes_number(msg, '{"model": "inner"}'));
 SELECT object, string_agg(model, ', ' ORDER BY model) AS models FROM fsi_dependents() GROUP BY 1 ORDER BY 1;
 DROP TABLE kept;
 DROP FUNCTION defaults, calls_defaults, tells, asks_both, passes_both, passes_number, passes;
-SELECT fsi_drop_model('mine');
+SELECT fsi_drop_model('inner');
 
 -- Names that need quotes; where a statement in a string begins; an operator or an aggregate that is a function here.
 CREATE FUNCTION "Mixed"(msg text) RETURNS text IMMUTABLE LANGUAGE sql RETURN by_code(msg);
