@@ -111,8 +111,8 @@ COMMENT ON FUNCTION @extschema@._fsi_models_asked(pg_catalog.pg_node_tree)
 	IS 'internal: the models that an expression asks; NULL for one that its constants do not tell';
 
 -- In the order to make them anew in: a partition after its parent, for its rows may leave both; an index of expressions
--- before the columns beside it, for an UPDATE that changes no column of its own leaves it as it is. A materialized view
--- may read the calls through other views, and their answers in generated columns. What calls any function that is not
+-- before the columns beside it, for an UPDATE that changes no column of its own leaves it as it is; a materialized view
+-- after those that it reads. It may read the calls through other views, and their answers in generated columns. What calls any function that is not
 -- core's is looked at: it may be one that calls the extension's.
 CREATE FUNCTION @extschema@.fsi_dependents(
 		OUT model pg_catalog.text,
@@ -130,6 +130,14 @@ BEGIN ATOMIC
 		FROM pg_catalog.pg_depend d
 		WHERE d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
 			AND d.refobjid >= 16384 AND d.deptype IN ('n', 'a')),
+	-- Who reads a table reads those below it. Whole rows leave no trace of their columns in pg_depend.
+	columns(oid, relid, name) AS (
+		SELECT a.oid, a.adrelid, t.attname
+		FROM calls c JOIN pg_catalog.pg_attrdef a ON c.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND a.oid = c.objid
+			JOIN pg_catalog.pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum AND t.attgenerated <> ''
+		UNION
+		SELECT k.oid, i.inhparent, k.name
+		FROM columns k JOIN pg_catalog.pg_inherits i ON i.inhrelid = k.relid),
 	reads(view, model) AS (
 		SELECT r.ev_class, asked.model
 		FROM calls c JOIN pg_catalog.pg_rewrite r ON c.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = c.objid
@@ -137,11 +145,12 @@ BEGIN ATOMIC
 			pg_catalog.unnest(@extschema@._fsi_models_asked(r.ev_action)) asked(model)
 		UNION
 		SELECT r.ev_class, asked.model
-		FROM calls c JOIN pg_catalog.pg_attrdef a ON c.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND a.oid = c.objid
-			JOIN pg_catalog.pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum AND t.attgenerated <> ''
+		FROM columns k JOIN pg_catalog.pg_attrdef a ON a.oid = k.oid
+			JOIN pg_catalog.pg_attribute t ON t.attrelid = k.relid AND t.attname = k.name
 			JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-				AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = a.adrelid AND d.refobjsubid = a.adnum
-			JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND r.ev_type = '1',
+				AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = k.relid
+			JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND r.ev_type = '1'
+				AND (d.refobjsubid = t.attnum OR pg_catalog.strpos(r.ev_action::pg_catalog.text, ':varattno 0 ') > 0),
 			pg_catalog.unnest(@extschema@._fsi_models_asked(a.adbin)) asked(model)
 		UNION
 		SELECT r.ev_class, below.model
@@ -149,6 +158,14 @@ BEGIN ATOMIC
 				AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = below.view
 			JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND r.ev_type = '1'
 			JOIN pg_catalog.pg_class b ON b.oid = below.view AND b.relkind IN ('v', 'm')),
+	-- A view and those below it.
+	below(lower, view) AS (
+		SELECT r.view, r.view FROM reads r
+		UNION
+		SELECT b.lower, r.ev_class
+		FROM below b JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+				AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = b.view
+			JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND r.ev_type = '1'),
 	kept(no, kind, relid, classid, objid, objsubid, models) AS (
 		SELECT 2, 'index', i.indrelid, c.classid, c.objid, 0,
 			@extschema@._fsi_models_asked(i.indexprs) || @extschema@._fsi_models_asked(i.indpred)
@@ -175,7 +192,8 @@ BEGIN ATOMIC
 	FROM kept k
 		CROSS JOIN LATERAL (SELECT DISTINCT n FROM pg_catalog.unnest(k.models) n) asked(name)
 		LEFT JOIN @extschema@.fsi_models m ON m.name = asked.name OR asked.name = 'default' AND m.is_default
-	ORDER BY k.no, CASE k.no WHEN 1 THEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_partition_ancestors(k.relid)) END,
+	ORDER BY k.no, CASE k.no WHEN 1 THEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_partition_ancestors(k.relid))
+			WHEN 5 THEN (SELECT pg_catalog.count(*) FROM below b WHERE b.view = k.relid) END,
 		k.objid, k.objsubid, asked.name;
 END;
 COMMENT ON FUNCTION @extschema@.fsi_dependents()

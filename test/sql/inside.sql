@@ -29,6 +29,7 @@ CREATE MATERIALIZED VIEW kept_seen AS SELECT intent, count(*) FROM seen GROUP BY
 CREATE VIEW seen_column AS SELECT id, c FROM kept;
 CREATE MATERIALIZED VIEW kept_column AS SELECT c, count(*) FROM seen_column GROUP BY c;
 CREATE MATERIALIZED VIEW kept_other_column AS SELECT id, h FROM kept;
+CREATE MATERIALIZED VIEW kept_rows AS SELECT id, to_jsonb(k) AS k FROM kept k;
 SELECT model, kind, object, sha256 = (SELECT sha256 FROM fsi_models) AS pinned FROM fsi_dependents();
 SELECT kind, object, rows, stale FROM fsi_check();
 
@@ -44,9 +45,38 @@ SELECT * FROM kept_column ORDER BY 1;
 SET enable_seqscan = off;
 SELECT id FROM kept WHERE by_other(msg) = 'Weather';
 RESET enable_seqscan;
+SELECT k->>'a' AS a FROM kept_rows ORDER BY id;
 DROP TABLE kept CASCADE;
 DROP OPERATOR ~> (NONE, text);
 DROP FUNCTION by_tree_other, by_string, by_other, by_text, no_call;
+
+-- A column of a table that inherits is read through the one above, whose own asks nothing.
+CREATE TABLE above (msg text, answer text);
+CREATE TABLE below (msg text, answer text);
+DO $$BEGIN
+	IF current_setting('server_version_num')::int >= 160000 THEN
+		ALTER TABLE above DROP answer, ADD answer text GENERATED ALWAYS AS (lower(msg)) STORED;
+	END IF;
+END$$;
+ALTER TABLE below DROP answer, ADD answer text GENERATED ALWAYS AS (by_tree(msg)) STORED;
+ALTER TABLE below INHERIT above;
+CREATE MATERIALIZED VIEW kept_above AS SELECT answer FROM above;
+CREATE MATERIALIZED VIEW kept_no_answer AS SELECT msg FROM above;
+SELECT kind, object FROM fsi_dependents();
+DROP TABLE above, below CASCADE;
+
+-- A materialized view that has come to read a later one is made anew after it.
+CREATE TABLE kept (msg text);
+INSERT INTO kept VALUES ('weather');
+CREATE VIEW seen AS SELECT by_tree(msg) AS intent FROM kept;
+CREATE MATERIALIZED VIEW kept_second AS SELECT intent FROM seen;
+CREATE MATERIALIZED VIEW kept_first AS SELECT by_tree(msg) AS intent FROM kept;
+CREATE OR REPLACE VIEW seen AS SELECT intent FROM kept_first;
+CREATE OR REPLACE FUNCTION intents() RETURNS text[] IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN ARRAY['refund', 'weather']; END$$;
+\c
+SELECT object FROM fsi_rebuild();
+TABLE kept_second;
+DROP TABLE kept CASCADE;
 
 -- Which model: the one that the text names, else that of the call, else the default one.
 CREATE FUNCTION names(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql
