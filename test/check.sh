@@ -88,15 +88,17 @@ run_regress() {
     tally "$kind" "$ok" "$bad" 0
 }
 
-# As a user runs it, with the system's own psql; what it makes lies where the private server may read and write, too.
+# As a user runs it, with the system's own psql, in a checkout whose path has a space; it lies where the private server may
+# read and write, too.
 run_installcheck() {
-    local made=$FSI_TMP/made ok bad
+    local copy="$FSI_TMP/a checkout" ok bad
     echo "== installcheck"
-    mkdir "$made"
-    chown --reference="$top/Makefile" "$made"
-    attend_regress "$FSI_TMP/installcheck.log" as_owner make -s -C "$top" installcheck BUILD="$made" \
+    mkdir "$copy"
+    cp -r Makefile fsi_intent.control src sql test expected "$copy"
+    chown -R --reference="$top/Makefile" "$copy"
+    attend_regress "$FSI_TMP/installcheck.log" as_owner make -s -C "$copy" installcheck \
         PG_CONFIG="$PG_CONFIG" REGRESS="models options surface"
-    [ ! -s "$made/installcheck/regression.diffs" ] || head -n 300 "$made/installcheck/regression.diffs"
+    [ ! -s "$copy/build/installcheck/regression.diffs" ] || head -n 300 "$copy/build/installcheck/regression.diffs"
     tally installcheck "$ok" "$bad" 0
 }
 
