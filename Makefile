@@ -23,7 +23,8 @@ endif
 LOWER_DIRS = src/base src/kernels src/text src/format src/engine src/train
 UPPER_DIRS = src/store src/exec src/sql src/session src/jobs src/tune
 
-MACHINE := $(shell uname -m)
+# What the compiler makes, which is not always what it runs on.
+MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null || uname -m)))
 X86_FILES = $(wildcard src/kernels/*_avx2.c src/kernels/*_avx512.c src/kernels/*_avxvnni.c)
 ARM_FILES = $(wildcard src/kernels/*_neon.c)
 FOREIGN_FILES = $(if $(filter x86_64,$(MACHINE)),,$(X86_FILES)) $(if $(filter aarch64,$(MACHINE)),,$(ARM_FILES))
@@ -52,13 +53,20 @@ EXTRA_CLEAN = $(BUILD)
 # Labels must not depend on the machine that compiled them: no -march=native, no -ffast-math, no contraction to
 # FMA behind our back. ISA flags only on the files that hold that ISA.
 WERROR ?= $(if $(CI),1,)
-OPT ?= -g -O2
-FSI_CFLAGS = -std=gnu11 $(OPT) -ffp-contract=off -fPIC -fno-strict-aliasing -fwrapv \
-	-fno-omit-frame-pointer -fstack-protector-strong \
+# A packager's own, by the names that PGXS has for them: CFLAGS, CPPFLAGS and LDFLAGS as make's arguments (CFLAGS in place
+# of OPT), PG_CFLAGS, PG_CPPFLAGS, PG_LDFLAGS, COPT. What the file of PGXS puts into the first three is the server's.
+given = $(if $(filter command override,$(origin $1)),$($1))
+OWN_CFLAGS := $(call given,CFLAGS)
+OWN_CPPFLAGS := $(call given,CPPFLAGS)
+OWN_LDFLAGS := $(call given,LDFLAGS)
+OPT ?= $(if $(OWN_CFLAGS),,-g -O2)
+FSI_OPT = $(OPT) $(OWN_CFLAGS) $(PG_CFLAGS) $(COPT)
+FSI_CFLAGS = -std=gnu11 -fno-omit-frame-pointer -fstack-protector-strong \
 	-Wall -Wextra -Wpointer-arith -Wvla -Wmissing-prototypes -Wformat-security $(if $(filter-out 0,$(WERROR)),-Werror) \
-	$(SANITIZE)
-FSI_CPPFLAGS = -Iinclude -D_GNU_SOURCE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
-FSI_LIBS = -lutf8proc -ljansson -lm -ldl -lpthread
+	$(FSI_OPT) -fno-fast-math -ffp-contract=off -fPIC -fno-strict-aliasing -fwrapv $(SANITIZE)
+FSI_CPPFLAGS = -Iinclude -D_GNU_SOURCE $(PG_CPPFLAGS) $(OWN_CPPFLAGS) \
+	$(if $(SANITIZE)$(findstring _FORTIFY_SOURCE,$(FSI_OPT) $(OWN_CPPFLAGS) $(PG_CPPFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+FSI_LIBS = $(PG_LDFLAGS) $(OWN_LDFLAGS) -lutf8proc -ljansson -lm -ldl -lpthread
 DEPFLAGS = -MMD -MP
 
 isa_flags = $(if $(filter %_avx512.c,$<),-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma) \
@@ -98,10 +106,10 @@ PG_CPPFLAGS_FSI = -isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
 # ---------------------------------------------------------------- objects, library, tools, unit tests
 
 # What objects are made with beside their sources: another server's headers, another compiler or other options make them anew.
-MADE_WITH = $(CC) $(FSI_CFLAGS) $(FSI_CPPFLAGS) $(PG_CPPFLAGS_FSI) $(shell $(PG_CONFIG) --version 2>/dev/null)
+MADE_WITH = $(subst ','\'',$(CC) $(FSI_CFLAGS) $(FSI_CPPFLAGS) $(PG_CPPFLAGS_FSI) $(shell $(PG_CONFIG) --version 2>/dev/null))
 $(BUILD)/made_with: FORCE
 	@mkdir -p $(@D)
-	@echo '$(MADE_WITH)' | cmp -s - $@ || echo '$(MADE_WITH)' > $@
+	@printf '%s\n' '$(MADE_WITH)' | cmp -s - $@ || printf '%s\n' '$(MADE_WITH)' > $@
 FORCE:
 
 $(LOWER_OBJS): $(BUILD)/%.o: %.c Makefile $(BUILD)/made_with
@@ -179,7 +187,7 @@ endif
 demo: ## see it work: install what is missing, build, classify tickets in a throw-away cluster
 	@test/demo/demo.sh
 
-check-sql check-tap check-isolation check-cross: ## one kind of test; REGRESS, PROVE_TESTS or ISOLATION pick some
+check-build check-sql check-tap check-isolation check-cross: ## one kind of test; REGRESS, PROVE_TESTS or ISOLATION pick some
 	@test/check.sh $(@:check-%=%)
 
 ifneq ($(PGXS),)
@@ -255,4 +263,4 @@ help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z][a-z -]*:.*## /{printf "  make %-36s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
 		| sed 's|\$$(BUILD)|$(BUILD)|g'
 
-.PHONY: all demo check check-sql check-tap check-isolation check-cross check-debian installcheck psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help
+.PHONY: all demo check check-build check-sql check-tap check-isolation check-cross check-debian installcheck psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Every test, in a private PostgreSQL that is gone afterwards.
 #
-#   test/check.sh [unit] [sql] [tap] [isolation] [installcheck] [cross]     the first five when none is named
+#   test/check.sh [build] [unit] [sql] [tap] [isolation] [installcheck] [cross]    all but the last when none is named
 #
+# build: what the Makefile makes of a packager's options; nothing is built.
 # installcheck: some SQL tests once more, by `make installcheck` on the private server, so that it works when wanted.
 # cross: the kernels' unit tests once more, compiled for aarch64 and run under qemu; where CI is set, it is one of all.
 #
@@ -14,7 +15,7 @@ set -euo pipefail
 cd "$top"
 
 kinds=("$@")
-[ ${#kinds[@]} -gt 0 ] || kinds=(unit sql tap isolation installcheck ${CI:+cross})
+[ ${#kinds[@]} -gt 0 ] || kinds=(build unit sql tap isolation installcheck ${CI:+cross})
 wanted() { case " ${kinds[*]} " in *" $1 "*) return 0 ;; esac; return 1; }
 base_names() { local f; for f in "$@"; do f=${f##*/}; echo "${f%.*}"; done; }
 shopt -s nullglob
@@ -122,6 +123,7 @@ wanted isolation || specs=()
 wanted tap || taps=()
 wanted unit || units=()
 
+! wanted build || run_tap build command test/build/*.sh
 [ ${#units[@]} -eq 0 ] || run_tap unit command "${units[@]}"
 if wanted cross; then
     if test/cross/aarch64.sh build "$FSI_TMP/aarch64"; then
