@@ -18,6 +18,10 @@
 #error "the kernels' bits must not depend on the compiler: no -ffast-math"
 #endif
 
+/* 32-bit x86 without SSE computes in 80 bits: other labels, and no test there. (16 is about half floats alone.) */
+_Static_assert(FLT_EVAL_METHOD == 0 || FLT_EVAL_METHOD == 16,
+			   "floats must be computed as floats: fsi_intent does not run on 32-bit x86");
+
 /*
  * Accumulators live in registers when the loops over them are unrolled into one function.
  * A level without vector registers (KERN_MEMORY_VECTORS) would only grow.

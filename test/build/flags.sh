@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What make would run for a packager's options: by `make -n`, so nothing is built. Speaks TAP.
+# What make would run for a packager's options: by `make -n`, so hardly anything is built. Speaks TAP.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 n=0
@@ -41,4 +41,13 @@ chmod +x "$other/cc"
 sources=$(make -n BUILD=build/nothing CC="$other/cc" lib 2>/dev/null)
 grep -q '_neon\.c' <<<"$sources" && ! grep -qE '_(avx2|avx512|avxvnni)\.c' <<<"$sources"
 ok $? "sources for the machine that the compiler makes"
+# 32-bit x86's arithmetic gives other bits: refused, in words.
+if [ "$(cc -dumpmachine | cut -d- -f1)" = x86_64 ] && echo 'int x;' | cc -mfpmath=387 -x c -c -o /dev/null - 2>/dev/null; then
+    said=$(make BUILD="$other" CC=cc CFLAGS='-O2 -mfpmath=387' "$other/src/kernels/kern_dispatch.o" 2>&1)
+    grep -q 'does not run on 32-bit x86' <<<"$said"
+    ok $? "a machine whose arithmetic gives other bits is refused"
+else
+    n=$((n + 1))
+    echo "ok $n # SKIP not x86-64, or a compiler without x87 arithmetic"
+fi
 echo "1..$n"
