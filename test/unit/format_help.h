@@ -22,9 +22,7 @@ static char temp_dir[256];
 __attribute__((unused)) static void
 help_start(void)
 {
-	const char *base = getenv("TMPDIR");
-
-	snprintf(temp_dir, sizeof(temp_dir), "%s/fsi-format-XXXXXX", base == NULL || strlen(base) > 200 ? "/tmp" : base);
+	snprintf(temp_dir, sizeof(temp_dir), "%s/fsi-format-XXXXXX", temp_base());
 	if (mkdtemp(temp_dir) == NULL)
 	{
 		perror(temp_dir);

@@ -11,10 +11,21 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static int	tap_count = 0;
 static int	tap_failed = 0;
+
+/* Where temporary files go. */
+__attribute__((unused))
+static const char *
+temp_base(void)
+{
+	const char *base = getenv("TMPDIR");
+
+	return base == NULL || base[0] == '\0' || strlen(base) > 200 ? "/tmp" : base;
+}
 
 __attribute__((format(printf, 2, 3), unused))
 static bool

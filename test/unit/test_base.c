@@ -176,10 +176,12 @@ test_files(void)
 	FsiError	err;
 	uint8_t    *data;
 	size_t		len;
-	char		path[] = "/tmp/fsi-base-XXXXXX";
-	int			fd = mkstemp(path);
+	char		path[256];
+	int			fd;
 	FILE	   *f;
 
+	snprintf(path, sizeof(path), "%s/fsi-base-XXXXXX", temp_base());
+	fd = mkstemp(path);
 	fsi_arena_init(&arena, &fsi_host_malloc);
 	ok(write(fd, "hello", 5) == 5, "temporary file");
 	close(fd);

@@ -241,7 +241,7 @@ test_events(void)
 		0x2A, 0x13, 0x0A, 0x11, 0x0A, 0x0A, 0x74, 0x72, 0x61, 0x69, 0x6E, 0x2F, 0x6C, 0x6F, 0x73, 0x73,
 		0x15, 0x00, 0x00, 0x40, 0x3F, 0xF3, 0x1D, 0x3D, 0xFF
 	};
-	char		dir[] = "/tmp/fsi-events-XXXXXX",
+	char		dir[256],
 				path[512] = "";
 	uint8_t		got[256] = {0};
 	TrainEvents *ev;
@@ -250,6 +250,7 @@ test_events(void)
 	FILE	   *f;
 	size_t		n;
 
+	snprintf(dir, sizeof(dir), "%s/fsi-events-XXXXXX", temp_base());
 	if (mkdtemp(dir) == NULL || train_events_open(&fsi_host_malloc, dir, 1.5, &ev, &err) != FSI_OK ||
 		train_events_scalar(ev, "train/loss", 300, 2.5, 0.75f, &err) != FSI_OK || train_events_close(ev, &err) != FSI_OK)
 	{

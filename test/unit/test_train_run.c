@@ -11,7 +11,7 @@
 #include "train_help.h"
 
 static const TestShape shape = {2, 4, 32, 64, 24, 60, KERN_ACT_GELU_NEW, true, true, false};
-static char path[64];
+static char path[256];
 
 static void
 steps(Train *t, int n)
@@ -667,10 +667,18 @@ test_refusals(void)
 int
 main(void)
 {
+	char		dir[240];
+
 	fsi_arena_init(&arena, &fsi_host_malloc);
-	snprintf(path, sizeof(path), "/tmp/fsi-train-%ld", (long) getpid());
 	if (!have_blas())
 		return tap_done();
+	snprintf(dir, sizeof(dir), "%s/fsi-train-XXXXXX", temp_base());
+	if (mkdtemp(dir) == NULL)
+	{
+		perror(dir);
+		return 2;
+	}
+	snprintf(path, sizeof(path), "%s/checkpoint", dir);
 	test_refused_buffers();
 	test_overfit();
 	test_checkpoint();
@@ -692,5 +700,6 @@ main(void)
 	test_segments_learn(true);
 	test_refusals();
 	fsi_arena_free(&arena);
+	ok(rmdir(dir) == 0, "no file is left of all this");
 	return tap_done();
 }

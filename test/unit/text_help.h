@@ -21,10 +21,9 @@ __attribute__((unused))
 static char *
 temp_dir(void)
 {
-	const char *tmp = getenv("TMPDIR");
 	char		path[1024];
 
-	snprintf(path, sizeof(path), "%s/fsi-text-XXXXXX", tmp != NULL ? tmp : "/tmp");
+	snprintf(path, sizeof(path), "%s/fsi-text-XXXXXX", temp_base());
 	if (mkdtemp(path) == NULL)
 	{
 		perror(path);
@@ -77,7 +76,7 @@ drop_dir(char *dir)
 {
 	static const char *const names[] = {
 		"tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer_config.json",
-		"special_tokens_map.json", "config.json"
+		"special_tokens_map.json", "added_tokens.json", "config.json"
 	};
 	char		path[1200];
 
@@ -86,7 +85,11 @@ drop_dir(char *dir)
 		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
 		unlink(path);
 	}
-	rmdir(dir);
+	if (rmdir(dir) != 0)
+	{
+		perror(dir);
+		exit(2);
+	}
 	free(dir);
 }
 
