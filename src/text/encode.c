@@ -34,6 +34,7 @@ typedef struct AddedSearch
 	size_t		at;				/* search goes on here */
 	size_t		floor;			/* end of the last token taken, with the spaces after it */
 	size_t		spaces;			/* end of the spaces that a token has stripped: none needs to be read again */
+	size_t		compared;		/* bytes of tokens: up to TOK_MAX_ADDED_BYTES for each of the text */
 	size_t		asked;			/* whether to stop */
 } AddedSearch;
 
@@ -71,7 +72,7 @@ bound(const AddedSearch *s, uint32_t low, uint32_t high, size_t depth, uint8_t b
 
 /* Longest added token at text[at], or NULL: narrow the sorted patterns byte by byte. */
 static const TokAdded *
-longest_at(const AddedSearch *s, size_t at)
+longest_at(AddedSearch *s, size_t at)
 {
 	uint32_t	low = 0,
 				high = s->count;
@@ -82,6 +83,7 @@ longest_at(const AddedSearch *s, size_t at)
 		uint8_t		byte = (uint8_t) s->text[at + depth];
 		size_t		len;
 
+		s->compared++;
 		low = bound(s, low, high, depth, byte, false);
 		high = bound(s, low, high, depth, byte, true);
 		if (low < high && pattern(s->tok, &s->added[low], &len) != NULL && len == depth + 1 &&
@@ -146,7 +148,7 @@ next_added(AddedSearch *s, const FsiHost *host, const TokAdded **taken, size_t *
 		uint8_t		byte = (uint8_t) s->text[s->at];
 		const TokAdded *found = NULL;
 
-		FSI_TRY(text_go_on(host, s->at, &s->asked, err));
+		FSI_TRY(text_go_on(host, s->at + s->compared, &s->asked, err));
 		if (s->set->first[byte >> 6] >> (byte & 63) & 1)
 			found = longest_at(s, s->at);
 		if (found == NULL)

@@ -10,7 +10,7 @@
 #include "tokblob.h"
 #include "unicode.h"
 
-#define ASK_CHARS 200			/* longer words (BERT's own limit is 100) ask at each piece */
+#define ASK_BYTES ((size_t) 1 << 20)	/* of looked up strings between two questions whether to stop: about 1 ms */
 
 static inline bool
 is_bert_punct(uint32_t c)
@@ -22,10 +22,11 @@ is_bert_punct(uint32_t c)
 
 /*
  * Pieces of one word of n_chars characters, or one unknown token if any part of it has no
- * piece.
+ * piece.  *looked_up: bytes since the last question whether to stop, which long tokens make many for each of the word.
  */
 static FsiStatus
-encode_word(const Tokenizer *tok, const char *word, size_t len, size_t n_chars, IdList *list, FsiError *err)
+encode_word(const Tokenizer *tok, const char *word, size_t len, size_t n_chars, size_t *looked_up, IdList *list,
+			FsiError *err)
 {
 	const TokHeader *h = tok_header(tok);
 	size_t		room = h->max_token_bytes;
@@ -53,13 +54,18 @@ encode_word(const Tokenizer *tok, const char *word, size_t len, size_t n_chars, 
 
 		if (room <= prefix)
 			goto unknown;
-		if (n_chars > ASK_CHARS && fsi_should_stop(list->arena->host))
-			return fsi_cancelled(err);
+		if (*looked_up >= ASK_BYTES)
+		{
+			*looked_up = 0;
+			if (fsi_should_stop(list->arena->host))
+				return fsi_cancelled(err);
+		}
 		memcpy(piece, TOK_PREFIX, prefix);
 		for (; end > start; end--)
 		{
 			if (end < len && utf8_is_tail(word[end]))
 				continue;
+			*looked_up += end - start + prefix;
 			id = tok_find(tok, piece, end - start + prefix, TOK_IN_MODEL);
 			if (id != TOK_NONE)
 				break;
@@ -81,6 +87,7 @@ wordpiece_encode(const Tokenizer *tok, const char *text, size_t len, IdList *lis
 {
 	size_t		start = 0,		/* of the word being read */
 				n_chars = 0,
+				looked_up = 0,
 				asked = 0;
 
 	for (size_t i = 0; i < len;)
@@ -97,14 +104,14 @@ wordpiece_encode(const Tokenizer *tok, const char *text, size_t len, IdList *lis
 			continue;
 		}
 		if (n_chars > 0)
-			FSI_TRY(encode_word(tok, text + start, i - start, n_chars, list, err));
+			FSI_TRY(encode_word(tok, text + start, i - start, n_chars, &looked_up, list, err));
 		if (!space)
-			FSI_TRY(encode_word(tok, text + i, (size_t) n, 1, list, err));
+			FSI_TRY(encode_word(tok, text + i, (size_t) n, 1, &looked_up, list, err));
 		i += (size_t) n;
 		start = i;
 		n_chars = 0;
 	}
 	if (n_chars > 0)
-		FSI_TRY(encode_word(tok, text + start, len - start, n_chars, list, err));
+		FSI_TRY(encode_word(tok, text + start, len - start, n_chars, &looked_up, list, err));
 	return FSI_OK;
 }

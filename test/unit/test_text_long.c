@@ -159,6 +159,53 @@ test_questions(const Tokenizer *tok, const char *kind, const char *s, int passes
 	ok(wrong == 0, "%s: stops where it is told to", kind);
 }
 
+/* n letters, then "b". */
+static const char *
+long_token(int n)
+{
+	static char token[512];
+
+	memset(token, 'a', (size_t) n);
+	strcpy(token + n, "b");
+	return token;
+}
+
+/* 64 kB of s, each byte of which is compared with long tokens: that asks at least so often. */
+static void
+check_costly(const char *what, const char *vocabulary, const char *config, const char *s, long least)
+{
+	char	   *dir = temp_dir();
+	Meter		meter = {.stop_after = -1};
+	FsiHost		host = {&meter, meter_alloc, meter_release, meter_stop};
+	FsiArena	mine;
+	Tokenizer	tok;
+	TokIds		ids;
+
+	put_text(dir, "vocab.txt", vocabulary);
+	put_text(dir, "tokenizer_config.json", config);
+	fsi_arena_init(&mine, &host);
+	ok(build_open(dir, 0, &tok) == FSI_OK &&
+	   tok_encode(&tok, text, fill(s, MEGABYTE / 16), &mine, &ids, &err) == FSI_OK, "%s", what);
+	ok(meter.asked >= least, "%s: %ld questions whether to stop", what, meter.asked);
+	fsi_arena_free(&mine);
+	drop_dir(dir);
+}
+
+/* Questions go by the work, not by the text's bytes alone. */
+static void
+test_costly(void)
+{
+	char		vocabulary[1024],
+				config[1024],
+				word[102];
+
+	snprintf(vocabulary, sizeof(vocabulary), "[UNK]\na\n##a\n##%s\n", long_token(300));
+	snprintf(word, sizeof(word), "%.100s ", long_token(300));
+	check_costly("words with many pieces, long tokens", vocabulary, "{}", word, 80);
+	snprintf(config, sizeof(config), "{\"additional_special_tokens\": [\"%s\"]}", long_token(255));
+	check_costly("beginnings of a long special token", "[UNK]\na\n", config, "a", 200);
+}
+
 /* A host without memory for merging: a word that is not refused for its length asks for that. */
 static void *
 small_alloc(void *ctx, size_t bytes)
@@ -240,6 +287,7 @@ main(void)
 	test_questions(&nfkc, "BPE with NFKC and Lowercase", "\xCC\x81\xCC\xA3", 40);
 	test_questions(&wordpiece, "WordPiece", "refund ", 5);
 	test_questions(&wordpiece, "WordPiece", "É", 6);
+	test_costly();
 	test_word_limit(&bpe, "BPE");
 	test_word_limit(&nfkc, "BPE that puts a space before a text");
 	free(text);
