@@ -112,8 +112,8 @@ COMMENT ON FUNCTION @extschema@._fsi_models_asked(pg_catalog.pg_node_tree)
 
 -- In the order to make them anew in: a partition after its parent, for its rows may leave both; an index of expressions
 -- before the columns beside it, for an UPDATE that changes no column of its own leaves it as it is; a materialized view
--- after those that it reads. It may read the calls through other views, and their answers in generated columns. What calls any function that is not
--- core's is looked at: it may be one that calls the extension's.
+-- after those that it reads. It may read the calls through other views, and their answers in generated columns. What
+-- calls any function that is not core's is looked at: it may be one that calls the extension's.
 CREATE FUNCTION @extschema@.fsi_dependents(
 		OUT model pg_catalog.text,
 		OUT sha256 pg_catalog.text,
