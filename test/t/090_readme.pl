@@ -136,7 +136,7 @@ is(join("\n", map { "$_|$setting{$_}" } sort keys %setting), $settings, 'setting
 # What EXPLAIN says of a batch node.
 my $plan = $node->safe_psql('manual', q{
 	LOAD 'fsi_intent';
-	EXPLAIN (ANALYZE, FORMAT yaml) SELECT fsi_classify(msg, ARRAY['a', 'b']) FROM labelled});
+	EXPLAIN (ANALYZE, BUFFERS off, FORMAT yaml) SELECT fsi_classify(msg, ARRAY['a', 'b']) FROM labelled});
 my ($properties) = $plan =~ /^(    Messages: .*?)^    Plans:/ms;
 like(section('Many rows'), qr/`\Q$_\E`/, "$_ is in the manual") for $properties =~ /^    ([\w ]+): /mg;
 
