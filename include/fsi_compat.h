@@ -2,7 +2,7 @@
  * fsi_compat.h
  *	  Differences between PostgreSQL versions, in one place.
  *
- * Included by every file of the upper floor right after postgres.h.  The tests run on 15, by
+ * The upper floor's headers include it, so every file of it has it.  The tests run on 15, by
  * `make check-debian` on 17 and 18, and on 16 by hand.
  */
 #ifndef FSI_COMPAT_H

@@ -9,8 +9,6 @@
  * seeded through splitmix64 and adds in double with our own exp: a seed gives the same
  * text on every machine.  Equal logits: the smaller token is the better one.
  */
-#include <string.h>
-
 #include "work.h"
 
 /* Full-vocabulary logits at a time: 1.4 MB for 21,128 tokens; the head's weights are read once for all of them. */

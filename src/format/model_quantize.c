@@ -4,8 +4,6 @@
  */
 #include "model_slots.h"
 
-#include <string.h>
-
 /* Copy of model with layers of its own and no weights yet. */
 static FsiStatus
 shell(const Gpt2Model *model, FsiArena *arena, Gpt2Model *out, FsiError *err)

@@ -6,7 +6,6 @@
 
 #include <float.h>
 #include <stdio.h>
-#include <string.h>
 
 #define IN_MODEL(field) offsetof(Gpt2Model, field)
 #define IN_LAYER(field) offsetof(Gpt2Layer, field)

@@ -15,7 +15,6 @@
  */
 #include <assert.h>
 #include <dlfcn.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>

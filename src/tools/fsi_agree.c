@@ -10,7 +10,6 @@
  * Prints the share of equal labels, the mean Kullback-Leibler divergence of the scores
  * (float from int8, nats) and both accuracies.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

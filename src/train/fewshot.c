@@ -2,8 +2,6 @@
  * fewshot.c
  *	  What is added to a generator of few-shot prompts: templates, spellings, rows.
  */
-#include <string.h>
-
 #include "fewshot.h"
 
 /* A key of numbers. */

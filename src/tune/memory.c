@@ -7,8 +7,6 @@
  */
 #include "postgres.h"
 
-#include <unistd.h>
-
 #include "storage/fd.h"
 #include "utils/guc.h"
 
