@@ -3,7 +3,7 @@
 #
 #   test/check.sh [build] [unit] [sql] [tap] [isolation] [installcheck] [cross]    all but the last when none is named
 #
-# build: what the Makefile makes of a packager's options; hardly anything is built.
+# build: what the Makefile makes of a packager's options, and what the library shows to others.
 # installcheck: some SQL tests once more, by `make installcheck` on the private server, so that it works when wanted.
 # cross: the kernels' unit tests once more, compiled for aarch64 and run under qemu; where CI is set, it is one of all.
 #
