@@ -196,9 +196,9 @@ INSTALLCHECK = $(BUILD)/installcheck
 installcheck: ## the SQL tests on a server that runs and has the extension (PGHOST, PGPORT, PGUSER: a superuser; REGRESS)
 	@rm -rf $(INSTALLCHECK) && mkdir -p $(BUILD) && mkdir -m 1777 $(INSTALLCHECK) # the server writes there, too
 	@ln -s '$(CURDIR)/test' '$(CURDIR)/test/sql' '$(CURDIR)/expected' $(INSTALLCHECK)
-	cd $(INSTALLCHECK) && \
+	cd $(INSTALLCHECK) && PGOPTIONS="$$PGOPTIONS -c compute_query_id=regress" \
 		$(dir $(PGXS))../test/regress/pg_regress --inputdir="$$PWD" --outputdir="$$PWD" \
-		--bindir='$(bindir)' --load-extension=$(EXTENSION) --dbname=contrib_regression \
+		--bindir='$(bindir)' --encoding=UTF8 --load-extension=$(EXTENSION) --dbname=contrib_regression \
 		$(or $(REGRESS),$(notdir $(basename $(sort $(wildcard test/sql/*.sql)))))
 endif
 

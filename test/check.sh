@@ -89,16 +89,26 @@ run_regress() {
     tally "$kind" "$ok" "$bad" 0
 }
 
-# As a user runs it, with the system's own psql, in a checkout whose path has a space; it lies where the private server may
-# read and write, too.
+# As a user runs it, with the system's own psql, on a server as bare containers have it (of no encoding) that preloads the
+# library and numbers queries, in a checkout whose path has a space; it lies where that server may read and write, too.
 run_installcheck() {
-    local copy="$FSI_TMP/a checkout" ok bad
+    local copy="$FSI_TMP/a checkout" data=$FSI_TMP/bare ok bad
     echo "== installcheck"
     mkdir "$copy"
     cp -r Makefile fsi_intent.control src sql test expected "$copy"
     chown -R --reference="$top/Makefile" "$copy"
-    attend_regress "$FSI_TMP/installcheck.log" as_owner make -s -C "$copy" installcheck \
-        PG_CONFIG="$PG_CONFIG" REGRESS="models options surface"
+    as_server "$PGBIN/initdb" -D "$data" -U postgres -A trust -E SQL_ASCII --locale=C --no-sync --no-instructions >/dev/null
+    as_server tee -a "$data/postgresql.conf" >/dev/null <<EOF
+listen_addresses = ''
+unix_socket_directories = '$FSI_TMP/s'
+port = 5433
+fsync = off
+shared_preload_libraries = 'fsi_intent'
+compute_query_id = on
+EOF
+    as_server "$PGBIN/pg_ctl" -s -w -D "$data" -l "$FSI_TMP/bare.log" start || cat "$FSI_TMP/bare.log"
+    attend_regress "$FSI_TMP/installcheck.log" as_owner env -u PGCLIENTENCODING PGPORT=5433 make -s -C "$copy" installcheck \
+        PG_CONFIG="$PG_CONFIG" REGRESS="arguments models options planner surface"
     [ ! -s "$copy/build/installcheck/regression.diffs" ] || head -n 300 "$copy/build/installcheck/regression.diffs"
     tally installcheck "$ok" "$bad" 0
 }
@@ -150,8 +160,8 @@ if [ $((${#regress[@]} + ${#specs[@]} + installcheck)) -gt 0 ]; then
             --dbname=isolation_regression "${specs[@]}"
     [ "$installcheck" -eq 0 ] || run_installcheck
     if ! as_server "$PGBIN/pg_ctl" -D "$FSI_TMP/data" status >/dev/null 2>&1 ||
-        grep -qE 'PANIC|terminated by signal' "$FSI_TMP/server.log"; then
-        grep -E -B2 -A5 'PANIC|terminated by signal' "$FSI_TMP/server.log" | tail -n 40 || true
+        grep -qsE 'PANIC|terminated by signal' "$FSI_TMP"/{server,bare}.log; then
+        grep -hsE -B2 -A5 'PANIC|terminated by signal' "$FSI_TMP"/{server,bare}.log | tail -n 40 || true
         tally server 0 1 0
     fi
 fi

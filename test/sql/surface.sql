@@ -45,7 +45,9 @@ CREATE SCHEMA "Odd schema";
 DROP EXTENSION fsi_intent;
 CREATE ACCESS METHOD regress_fsi_method TYPE TABLE HANDLER heap_tableam_handler;
 SET default_table_access_method = regress_fsi_method;
+SET client_min_messages = warning; -- where the library is not preloaded it says how to
 CREATE EXTENSION fsi_intent SCHEMA "Odd schema";
+RESET client_min_messages;
 SHOW default_table_access_method;
 RESET default_table_access_method;
 SELECT DISTINCT amname FROM pg_class c JOIN pg_am a ON a.oid = c.relam
@@ -70,4 +72,5 @@ SELECT k.id, k.intent, v.intent AS viewed FROM kept k JOIN kept_view v USING (id
 DROP TABLE kept CASCADE;
 DROP EXTENSION fsi_intent;
 DROP SCHEMA "Odd schema";
+SET client_min_messages = warning;
 CREATE EXTENSION fsi_intent;
