@@ -92,9 +92,12 @@ at_xact_end(XactEvent event, void *arg)
 		generation++;
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	/* Plans that it has made outlive its snapshot, with what those weights answered as constants. */
+	/* Plans, and expressions of indexes, outlive its snapshot with what those weights answered to calls of constants. */
 	if (has_asked_former)
+	{
 		ResetPlanCache();
+		InvalidateSystemCaches();
+	}
 	has_asked_former = false;
 	if (!has_unnamed)
 		return;

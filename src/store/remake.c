@@ -9,6 +9,7 @@
 
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_inherits.h"
@@ -19,6 +20,7 @@
 #include "optimizer/optimizer.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
@@ -200,6 +202,30 @@ store_lock_dependents(const char *name)
 	SPI_finish();
 }
 
+/*
+ * Sessions keep the expressions of indexes and partition keys, and the bounds of partitions, as the planner simplifies
+ * them: with what calls of constants have answered.
+ */
+static void
+forget_expressions(const char *name)
+{
+	ListCell   *lc;
+
+	SPI_connect();
+	foreach(lc, store_dependents(name))
+	{
+		const StoreDependent *d = lfirst(lc);
+		ListCell   *member;
+
+		if (d->again || d->address.classId != RelationRelationId || !store_is_still_there(d))
+			continue;
+		foreach(member, find_all_inheritors(d->address.objectId, NoLock, NULL))
+			CacheInvalidateRelcacheByRelid(lfirst_oid(member));
+	}
+	SPI_finish();
+	CommandCounterIncrement();
+}
+
 static void
 pin(const StoreRow *row, const StoreModel *installed)
 {
@@ -209,6 +235,7 @@ pin(const StoreRow *row, const StoreModel *installed)
 	store_lock_replace(row->name);
 	store_lock_dependents(row->name);
 	store_replace_row(row->name, &installed->file, installed->size, row->source);
+	forget_expressions(row->name);
 }
 
 bool
@@ -362,8 +389,12 @@ remake_rows(const StoreDependent *d)
 	StoreSelf	self;
 	int64		changed;
 	char	   *path = store_path_of_functions();
-	const char *base = base_column(d);
+	const char *base;
 
+	/* The partition key is kept with the answers that this one sees. */
+	PushActiveSnapshot(GetLatestSnapshot());
+	base = base_column(d);
+	PopActiveSnapshot();
 	if (base == NULL)
 		return 0;
 	base = quote_identifier(base);
@@ -413,6 +444,7 @@ store_remake_all(const char *name)
 {
 	ListCell   *lc;
 
+	forget_expressions(name);
 	SPI_connect();
 	foreach(lc, store_dependents(name))
 	{

@@ -1,4 +1,5 @@
-# fsi_check() while a model is replaced: it waits for an index that is made anew, and compares it with the weights that this was made with.
+# fsi_check() while a model is replaced, and after: it waits for an index that is made anew, and compares it with the weights that this was
+# made with.
 use strict;
 use warnings;
 use Fsi;
@@ -46,6 +47,29 @@ unlike(finish($trainer), qr/ERROR/, 'the model is replaced');
 is(finish($check), '', 'it is checked');
 is($check->{out}, "public.kept_intent|100|0\npublic.slow.intent|100|0\n", 'nothing is stale');
 cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM kept WHERE was <> $classify"), '>', 0, 'though answers are others now');
+
+# Expressions of indexes and partition keys are kept by sessions with what calls of constants have answered.
+my $differs = $node->safe_psql('postgres', "SELECT min(msg) FROM kept WHERE was <> $classify");
+my $constant = $classify =~ s/msg/'$differs'/r;
+my @sessions = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 3;
+my ($writer, $reader, $replacer) = @sessions;
+my $insert = q{INSERT INTO spelled VALUES ('a '); INSERT INTO placed VALUES ('a ');};
+$writer->query(qq{
+	CREATE TABLE spelled (msg text);
+	CREATE INDEX spelled_constant ON spelled ((msg || $constant));
+	CREATE TABLE placed (msg text) PARTITION BY LIST ((msg || $constant));
+	CREATE TABLE placed_refund PARTITION OF placed FOR VALUES IN ('a refund');
+	CREATE TABLE placed_order PARTITION OF placed FOR VALUES IN ('a track order');
+	CREATE TABLE placed_cancel PARTITION OF placed FOR VALUES IN ('a cancel');});
+$_->query($insert) for @sessions;
+my $look = "SELECT count(*) FROM spelled WHERE msg || $constant = 'a refund'; SELECT count(*) FROM placed WHERE msg || $constant = 'a refund';";
+$reader->query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM rows;");
+$replacer->query(train('one', ', "replace": true, "rebuild": true') . ';');
+$reader->query("SELECT count(*) FROM slow; $look COMMIT;");
+$_->query($insert) for @sessions;
+$_->quit for @sessions;
+is($node->safe_psql('postgres', q{SELECT object, rows, stale FROM fsi_check('m') WHERE object ~ 'spelled|placed' ORDER BY 1}),
+	"public.placed|6|0\npublic.spelled_constant|6|0", 'all are made anew, and nobody adds to them by the former weights');
 
 # What a function names without its schema: on the caller's path, as where rows are written; core makes indexes without it from 17 on.
 $node->safe_psql('postgres', q{
