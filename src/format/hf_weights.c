@@ -253,29 +253,37 @@ is_tied(const HfConfig *config, const TensorSet *set, HfCard *card)
 	return same || (config->tie && !alike);
 }
 
-/* Count what the model has no place for, and name the first. */
-static void
-note_unused(const TensorSet *set, const Gpt2Config *cfg, int n_used, HfCard *card)
+/* Note a tensor that the model has no place for: the first in order of names. */
+static FsiStatus
+note_unused(const TensorSet *set, const Gpt2Config *cfg, int n_used, FsiArena *arena, HfCard *card, FsiError *err)
 {
-	const char *first = NULL;
+	bool	   *used;
+	SlotAt		at;
 
 	if (set->n <= n_used)
-		return;
-	for (int i = 0; i < set->n && first == NULL; i++)
+		return FSI_OK;
+	used = fsi_arena_zero(arena, (size_t) set->n, sizeof(bool));
+	if (used == NULL)
+		return fsi_nomem(err, (size_t) set->n * sizeof(bool));
+	for (bool more = slot_first(cfg, &at); more; more = slot_next(cfg, &at))
+	{
+		const NamedTensor *t = tensors_find(set, slot_name(&at).text);
+
+		if (t != NULL)
+			used[t - set->tensors] = true;
+	}
+	for (int i = 0; i < set->n; i++)
 	{
 		const char *name = set->tensors[i].name;
-		bool		used = strcmp(name, "lm_head.weight") == 0 ||
-			(cfg->layout == GPT2_SEGMENTS && strcmp(name, "fsi.spelling.idf") == 0);
-		SlotAt		at;
 
-		for (bool more = slot_first(cfg, &at); more && !used; more = slot_next(cfg, &at))
-			used = strcmp(slot_name(&at).text, name) == 0;
-		if (!used)
-			first = name;
-	}
-	if (first != NULL)
+		if (used[i] || strcmp(name, "lm_head.weight") == 0 ||
+			(cfg->layout == GPT2_SEGMENTS && strcmp(name, "fsi.spelling.idf") == 0))
+			continue;
 		hf_card_quirk(card, "tensors that GPT-2 does not have were ignored, the first is %s",
-					  show_name(first, strlen(first)).text);
+					  show_name(name, strlen(name)).text);
+		break;
+	}
+	return FSI_OK;
 }
 
 FsiStatus
@@ -297,7 +305,7 @@ hf_bind_weights(const HfConfig *config, const TensorSet *set, FsiArena *arena,
 	slot_bind_head(model);
 	if (zeros > 0)
 		hf_card_quirk(card, "%d missing biases are zero, as config.json says \"bias\": false", zeros);
-	note_unused(set, &model->cfg, used - zeros, card);
+	FSI_TRY(note_unused(set, &model->cfg, used - zeros, arena, card, err));
 
 	if (model->cfg.layout == GPT2_SEGMENTS)
 	{

@@ -4,6 +4,8 @@
  */
 #include "format_help.h"
 
+#include <time.h>
+
 static HfModel model;
 
 static FsiStatus
@@ -163,6 +165,64 @@ test_quirks(void)
 	ok(refused(read_tiny((TinyModel) {.poison = "ln_f.bias"}, "", true), FSI_CORRUPT, "\"ln_f.bias\""), "also in a vector");
 	ok(fine(read_tiny((TinyModel) {.with_readout = true}, "", true)) &&
 	   card_says("ignored, the first is fsi.readout.k"), "tensors without a place are reported");
+}
+
+/* CPU seconds that it takes to read a directory of a model of many layers, 2 wide, with a further tensor or without. */
+static double
+deep_seconds(const char *name, int n_layer, bool further)
+{
+	static const struct
+	{
+		const char *name,
+				   *shape;
+		int			n;
+	}			parts[] = {
+		{"ln_1.weight", "[2]", 2}, {"ln_1.bias", "[2]", 2}, {"attn.c_attn.weight", "[2,6]", 12},
+		{"attn.c_attn.bias", "[6]", 6}, {"attn.c_proj.weight", "[2,2]", 4}, {"attn.c_proj.bias", "[2]", 2},
+		{"ln_2.weight", "[2]", 2}, {"ln_2.bias", "[2]", 2}, {"mlp.c_fc.weight", "[2,8]", 16}, {"mlp.c_fc.bias", "[8]", 8},
+		{"mlp.c_proj.weight", "[8,2]", 16}, {"mlp.c_proj.bias", "[2]", 2},
+	};
+	static const float zeros[24];
+	const char *dir = temp_path(name);
+	SafeFile	f = safe_begin();
+	FsiBytes	weights;
+	char		path[1100],
+				text[256];
+	clock_t		start;
+
+	safe_add(&f, "wte.weight", "F32", "[5,2]", zeros, 10 * sizeof(float));
+	safe_add(&f, "wpe.weight", "F32", "[12,2]", zeros, 24 * sizeof(float));
+	safe_add(&f, "ln_f.weight", "F32", "[2]", zeros, 2 * sizeof(float));
+	safe_add(&f, "ln_f.bias", "F32", "[2]", zeros, 2 * sizeof(float));
+	for (int i = 0; i < n_layer * 12; i++)
+	{
+		snprintf(text, sizeof(text), "h.%d.%s", i / 12, parts[i % 12].name);
+		safe_add(&f, text, "F32", parts[i % 12].shape, zeros, (size_t) parts[i % 12].n * sizeof(float));
+	}
+	if (further)
+		safe_add(&f, "zzz", "F32", "[1]", zeros, sizeof(float));
+	weights = safe_end(&f);
+	mkdir(dir, 0700);
+	snprintf(path, sizeof(path), "%s/model.safetensors", dir);
+	write_file(path, weights.data, weights.len);
+	snprintf(path, sizeof(path), "%s/config.json", dir);
+	snprintf(text, sizeof(text), "{\"model_type\": \"gpt2\", \"n_layer\": %d, \"n_head\": 1, \"n_embd\": 2, "
+			 "\"n_positions\": 12, \"vocab_size\": 5, \"eos_token_id\": 4}", n_layer);
+	write_text(path, text);
+	start = clock();
+	ok(fine(read_dir(dir, false)), "a model of %d layers, %s", n_layer, name);
+	return (double) (clock() - start) / CLOCKS_PER_SEC;
+}
+
+/* To look for each tensor among all that the model has took 9 s with 1,024 layers. */
+static void
+test_deep(void)
+{
+	double		alone = deep_seconds("whole", 600, false),
+				further = deep_seconds("further", 600, true);
+
+	ok(card_says("ignored, the first is zzz") && further < 5 * (alone + 0.05), "a tensor without a place costs little");
+	diag("%.3f s, without it %.3f s", further, alone);
 }
 
 /* A byte-level BPE with two tokens that may end an answer: which one does. */
@@ -359,6 +419,7 @@ main(void)
 	test_plain();
 	test_config();
 	test_quirks();
+	test_deep();
 	test_end();
 	test_marks();
 	test_segments();
