@@ -217,6 +217,9 @@ extern KernLevel kern_level_by_name(const char *name);	/* (KernLevel) -1 if unkn
 extern size_t kern_panel_bytes(int k, int n);
 extern void kern_pack_i8(int k, int n, const float *w, bool transposed,
 						 int8_t *panels, float *scale, int32_t *comp);
+/* The same of the columns from first, a multiple of KERN_PANEL, up to the one before end. */
+extern void kern_pack_i8_columns(int k, int n, int first, int end, const float *w, bool transposed,
+								 int8_t *panels, float *scale, int32_t *comp);
 /* Recompute comp of one matrix: a file's comp must equal it. */
 extern void kern_panel_comp(int k, int n, const int8_t *panels, int32_t *comp);
 /* Column n of W as floats, out[k] = panels * scale (embedding row of a token); either type. */

@@ -130,6 +130,21 @@ size_add(uint64_t a, uint64_t b, uint64_t *out)
 	return !__builtin_add_overflow(a, b, out);
 }
 
+/* ---- Passes over weights: a large matrix alone takes a second. ---- */
+
+#define WEIGHTS_STOP_EVERY ((size_t) 1 << 20)	/* between two questions whether to stop: at most some ms */
+
+/* Ask whether to stop when enough of them went by, n more and *since then: FSI_CANCELLED then. */
+static inline FsiStatus
+weights_go_on(const FsiHost *host, size_t n, size_t *since, FsiError *err)
+{
+	*since += n;
+	if (*since < WEIGHTS_STOP_EVERY)
+		return FSI_OK;
+	*since = 0;
+	return fsi_should_stop(host) ? fsi_cancelled(err) : FSI_OK;
+}
+
 /* ---- Foreign names in our messages: short, printable ASCII, others as '?'. ---- */
 
 #define SHOW_NAME_BYTES 112

@@ -158,13 +158,15 @@ check_extent(const TensorSource *src, const char *shown, int64_t *n_element, boo
 	return FSI_OK;
 }
 
-/* Row by row into a fresh array: (dim[0] * … * dim[n-2]) rows of dim[n-1]. */
-static void
-gather(const TensorSource *src, int64_t n_element, float *out)
+/* Row by row into a fresh array: (dim[0] * … * dim[n-2]) rows of dim[n-1], long ones in pieces. */
+static FsiStatus
+gather(const TensorSource *src, int64_t n_element, const FsiHost *host, float *out, FsiError *err)
 {
 	int			last = src->n_dim - 1;
 	int64_t		row = last < 0 ? 1 : src->dim[last];
+	int64_t		stride = last < 0 ? 1 : src->stride[last];
 	int64_t		index[TENSOR_MAX_DIMS] = {0};
+	size_t		since = 0;
 
 	for (int64_t done = 0; done < n_element; done += row)
 	{
@@ -172,7 +174,12 @@ gather(const TensorSource *src, int64_t n_element, float *out)
 
 		for (int i = 0; i < last; i++)
 			at += (uint64_t) index[i] * (uint64_t) src->stride[i];
-		convert_row(src->type, src->data, at, last < 0 ? 1 : src->stride[last], row, out + done);
+		for (int64_t i = 0, n; i < row; i += n)
+		{
+			n = row - i < (int64_t) WEIGHTS_STOP_EVERY ? row - i : (int64_t) WEIGHTS_STOP_EVERY;
+			convert_row(src->type, src->data, at + (uint64_t) i * (uint64_t) stride, stride, n, out + done + i);
+			FSI_TRY(weights_go_on(host, (size_t) n, &since, err));
+		}
 		for (int i = last - 1; i >= 0; i--)
 		{
 			if (++index[i] < src->dim[i])
@@ -180,6 +187,7 @@ gather(const TensorSource *src, int64_t n_element, float *out)
 			index[i] = 0;
 		}
 	}
+	return FSI_OK;
 }
 
 static FsiStatus
@@ -242,7 +250,7 @@ tensors_add(TensorBuild *b, const TensorSource *src, FsiError *err)
 		if (out == NULL)
 			return fsi_nomem(err, (size_t) n_element * sizeof(float));
 		if (n_element > 0)
-			gather(src, n_element, out);
+			FSI_TRY(gather(src, n_element, b->arena->host, out, err));
 		t->data = out;
 	}
 	b->set.n++;

@@ -42,20 +42,27 @@ static FsiStatus
 verify_matrix(const KernMatrix *w, const SlotAt *at, FsiArena *arena, FsiError *err)
 {
 	FsiArenaMark mark = fsi_arena_mark(arena);
-	size_t		n16 = (size_t) KERN_ROUND_UP(at->n, KERN_PANEL);
-	int32_t    *comp = fsi_arena_array(arena, n16, sizeof(int32_t));
-	bool		good = memchr(w->panels, 0x80, kern_panel_bytes(at->k, at->n)) == NULL &&
-		floats_finite(w->scale, n16);
+	int			n16 = KERN_ROUND_UP(at->n, KERN_PANEL),
+				step = matrix_piece(at->k);
+	int32_t    *comp = fsi_arena_array(arena, (size_t) n16, sizeof(int32_t));
+	bool		good;
 
 	if (comp == NULL)
-		return fsi_nomem(err, n16 * sizeof(int32_t));
-	for (size_t i = 0; good && i < n16; i++)
+		return fsi_nomem(err, (size_t) n16 * sizeof(int32_t));
+	FSI_TRY(floats_finite(w->scale, (size_t) n16, arena->host, &good, err));
+	for (int i = 0; good && i < n16; i++)
 		good = w->scale[i] >= 0;
-	if (good)
+	for (int first = 0; good && first < n16; first += step)
 	{
-		kern_panel_comp(at->k, at->n, w->panels, comp);
-		good = memcmp(comp, w->comp, n16 * sizeof(int32_t)) == 0;
+		int			n = n16 - first < step ? n16 - first : step;
+		const int8_t *panels = w->panels + kern_panel_bytes(at->k, first);
+
+		if (first > 0 && fsi_should_stop(arena->host))
+			return fsi_cancelled(err);
+		good = memchr(panels, 0x80, kern_panel_bytes(at->k, n)) == NULL;
+		kern_panel_comp(at->k, n, panels, comp + first);
 	}
+	good = good && memcmp(comp, w->comp, (size_t) n16 * sizeof(int32_t)) == 0;
 	fsi_arena_release(arena, mark);
 	if (!good)
 		return fsi_fail(err, FSI_CORRUPT, "model file is damaged: matrix \"%s\" is inconsistent", slot_name(at).text);
@@ -66,19 +73,22 @@ static FsiStatus
 verify_weights(const FsiFile *file, FsiArena *arena, FsiError *err)
 {
 	Gpt2Model  *model = (Gpt2Model *) &file->model;
+	bool		finite = true;
 	SlotAt		at;
 
 	for (bool more = slot_first(&model->cfg, &at); more; more = slot_next(&model->cfg, &at))
 	{
-		if (fsi_should_stop(arena->host))
-			return fsi_cancelled(err);
 		if (at.slot->matrix)
 			FSI_TRY(verify_matrix(slot_matrix(model, &at), &at, arena, err));
-		else if (!floats_finite(*slot_floats(model, &at), (size_t) at.k * (size_t) at.n))
+		else
+			FSI_TRY(floats_finite(*slot_floats(model, &at), (size_t) at.k * (size_t) at.n, arena->host, &finite, err));
+		if (!finite)
 			return fsi_fail(err, FSI_CORRUPT, "model file is damaged: tensor \"%s\" holds a value that is not a finite number",
 							slot_name(&at).text);
 	}
-	if (file->spelling_idf != NULL && !floats_finite(file->spelling_idf, SPELL_BUCKETS))
+	if (file->spelling_idf != NULL)
+		FSI_TRY(floats_finite(file->spelling_idf, SPELL_BUCKETS, arena->host, &finite, err));
+	if (!finite)
 		return fsi_fail(err, FSI_CORRUPT, "model file is damaged: its spelling table holds a value that is not a finite number");
 	return FSI_OK;
 }

@@ -86,7 +86,7 @@ write_slot(FileWriter *w, const Gpt2Model *model, const SlotAt *at, const Fsifil
 
 		if (panels == NULL || scale == NULL || comp == NULL)
 			return fsi_nomem(w->err, (size_t) s[SECTION_PANELS].size);
-		kern_pack_i8(at->k, at->n, f32->w, f32->transposed, panels, scale, comp);
+		FSI_TRY(matrix_pack(f32, w->arena.host, panels, scale, comp, w->err));
 		part[SECTION_PANELS] = panels;
 		part[SECTION_SCALE] = scale;
 		part[SECTION_COMP] = comp;

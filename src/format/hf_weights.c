@@ -294,6 +294,7 @@ hf_bind_weights(const HfConfig *config, const TensorSet *set, FsiArena *arena,
 	const int64_t idf_dim = SPELL_BUCKETS;
 	int			zeros = 0,
 				used = 0;
+	bool		finite;
 	SlotAt		at;
 
 	*model = (Gpt2Model) {.cfg = config->cfg, .pointing = config->pointing};
@@ -312,7 +313,8 @@ hf_bind_weights(const HfConfig *config, const TensorSet *set, FsiArena *arena,
 		if (idf_tensor == NULL)
 			return fsi_fail(err, FSI_CORRUPT, "tensor \"fsi.spelling.idf\" is missing");
 		FSI_TRY(take(idf_tensor, 1, &idf_dim, idf, err));
-		if (!floats_finite(*idf, SPELL_BUCKETS))
+		FSI_TRY(floats_finite(*idf, SPELL_BUCKETS, arena->host, &finite, err));
+		if (!finite)
 			return fsi_fail(err, FSI_CORRUPT, "tensor \"fsi.spelling.idf\" holds a value that is not a finite number");
 	}
 	return model_check_finite(model, arena->host, err);

@@ -7,6 +7,7 @@
  * as the values that it stands for.  The files are made in a directory of another name, which
  * gets its own when all of it is on disk.
  */
+#include "format_cursor.h"
 #include "fsi_json.h"
 #include "hf.h"
 #include "model_slots.h"
@@ -232,6 +233,7 @@ write_matrix(DirWriter *w, const KernMatrix *m, bool outputs_first)
 	size_t		count = outputs_first ? (size_t) m->k : (size_t) m->k * (size_t) m->n;
 	float	   *values = fsi_arena_array(&w->arena, count, sizeof(float));
 	float	   *column = fsi_arena_array(&w->arena, (size_t) m->k, sizeof(float));
+	size_t		since = 0;
 	FsiStatus	status = FSI_OK;
 
 	if (values == NULL || column == NULL)
@@ -244,6 +246,8 @@ write_matrix(DirWriter *w, const KernMatrix *m, bool outputs_first)
 		else
 			for (int k = 0; k < m->k; k++)
 				values[(size_t) k * (size_t) m->n + (size_t) n] = column[k];
+		if (status == FSI_OK)
+			status = weights_go_on(w->host, (size_t) m->k, &since, w->err);
 	}
 	if (status == FSI_OK && !outputs_first)
 		status = write_bytes(w, values, count * sizeof(float));

@@ -4,6 +4,30 @@
  */
 #include "model_slots.h"
 
+#include "format_cursor.h"
+
+int
+matrix_piece(int k)
+{
+	return KERN_ROUND_UP((int) WEIGHTS_STOP_EVERY / k + 1, KERN_PANEL);
+}
+
+FsiStatus
+matrix_pack(const KernMatrix *f32, const FsiHost *host, int8_t *panels, float *scale, int32_t *comp, FsiError *err)
+{
+	int			step = matrix_piece(f32->k);
+
+	for (int first = 0; first < f32->n; first += step)
+	{
+		int			end = f32->n - first < step ? f32->n : first + step;
+
+		if (first > 0 && fsi_should_stop(host))
+			return fsi_cancelled(err);
+		kern_pack_i8_columns(f32->k, f32->n, first, end, f32->w, f32->transposed, panels, scale, comp);
+	}
+	return FSI_OK;
+}
+
 /* Copy of model with layers of its own and no weights yet. */
 static FsiStatus
 shell(const Gpt2Model *model, FsiArena *arena, Gpt2Model *out, FsiError *err)
@@ -23,7 +47,7 @@ quantize_matrix(const KernMatrix *f32, const SlotAt *at, FsiArena *arena, KernMa
 
 	if (panels == NULL || scale == NULL || comp == NULL)
 		return fsi_nomem(err, bytes);
-	kern_pack_i8(at->k, at->n, f32->w, f32->transposed, panels, scale, comp);
+	FSI_TRY(matrix_pack(f32, arena->host, panels, scale, comp, err));
 	*out = (KernMatrix) {.type = KERN_I8, .k = at->k, .n = at->n, .panels = panels, .scale = scale, .comp = comp};
 	return FSI_OK;
 }
@@ -32,13 +56,17 @@ quantize_matrix(const KernMatrix *f32, const SlotAt *at, FsiArena *arena, KernMa
 static FsiStatus
 dequantize_matrix(const KernMatrix *i8, const SlotAt *at, FsiArena *arena, KernMatrix *out, FsiError *err)
 {
-	size_t		count = (size_t) at->k * (size_t) at->n;
+	size_t		count = (size_t) at->k * (size_t) at->n,
+				since = 0;
 	float	   *w = fsi_arena_array(arena, count, sizeof(float));
 
 	if (w == NULL)
 		return fsi_nomem(err, count * sizeof(float));
 	for (int n = 0; n < at->n; n++)
+	{
 		kern_matrix_column(i8, n, w + (size_t) n * (size_t) at->k);
+		FSI_TRY(weights_go_on(arena->host, (size_t) at->k, &since, err));
+	}
 	*out = (KernMatrix) {.type = KERN_F32, .k = at->k, .n = at->n, .w = w, .transposed = true};
 	return FSI_OK;
 }

@@ -4,6 +4,8 @@
  */
 #include "model_slots.h"
 
+#include "format_cursor.h"
+
 #include <float.h>
 #include <stdio.h>
 
@@ -178,14 +180,20 @@ model_check_config(const Gpt2Config *cfg, FsiError *err)
 	return FSI_OK;
 }
 
-bool
-floats_finite(const float *x, size_t n)
+FsiStatus
+floats_finite(const float *x, size_t n, const FsiHost *host, bool *finite, FsiError *err)
 {
-	bool		finite = true;
+	*finite = true;
+	for (size_t at = 0; at < n; at += WEIGHTS_STOP_EVERY)
+	{
+		size_t		end = n - at < WEIGHTS_STOP_EVERY ? n : at + WEIGHTS_STOP_EVERY;
 
-	for (size_t i = 0; i < n; i++)
-		finite &= x[i] >= -FLT_MAX && x[i] <= FLT_MAX;
-	return finite;
+		if (fsi_should_stop(host))
+			return fsi_cancelled(err);
+		for (size_t i = at; i < end; i++)
+			*finite &= x[i] >= -FLT_MAX && x[i] <= FLT_MAX;
+	}
+	return FSI_OK;
 }
 
 FsiStatus
@@ -197,10 +205,10 @@ model_check_finite(const Gpt2Model *model, const FsiHost *host, FsiError *err)
 	{
 		Gpt2Model  *m = (Gpt2Model *) model;
 		const float *x = at.slot->matrix ? slot_matrix(m, &at)->w : *slot_floats(m, &at);
+		bool		finite;
 
-		if (fsi_should_stop(host))
-			return fsi_cancelled(err);
-		if (!floats_finite(x, (size_t) at.k * (size_t) at.n))
+		FSI_TRY(floats_finite(x, (size_t) at.k * (size_t) at.n, host, &finite, err));
+		if (!finite)
 			return fsi_fail(err, FSI_CORRUPT, "tensor \"%s\" holds a value that is not a finite number",
 							slot_name(&at).text);
 	}

@@ -59,9 +59,14 @@ extern void slot_bind_head(Gpt2Model *model);
 
 /* Sizes that the engine and the packed file can hold; FSI_LIMIT or FSI_CORRUPT naming the field. */
 extern FsiStatus model_check_config(const Gpt2Config *cfg, FsiError *err);
+/* An f32 matrix into panels, scale and comp of kern_pack_i8(). */
+extern FsiStatus matrix_pack(const KernMatrix *f32, const FsiHost *host, int8_t *panels, float *scale, int32_t *comp,
+							 FsiError *err);
+/* Columns of a matrix, a multiple of KERN_PANEL, that are about WEIGHTS_STOP_EVERY weights. */
+extern int	matrix_piece(int k);
 /* Every float of an f32 model is finite, else FSI_CORRUPT naming the tensor. */
 extern FsiStatus model_check_finite(const Gpt2Model *model, const FsiHost *host, FsiError *err);
-extern bool floats_finite(const float *x, size_t n);
+extern FsiStatus floats_finite(const float *x, size_t n, const FsiHost *host, bool *finite, FsiError *err);
 
 /* A readout's scalars are within this. */
 #define MODEL_SCALAR_MAX 1e30

@@ -28,11 +28,14 @@ panel_offset(int k_total, int k, int n)
  * recipe's quant.py does: times its reciprocal, 20 in a million would round the other way.
  */
 void
-kern_pack_i8(int k, int n, const float *w, bool transposed, int8_t *panels, float *scale, int32_t *comp)
+kern_pack_i8_columns(int k, int n, int first, int end, const float *w, bool transposed, int8_t *panels, float *scale,
+					 int32_t *comp)
 {
-	memset(panels, 0, kern_panel_bytes(k, n));
-	memset(scale, 0, KERN_ROUND_UP((size_t) n, KERN_PANEL) * sizeof(float));
-	for (int c = 0; c < n; c++)
+	int8_t	   *packed = panels + kern_panel_bytes(k, first);
+
+	memset(packed, 0, kern_panel_bytes(k, end - first));
+	memset(scale + first, 0, KERN_ROUND_UP((size_t) (end - first), KERN_PANEL) * sizeof(float));
+	for (int c = first; c < end; c++)
 	{
 		const float *from = transposed ? w + (size_t) c * k : w + c;
 		size_t		stride = transposed ? 1 : (size_t) n;
@@ -47,7 +50,13 @@ kern_pack_i8(int k, int n, const float *w, bool transposed, int8_t *panels, floa
 			panels[panel_offset(k, i, c)] =
 				(int8_t) (kern_clean(from[i * stride]) / scale[c] + KERN_ROUND - KERN_ROUND);
 	}
-	kern_panel_comp(k, n, panels, comp);
+	kern_panel_comp(k, end - first, packed, comp + first);
+}
+
+void
+kern_pack_i8(int k, int n, const float *w, bool transposed, int8_t *panels, float *scale, int32_t *comp)
+{
+	kern_pack_i8_columns(k, n, 0, n, w, transposed, panels, scale, comp);
 }
 
 void

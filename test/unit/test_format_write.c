@@ -283,6 +283,140 @@ test_no_memory(void)
 	   memcmp(first.card, again.card, first.card_len) == 0, "with its name and card");
 }
 
+/* ---- Questions whether to stop ---- */
+
+static long asked;
+
+static bool
+count_question(void *ctx)
+{
+	(void) ctx;
+	asked++;
+	return false;
+}
+
+static void *
+counted_alloc(void *ctx, size_t bytes)
+{
+	(void) ctx;
+	return malloc(bytes);
+}
+
+static void
+counted_release(void *ctx, void *ptr)
+{
+	(void) ctx;
+	free(ptr);
+}
+
+enum { READ, QUANTIZE, WRITE, VERIFY, DEQUANTIZE, CONVERT, STEPS };
+
+static long
+since_last(void)
+{
+	long		n = asked;
+
+	asked = 0;
+	return n;
+}
+
+/* Questions of each step with a model of this many tokens, 8 wide. */
+static void
+count_questions(const char *name, int vocab, long n[STEPS])
+{
+	static const FsiHost host = {NULL, counted_alloc, counted_release, count_question};
+	TinyModel	m = {.vocab = vocab, .prefix = ""};
+	SafeFile	halves = safe_begin();
+	size_t		n_half = (size_t) vocab * 8,
+				size;
+	uint16_t   *half = calloc(n_half, sizeof(uint16_t));
+	char		shape[32],
+				file[32];
+	uint8_t		sha256[FSI_SHA256_BYTES];
+	FsiArena	mine;
+	HfModel		model;
+	Gpt2Model	other;
+	TensorSet	set;
+	FsiBytes	bytes;
+	FsiFile		packed;
+	void	   *map;
+	bool		done;
+
+	fsi_arena_init(&mine, &host);
+	snprintf(file, sizeof(file), "%s.fsi", name);
+	since_last();
+	done = fine(hf_read_dir(tiny_dir(name, &m, "", false), false, &mine, &model, &err));
+	n[READ] = since_last();
+	done = done && fine(gpt2_quantize(&model.model, &mine, &other, &err));
+	n[QUANTIZE] = since_last();
+	done = done && fine(fsifile_write(temp_path(file), &model, &host, sha256, &err));
+	n[WRITE] = since_last();
+	done = done && fine(fsifile_map(temp_path(file), &map, &size, &err)) && fine(fsifile_open(map, size, &mine, &packed, &err));
+	since_last();
+	done = done && fine(fsifile_verify(&packed, &host, &err));
+	n[VERIFY] = since_last();
+	done = done && fine(fsifile_dequantize(&packed, &mine, &other, &err));
+	n[DEQUANTIZE] = since_last();
+	if (done)
+		fsifile_unmap(map, size);
+	snprintf(shape, sizeof(shape), "[%zu]", n_half);
+	safe_add(&halves, "x", "F16", shape, half, n_half * sizeof(uint16_t));
+	bytes = safe_end(&halves);
+	since_last();
+	done = done && fine(safetensors_parse(bytes.data, bytes.len, &mine, &set, &err));
+	n[CONVERT] = since_last();
+	ok(done, "a model of %d tokens: read, packed, unpacked", vocab);
+	free(half);
+	fsi_arena_free(&mine);
+}
+
+/* Questions while a model of one layer, 64 wide, is written as a directory. */
+static long
+count_written(const char *name, int inner)
+{
+	static const FsiHost host = {NULL, counted_alloc, counted_release, count_question};
+	HfModel		m = first;
+	float	   *zeros = calloc((size_t) inner * 64, sizeof(float));
+	Gpt2Layer	layer = {zeros, zeros, {KERN_F32, .k = 64, .n = 192, .w = zeros}, zeros, {KERN_F32, .k = 64, .n = 64, .w = zeros},
+		zeros, zeros, zeros, {KERN_F32, .k = 64, .n = inner, .w = zeros}, zeros, {KERN_F32, .k = inner, .n = 64, .w = zeros}, zeros};
+
+	m.model.cfg.n_layer = m.model.cfg.n_head = 1;
+	m.model.cfg.n_embd = 64;
+	m.model.cfg.n_inner = inner;
+	m.model.layers = &layer;
+	m.model.wte = m.model.head = (KernMatrix) {KERN_F32, .k = 64, .n = 30, .w = zeros, .transposed = true};
+	m.model.wpe = m.model.lnf_gain = m.model.lnf_bias = zeros;
+	since_last();
+	ok(fine(write_model(temp_path(name), &m, &host)), "a model with a hidden layer of %d is written", inner);
+	free(zeros);
+	return since_last();
+}
+
+/* A matrix of 4 million weights is not gone through in one go; the bytes of files bring questions of their own. */
+static void
+test_questions(void)
+{
+	static const struct
+	{
+		const char *name;
+		long		least;
+	}			steps[STEPS] = {
+		{"read", 18}, {"quantised", 3}, {"packed", 9}, {"verified", 10}, {"dequantised", 3}, {"converted", 3}
+	};
+	long		few[STEPS],
+				many[STEPS];
+
+	count_questions("few", 30, few);
+	count_questions("many", 1 << 19, many);
+	for (int i = 0; i < STEPS; i++)
+		ok(many[i] - few[i] >= steps[i].least, "a large matrix is %s with more questions whether to stop: %ld, else %ld",
+		   steps[i].name, many[i], few[i]);
+	ok(fine(read_dir(tiny_dir("written", &(TinyModel) {.vocab = 30, .prefix = ""}, "", true), &first)), "a model");
+	few[0] = count_written("narrow", 256);
+	many[0] = count_written("wide", 65536);
+	ok(many[0] - few[0] >= 38, "and turned round with more: %ld, else %ld", many[0], few[0]);
+}
+
 int
 main(void)
 {
@@ -293,6 +427,7 @@ main(void)
 	test_failures();
 	test_left_overs();
 	test_no_memory();
+	test_questions();
 	help_end();
 	return tap_done();
 }
