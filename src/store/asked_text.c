@@ -71,8 +71,9 @@ asked_identifiers(const char *text, void (*visit) (void *context, const char *wo
 		visit_word(begin, end, visit, context);
 		if (begin > text && begin[-1] == '\\')
 			visit_word(begin + 1, end, visit, context);
-		for (const char *dollar = memchr(begin, '$', end - begin); dollar != NULL; dollar = memchr(dollar + 1, '$', end - dollar - 1))
-			visit_word(dollar + 1, end, visit, context);
+		for (const char *at = begin; at < end; at++)
+			if (*at == '$')
+				visit_word(at + 1, end, visit, context);
 	}
 }
 

@@ -220,7 +220,8 @@ forget_expressions(const char *name)
 		if (d->again || d->address.classId != RelationRelationId || !store_is_still_there(d))
 			continue;
 		foreach(member, find_all_inheritors(d->address.objectId, NoLock, NULL))
-			CacheInvalidateRelcacheByRelid(lfirst_oid(member));
+			if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(member))))
+				CacheInvalidateRelcacheByRelid(lfirst_oid(member));
 	}
 	SPI_finish();
 	CommandCounterIncrement();
