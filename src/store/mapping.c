@@ -80,6 +80,20 @@ has_name(const StoreModel *model)
 	return false;
 }
 
+/*
+ * Plans, and expressions of indexes, outlive a transaction's snapshot with what former weights answered to calls of
+ * constants.  Before it commits, for after that the caches' own snapshot would be told to others as one in use.
+ */
+static void
+forget_former(XactEvent event)
+{
+	if (!has_asked_former || !(event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE || event == XACT_EVENT_ABORT))
+		return;
+	has_asked_former = false;
+	ResetPlanCache();
+	InvalidateSystemCaches();
+}
+
 /* Portals have ended or been materialised by then; a procedure that goes on after its commit holds what it uses. */
 static void
 at_xact_end(XactEvent event, void *arg)
@@ -87,19 +101,11 @@ at_xact_end(XactEvent event, void *arg)
 	StoreModel **link = &models;
 
 	(void) arg;
+	forget_former(event);
 	/* Its number joins those that a snapshot lists, so that the next one's figures may be the same although another has ended. */
 	if (event == XACT_EVENT_PREPARE)
 		generation++;
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
-		return;
-	/* Plans, and expressions of indexes, outlive its snapshot with what those weights answered to calls of constants. */
-	if (has_asked_former)
-	{
-		ResetPlanCache();
-		InvalidateSystemCaches();
-	}
-	has_asked_former = false;
-	if (!has_unnamed)
+	if (!has_unnamed || !(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE))
 		return;
 	has_unnamed = false;
 	while (*link != NULL)
