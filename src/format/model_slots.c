@@ -183,7 +183,8 @@ model_check_config(const Gpt2Config *cfg, FsiError *err)
 FsiStatus
 floats_finite(const float *x, size_t n, const FsiHost *host, bool *finite, FsiError *err)
 {
-	*finite = true;
+	bool		all = true;
+
 	for (size_t at = 0; at < n; at += WEIGHTS_STOP_EVERY)
 	{
 		size_t		end = n - at < WEIGHTS_STOP_EVERY ? n : at + WEIGHTS_STOP_EVERY;
@@ -191,8 +192,9 @@ floats_finite(const float *x, size_t n, const FsiHost *host, bool *finite, FsiEr
 		if (fsi_should_stop(host))
 			return fsi_cancelled(err);
 		for (size_t i = at; i < end; i++)
-			*finite &= x[i] >= -FLT_MAX && x[i] <= FLT_MAX;
+			all &= x[i] >= -FLT_MAX && x[i] <= FLT_MAX;
 	}
+	*finite = all;
 	return FSI_OK;
 }
 
