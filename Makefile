@@ -239,7 +239,7 @@ FUZZ_SECONDS ?= 30
 check-fuzz: ## fuzz each parser for FUZZ_SECONDS (clang's libFuzzer); corpora stay in $(BUILD)/corpus
 	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang OPT='-g -O1' \
 		SANITIZE='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all' \
-		CORPUS=$(abspath $(BUILD)/corpus) run-fuzzers
+		CORPUS='$(BUILD)/corpus' run-fuzzers
 
 run-fuzzers: $(FUZZERS) $(BUILD)/fuzz/seed_format
 	@mkdir -p $(FUZZERS:$(BUILD)/fuzz/fuzz_%=$(CORPUS)/%)
