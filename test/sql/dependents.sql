@@ -66,8 +66,8 @@ ALTER DOMAIN weather_message DROP CONSTRAINT weather_message_check;
 SELECT * FROM fsi_rebuild();
 SELECT * FROM fsi_check() WHERE stale IS DISTINCT FROM 0;
 SELECT tableoid::regclass, msg FROM parts ORDER BY 1, 2;
-SELECT intent, count(*) FROM tickets GROUP BY 1 ORDER BY 1;
-SELECT * FROM counted ORDER BY 1;
+SELECT intent, count(*) FROM tickets GROUP BY 1 ORDER BY intent COLLATE "C";
+SELECT * FROM counted ORDER BY intent COLLATE "C";
 SET enable_seqscan = off;
 SELECT count(*) FROM tickets WHERE fsi_classify(msg, public.intents()) = 'Weather';
 RESET enable_seqscan;
@@ -86,10 +86,10 @@ CREATE OR REPLACE FUNCTION intents() RETURNS text[] IMMUTABLE LANGUAGE plpgsql A
 \c
 SELECT kind, object, rows, stale FROM fsi_check() WHERE relation = 'tickets'::regclass AND stale <> 0;
 SELECT * FROM fsi_rebuild();
-SELECT intent, count(*) FROM tickets GROUP BY 1 ORDER BY 1;
+SELECT intent, count(*) FROM tickets GROUP BY 1 ORDER BY intent COLLATE "C";
 ALTER TABLE tickets DROP CONSTRAINT known;
 SELECT kind, object, changed FROM fsi_rebuild() WHERE changed <> 0;
-SELECT intent, count(*) FROM tickets GROUP BY 1 ORDER BY 1;
+SELECT intent, count(*) FROM tickets GROUP BY 1 ORDER BY intent COLLATE "C";
 
 -- an answer that rests on no column
 CREATE TABLE fixed (id int, intent text GENERATED ALWAYS AS (fsi_classify('weather', public.intents())) STORED);

@@ -40,8 +40,8 @@ SELECT kind, object, changed FROM fsi_rebuild() WHERE kind IN ('index', 'materia
 SELECT kind, object, rows, stale FROM fsi_check() WHERE stale <> 0;
 SELECT a, b, c, d, e, f, g FROM kept ORDER BY id;
 SELECT * FROM kept_last;
-SELECT * FROM kept_seen ORDER BY 1;
-SELECT * FROM kept_column ORDER BY 1;
+SELECT * FROM kept_seen ORDER BY intent COLLATE "C";
+SELECT * FROM kept_column ORDER BY c COLLATE "C";
 SET enable_seqscan = off;
 SELECT id FROM kept WHERE by_other(msg) = 'Weather';
 RESET enable_seqscan;
