@@ -46,7 +46,7 @@ LOWER_LIB = $(BUILD)/libfsi.a
 
 OBJS = $(LOWER_OBJS) $(UPPER_OBJS)
 SHLIB_LINK = -Wl,--version-script=src/exports.map -lutf8proc -ljansson -lm -ldl
-EXTRA_CLEAN = $(BUILD)
+EXTRA_CLEAN = $(BUILD) $(MODULE_big).made_with
 
 # ---------------------------------------------------------------- flags
 
@@ -98,7 +98,7 @@ all install uninstall installcheck:
 	@echo "On Debian: apt-get install postgresql-server-dev-all, or let \`make demo\` install what it needs." >&2
 	@exit 1
 clean:
-	rm -rf $(BUILD) $(MODULE_big).so
+	rm -rf $(BUILD) $(MODULE_big).so $(MODULE_big).made_with
 endif
 
 PG_CPPFLAGS_FSI = -isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
@@ -148,7 +148,11 @@ $(BUILD)/fuzz/seed_format: test/fuzz/seed_format.c $(LOWER_LIB) Makefile
 
 -include $(OBJS:.o=.d) $(FUZZERS:=.d) $(BENCHES:=.d) $(TOOLS:=.d) $(UNITS:=.d)
 
-$(MODULE_big).so: src/exports.map
+# The library lies here whatever BUILD is: one of another BUILD's objects, another server's say, is not this one.
+$(MODULE_big).made_with: FORCE
+	@printf '%s\n' '$(BUILD) $(MADE_WITH)' | cmp -s - $@ || printf '%s\n' '$(BUILD) $(MADE_WITH)' > $@
+
+$(MODULE_big).so: src/exports.map $(MODULE_big).made_with
 
 lib: $(LOWER_LIB) ## the lower floor alone, as $(BUILD)/libfsi.a (needs no PostgreSQL)
 tools: $(TOOLS) ## the command line tools, in $(BUILD)/tools
@@ -263,4 +267,4 @@ help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z][a-z -]*:.*## /{printf "  make %-36s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)) \
 		| sed 's|\$$(BUILD)|$(BUILD)|g'
 
-.PHONY: all demo check check-build check-sql check-tap check-isolation check-cross check-debian installcheck psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help
+.PHONY: FORCE all demo check check-build check-sql check-tap check-isolation check-cross check-debian installcheck psql lib tools units install-models uninstall-models check-unit check-asan check-valgrind check-fuzz run-fuzzers bench benches check-clang check-hf compile help

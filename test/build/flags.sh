@@ -33,6 +33,10 @@ ok $? "a given _FORTIFY_SOURCE as it is"
 compiles CFLAGS='-Ofast -ffp-contract=fast' | all_match ' -Ofast .* -fno-fast-math -ffp-contract=off '
 ok $? "what keeps answers equal stands behind what is given"
 
+# The library is one file for all values of BUILD; here it is built already.
+commands | grep -E '^cc .* -o fsi_intent\.so build/nothing/' >/dev/null
+ok $? "another BUILD links the library anew"
+
 # A cross compiler: the files of the CPU that it compiles for.
 other=$(mktemp -d)
 trap 'rm -rf "$other"' EXIT
