@@ -44,28 +44,32 @@ my $plan = q{EXPLAIN SELECT fsi_classify(txt, ARRAY['refund', 'weather'], '{"mod
 my @costs = $node->safe_psql('postgres', "$plan; SELECT fsi_drop_model('small'); $plan") =~ /cost=[\d.]+\.\.([\d.]+)/g;
 is_deeply([ @costs[0, 1] ], [ $tiny, $shipped ], 'dropped between two plans');
 
-# Who does not call it plans as fast with the library as without, also over many partitions with indexes of expressions.
+# Who does not call it plans as fast with the library as without, also over many partitions with indexes of expressions. In
+# CPU time, of which a busy machine takes none away.
+my @expressions = ('upper(txt)', 'lower(txt)', 'md5(txt)', 'initcap(txt)', 'reverse(txt)', 'ltrim(txt)');
 $node->safe_psql('postgres', q{
 	CREATE TABLE parts (id int, txt text) PARTITION BY RANGE (id);
 	SELECT format('CREATE TABLE part%s PARTITION OF parts FOR VALUES FROM (%1$s) TO (%s)', i, i + 1) FROM generate_series(1, 1000) i
 	\gexec
-	CREATE INDEX ON parts (upper(txt));
-	CREATE INDEX ON parts (lower(txt));
-	CREATE INDEX ON parts (md5(txt));
+} . join('', map { "CREATE INDEX ON parts ($_);" } @expressions) . q{
 	INSERT INTO parts SELECT i, i FROM generate_series(1, 1000) i;
 	ANALYZE parts;
 });
-my $filter = q{EXPLAIN (SUMMARY) SELECT FROM parts WHERE upper(txt) = '1' AND lower(txt) = '1' AND md5(txt) = '1'};
+my $filter = 'EXPLAIN SELECT FROM parts WHERE ' . join ' AND ', map { "$_ = '1'" } @expressions;
 my %least;
-for (1 .. 5)
+for (1 .. 3)
 {
 	for my $first ('SELECT', "LOAD 'fsi_intent'")
 	{
-		my $plans = $node->safe_psql('postgres', join ';', $first, ($filter) x 4);
-		$least{$first} = min($least{$first} // (), $plans =~ /Planning Time: ([\d.]+)/g);
+		my ($rc, $out, $err) = $node->psql('postgres', join ';', $first, 'SET client_min_messages = log', 'SET log_planner_stats = on',
+			($filter) x 3);
+		my @seconds;
+		push @seconds, $1 + $2 while $err =~ /^!\s+([\d.]+) s user, ([\d.]+) s system, [\d.]+ s elapsed/mg;
+		is(scalar @seconds, 3, "planned three times after $first");
+		$least{$first} = min($least{$first} // (), @seconds);
 	}
 }
-cmp_ok($least{"LOAD 'fsi_intent'"}, '<', 1.5 * $least{SELECT}, "with the library $least{q{LOAD 'fsi_intent'}} ms, without $least{SELECT} ms");
+cmp_ok($least{"LOAD 'fsi_intent'"}, '<', 2 * $least{SELECT}, "with the library $least{q{LOAD 'fsi_intent'}} s, without $least{SELECT} s");
 
 $node->stop;
 done_testing();

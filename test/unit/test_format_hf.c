@@ -167,7 +167,10 @@ test_quirks(void)
 	   card_says("ignored, the first is fsi.readout.k"), "tensors without a place are reported");
 }
 
-/* CPU seconds that it takes to read a directory of a model of many layers, 2 wide, with a further tensor or without. */
+/*
+ * CPU seconds that it takes to read a directory of a model of many layers, 2 wide, with a further tensor or without: the
+ * least of three, for a busy machine may count others' time as ours.
+ */
 static double
 deep_seconds(const char *name, int n_layer, bool further)
 {
@@ -188,7 +191,7 @@ deep_seconds(const char *name, int n_layer, bool further)
 	FsiBytes	weights;
 	char		path[1100],
 				text[256];
-	clock_t		start;
+	double		least = 1e9;
 
 	safe_add(&f, "wte.weight", "F32", "[5,2]", zeros, 10 * sizeof(float));
 	safe_add(&f, "wpe.weight", "F32", "[12,2]", zeros, 24 * sizeof(float));
@@ -209,9 +212,16 @@ deep_seconds(const char *name, int n_layer, bool further)
 	snprintf(text, sizeof(text), "{\"model_type\": \"gpt2\", \"n_layer\": %d, \"n_head\": 1, \"n_embd\": 2, "
 			 "\"n_positions\": 12, \"vocab_size\": 5, \"eos_token_id\": 4}", n_layer);
 	write_text(path, text);
-	start = clock();
-	ok(fine(read_dir(dir, false)), "a model of %d layers, %s", n_layer, name);
-	return (double) (clock() - start) / CLOCKS_PER_SEC;
+	for (int i = 0; i < 3; i++)
+	{
+		clock_t		start = clock();
+		bool		done = fine(read_dir(dir, false));
+		double		seconds = (double) (clock() - start) / CLOCKS_PER_SEC;
+
+		ok(done, "a model of %d layers, %s", n_layer, name);
+		least = seconds < least ? seconds : least;
+	}
+	return least;
 }
 
 /* To look for each tensor among all that the model has took 9 s with 1,024 layers. */
