@@ -162,7 +162,10 @@ is_own(Oid function)
 bool
 asked_asks(Oid function)
 {
-	return is_own(function) && asked_is_asker(get_func_name(function));
+	char	   *name = is_own(function) ? get_func_name(function) : NULL;
+
+	/* It may have gone just now. */
+	return name != NULL && asked_is_asker(name);
 }
 
 /* The function that a node calls by itself, be it by an operator. */

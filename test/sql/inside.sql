@@ -159,6 +159,15 @@ DROP OPERATOR ?> (text, text[]);
 DROP AGGREGATE all_tokens(text);
 DROP FUNCTION quotes, "with space", "Mixed", escapes, dollars;
 
+-- A function that goes just now is no crash. (Its dependency is read before it is.)
+CREATE TABLE kept (msg text);
+CREATE INDEX kept_intent ON kept (fsi_classify(msg, ARRAY['refund', 'weather']));
+BEGIN;
+DELETE FROM pg_proc WHERE proname = 'fsi_classify';
+SELECT count(*) FROM fsi_dependents();
+ROLLBACK;
+DROP TABLE kept;
+
 -- From PostgreSQL 17 on a context names the schema.
 \set SHOW_CONTEXT never
 -- A function that fails does not hide what there is to say of others; who cancels is obeyed.
