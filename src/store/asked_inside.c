@@ -125,6 +125,8 @@ note_given(Given *given, List *args)
 			arg = (Node *) ((NamedArgExpr *) arg)->arg;
 		if (IsA(arg, TargetEntry))
 			arg = (Node *) ((TargetEntry *) arg)->expr;
+		while (IsA(arg, RelabelType))
+			arg = (Node *) ((RelabelType *) arg)->arg;
 		if (!IsA(arg, Const))
 		{
 			varies = true;

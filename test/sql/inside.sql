@@ -122,7 +122,9 @@ CREATE FUNCTION passes_both(msg text, options jsonb) RETURNS text IMMUTABLE LANG
 	AS $$BEGIN RETURN public.fsi_classify(msg, public.intents()) || public.fsi_classify(msg, public.intents(), options); END$$;
 CREATE FUNCTION passes_number(text, jsonb) RETURNS text IMMUTABLE LANGUAGE sql
 	AS $$SELECT public.fsi_classify($1, public.intents(), $2)$$;
-CREATE TABLE kept (msg text);
+CREATE FUNCTION embeds(msg text, by text) RETURNS real[] IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RETURN public.fsi_embed(msg, by); END$$;
+CREATE TABLE kept (msg text, kept_8_cast real[] GENERATED ALWAYS AS (embeds(msg, 'inner'::varchar)) STORED);
 CREATE INDEX kept_1_default ON kept (defaults(msg));
 CREATE INDEX kept_2_default ON kept (calls_defaults(msg));
 CREATE INDEX kept_3_told ON kept (tells(msg));
@@ -132,7 +134,7 @@ CREATE INDEX kept_6_both ON kept (passes_both(msg, '{"model": "inner"}'));
 CREATE INDEX kept_7_number ON kept (passes_number(msg, '{"model": "inner"}'));
 SELECT object, string_agg(model, ', ' ORDER BY model) AS models FROM fsi_dependents() GROUP BY 1 ORDER BY 1;
 DROP TABLE kept;
-DROP FUNCTION defaults, calls_defaults, tells, asks_both, passes_both, passes_number, passes;
+DROP FUNCTION defaults, calls_defaults, tells, asks_both, passes_both, passes_number, passes, embeds;
 SELECT fsi_drop_model('inner');
 
 -- Names that need quotes; where a statement in a string begins; an operator or an aggregate that is a function here.
