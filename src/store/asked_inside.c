@@ -109,6 +109,20 @@ name_in(const Const *constant)
 	return store_find(name, &row) ? name : NULL;
 }
 
+/* What a type is, if it is a domain; unlike getBaseType(), no error for one that has just gone. */
+static Oid
+base_of(Oid type)
+{
+	HeapTuple	tuple;
+
+	while (type >= FirstNormalObjectId && HeapTupleIsValid(tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type))))
+	{
+		type = ((Form_pg_type) GETSTRUCT(tuple))->typbasetype;
+		ReleaseSysCache(tuple);
+	}
+	return type;
+}
+
 /* What the arguments of a call say; whether some are no constants. */
 static bool
 note_given(Given *given, List *args)
@@ -125,12 +139,12 @@ note_given(Given *given, List *args)
 			arg = (Node *) ((NamedArgExpr *) arg)->arg;
 		if (IsA(arg, TargetEntry))
 			arg = (Node *) ((TargetEntry *) arg)->expr;
-		while (IsA(arg, RelabelType))
-			arg = (Node *) ((RelabelType *) arg)->arg;
+		while (IsA(arg, RelabelType) || IsA(arg, CoerceToDomain))
+			arg = (Node *) (IsA(arg, RelabelType) ? ((RelabelType *) arg)->arg : ((CoerceToDomain *) arg)->arg);
 		if (!IsA(arg, Const))
 		{
 			varies = true;
-			given->open |= exprType(arg) == JSONBOID;
+			given->open |= base_of(exprType(arg)) == JSONBOID;
 		}
 		else if ((name = name_in((Const *) arg)) != NULL)
 			given->names = asked_add_name(given->names, name);
@@ -183,7 +197,7 @@ static bool
 has_options(const FormData_pg_proc *form)
 {
 	for (int i = 0; i < form->pronargs; i++)
-		if (form->proargtypes.values[i] == JSONBOID)
+		if (base_of(form->proargtypes.values[i]) == JSONBOID)
 			return true;
 	return false;
 }
@@ -467,10 +481,12 @@ parameters_of(HeapTuple function)
 
 	for (int i = 0; i < n; i++)
 	{
+		Oid			type = base_of(types[i]);
+
 		if (modes != NULL && (modes[i] == PROARGMODE_OUT || modes[i] == PROARGMODE_TABLE))
 			continue;
 		number++;
-		if (options ? types[i] != JSONBOID : number == 1 || (types[i] != TEXTOID && types[i] != VARCHAROID))
+		if (options ? type != JSONBOID : number == 1 || (type != TEXTOID && type != VARCHAROID))
 			continue;
 		found = lappend(found, psprintf("$%d", number));
 		if (names != NULL && names[i][0] != '\0')

@@ -124,7 +124,13 @@ CREATE FUNCTION passes_number(text, jsonb) RETURNS text IMMUTABLE LANGUAGE sql
 	AS $$SELECT public.fsi_classify($1, public.intents(), $2)$$;
 CREATE FUNCTION embeds(msg text, by text) RETURNS real[] IMMUTABLE LANGUAGE plpgsql
 	AS $$BEGIN RETURN public.fsi_embed(msg, by); END$$;
-CREATE TABLE kept (msg text, kept_8_cast real[] GENERATED ALWAYS AS (embeds(msg, 'inner'::varchar)) STORED);
+CREATE DOMAIN name_domain AS varchar CHECK (VALUE <> '');
+CREATE DOMAIN options_domain AS jsonb CHECK (jsonb_typeof(VALUE) = 'object');
+CREATE FUNCTION embeds_domain(msg text, by name_domain) RETURNS real[] IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RETURN public.fsi_embed(msg, by); END$$;
+CREATE FUNCTION passes_domain(msg text, options options_domain) RETURNS text IMMUTABLE LANGUAGE plpgsql
+	AS $$BEGIN RETURN public.fsi_classify(msg, public.intents(), options); END$$;
+CREATE TABLE kept (msg text, options options_domain, kept_8_cast real[] GENERATED ALWAYS AS (embeds(msg, 'inner'::varchar)) STORED);
 CREATE INDEX kept_1_default ON kept (defaults(msg));
 CREATE INDEX kept_2_default ON kept (calls_defaults(msg));
 CREATE INDEX kept_3_told ON kept (tells(msg));
@@ -132,9 +138,12 @@ CREATE INDEX kept_4_beside ON kept (by_tree(msg), passes(msg, '{"model": "inner"
 CREATE INDEX kept_5_both ON kept (asks_both(msg));
 CREATE INDEX kept_6_both ON kept (passes_both(msg, '{"model": "inner"}'));
 CREATE INDEX kept_7_number ON kept (passes_number(msg, '{"model": "inner"}'));
-SELECT object, string_agg(model, ', ' ORDER BY model) AS models FROM fsi_dependents() GROUP BY 1 ORDER BY 1;
+CREATE INDEX kept_9_domain ON kept (embeds_domain(msg, 'inner'), passes_domain(msg, '{"model": "inner"}'));
+CREATE INDEX kept_9_open ON kept (passes_domain(msg, options));
+SELECT object, string_agg(coalesce(model, '?'), ', ' ORDER BY model) AS models FROM fsi_dependents() GROUP BY 1 ORDER BY 1;
 DROP TABLE kept;
-DROP FUNCTION defaults, calls_defaults, tells, asks_both, passes_both, passes_number, passes, embeds;
+DROP FUNCTION defaults, calls_defaults, tells, asks_both, passes_both, passes_number, passes, embeds, embeds_domain, passes_domain;
+DROP DOMAIN name_domain, options_domain;
 SELECT fsi_drop_model('inner');
 
 -- Names that need quotes; where a statement in a string begins; an operator or an aggregate that is a function here.
