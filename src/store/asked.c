@@ -91,6 +91,18 @@ asked_model_option(Jsonb *options)
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
+Node *
+asked_uncast(Node *arg)
+{
+	for (;;)
+		if (IsA(arg, RelabelType))
+			arg = (Node *) ((RelabelType *) arg)->arg;
+		else if (IsA(arg, CoerceToDomain))
+			arg = (Node *) ((CoerceToDomain *) arg)->arg;
+		else
+			return arg;
+}
+
 /* The name in an argument, which may not be given; NULL: it is no constant. */
 static char *
 named_by(Node *arg)
@@ -98,10 +110,9 @@ named_by(Node *arg)
 	Const	   *constant;
 	char	   *name;
 
-	while (arg != NULL && IsA(arg, RelabelType))
-		arg = (Node *) ((RelabelType *) arg)->arg;
 	if (arg == NULL)
 		return pstrdup(STORE_DEFAULT_NAME);
+	arg = asked_uncast(arg);
 	if (!IsA(arg, Const))
 		return NULL;
 	constant = (Const *) arg;

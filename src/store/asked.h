@@ -33,6 +33,8 @@ typedef struct Asked
 extern bool asked_is_asker(const char *name);
 /* Whether a function is one of these. */
 extern bool asked_asks(Oid function);
+/* An argument without casts that leave its value as it is. */
+extern Node *asked_uncast(Node *arg);
 /* The option "model" of an object; NULL: it is not there. */
 extern char *asked_model_option(Jsonb *options);
 /* Each name once. */

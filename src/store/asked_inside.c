@@ -139,8 +139,7 @@ note_given(Given *given, List *args)
 			arg = (Node *) ((NamedArgExpr *) arg)->arg;
 		if (IsA(arg, TargetEntry))
 			arg = (Node *) ((TargetEntry *) arg)->expr;
-		while (IsA(arg, RelabelType) || IsA(arg, CoerceToDomain))
-			arg = (Node *) (IsA(arg, RelabelType) ? ((RelabelType *) arg)->arg : ((CoerceToDomain *) arg)->arg);
+		arg = asked_uncast(arg);
 		if (!IsA(arg, Const))
 		{
 			varies = true;
