@@ -28,9 +28,11 @@
 
 #define KERN_ROUND_UP(n, to) ((((n) + (to) - 1) / (to)) * (to))
 
-/* Floats of scratch that attend() needs when its last query sees this many keys: 4 queries go side by side. */
+/* Queries that go side by side: of attend_shared(), and at most, of attend(). */
 #define KERN_ATTEND_ROWS 4
-#define KERN_ATTEND_SCRATCH(keys) ((size_t) KERN_ATTEND_ROWS * (KERN_ROUND_UP(keys, KERN_LANES) + KERN_LANES))
+#define KERN_ATTEND_MOST 8
+/* Floats of scratch that attend() needs when its last query sees this many keys. */
+#define KERN_ATTEND_SCRATCH(keys) ((size_t) KERN_ATTEND_MOST * (KERN_ROUND_UP(keys, KERN_LANES) + KERN_LANES))
 
 /*
  * Bytes of scratch that gemm_i8() needs: rows and weights in the form of the level's instructions, within the L2 cache.

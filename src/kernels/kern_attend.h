@@ -3,14 +3,14 @@
  *	  Causal attention of one head; included by each level.
  *
  * Scores are vectors over keys, outputs vectors over the head's dimensions.  Both are
- * chains of dependent fused sums, so up to KERN_ATTEND_ROWS queries go side by side over
+ * chains of dependent fused sums, so up to KERN_ATTEND_BLOCK queries go side by side over
  * the keys that the first of them sees; the later ones then add their few further keys.
  * A query's own order of operations never changes.
  *
  * attend_shared(): the queries have their first runs in common and go side by side over
  * those, then over their own, of which each has others.
  *
- * Fewer queries than that take more vectors of keys or values side by side.
+ * Few queries take more vectors of keys or values side by side.
  */
 #ifndef KERN_ATTEND_H
 #define KERN_ATTEND_H
@@ -33,7 +33,13 @@ typedef struct AttendBlock
 	float	   *out;
 } AttendBlock;
 
-/* Vectors of which rows queries take as many sums side by side as KERN_ATTEND_ROWS queries take of n. */
+/* Queries of one sequence that go side by side; a level with many registers takes more. */
+#ifndef KERN_ATTEND_BLOCK
+#define KERN_ATTEND_BLOCK KERN_ATTEND_ROWS
+#endif
+_Static_assert(KERN_ATTEND_BLOCK <= KERN_ATTEND_MOST, "scores of a block have room");
+
+/* Vectors of which one query or two take as many sums side by side as KERN_ATTEND_ROWS queries take of n. */
 #ifdef KERN_MEMORY_VECTORS
 #define SIDE_BY_SIDE(rows, n) (n)
 #else
@@ -47,19 +53,13 @@ run_seen(const AttendBlock *b, int run)
 	return run == b->n_run - 1 ? b->seen : b->runs[run].count;
 }
 
-/* Elements i .. i+15 of a row of n; whole: all of them are there, which a loop need not ask each time. */
-KERN_INLINE v16
-part_load(const bool whole, const float *x, int n, int i)
-{
-	return whole ? v_load(x + i) : row_load(x, n, i);
-}
-
-/* Scores of rows queries with vectors * 16 keys from key j; count bounds the reading of keys unless whole. */
+/* Scores of rows queries with vectors * 16 keys from key j; of the last vector, unless whole, those before count alone. */
 KERN_INLINE void
 score_keys(const int rows, const int vectors, const bool whole, const AttendBlock *b, const KernKeys *run, int j, int count,
 		   float *s)
 {
-	v16			acc[KERN_ATTEND_ROWS][8];
+	v16			acc[KERN_ATTEND_BLOCK][8];
+	int			left = count - j - (vectors - 1) * KERN_LANES;
 
 	KERN_UNROLL
 	for (int r = 0; r < rows; r++)
@@ -70,10 +70,12 @@ score_keys(const int rows, const int vectors, const bool whole, const AttendBloc
 	}
 	for (int d = 0; d < b->head_dim; d++)
 	{
+		const float *keys = run->kt + (size_t) d * run->ld + j;
+
 		KERN_UNROLL
 		for (int v = 0; v < vectors; v++)
 		{
-			v16			key = part_load(whole, run->kt + (size_t) d * run->ld, count, j + v * KERN_LANES);
+			v16			key = whole || v < vectors - 1 ? v_load(keys + v * KERN_LANES) : v_load_n(keys + v * KERN_LANES, left);
 
 			KERN_UNROLL
 			for (int r = 0; r < rows; r++)
@@ -124,8 +126,8 @@ score_own(const int rows, const AttendBlock *b, int i, float *const *s)
 		most = run[r * b->ldown].count > most ? run[r * b->ldown].count : most;
 	for (int j = 0; j < most; j += KERN_LANES)
 	{
-		v16			acc[KERN_ATTEND_ROWS];
-		int			left[KERN_ATTEND_ROWS];	/* keys from j on */
+		v16			acc[KERN_ATTEND_BLOCK];
+		int			left[KERN_ATTEND_BLOCK];	/* keys from j on */
 
 		KERN_UNROLL
 		for (int r = 0; r < rows; r++)
@@ -152,7 +154,7 @@ KERN_INLINE void
 score_block(const int rows, const bool shared, const AttendBlock *b)
 {
 	float	   *s = b->scores,
-			   *own[KERN_ATTEND_ROWS];
+			   *own[KERN_ATTEND_BLOCK];
 
 	for (int i = 0; i < b->n_run; i++)
 	{
@@ -171,6 +173,13 @@ score_block(const int rows, const bool shared, const AttendBlock *b)
 	}
 }
 
+/* Scores j .. j+15 of n; exp of the lanes past the end is 0. */
+KERN_INLINE v16
+score_load(const float *s, int n, int j)
+{
+	return n - j >= KERN_LANES ? v_load(s + j) : v_fill(v_load(s + j), n - j, -INFINITY);
+}
+
 /* scores = exp(scores - max) of one query with n keys; their lane sum. */
 KERN_INLINE float
 exp_scores(float *s, int n)
@@ -178,13 +187,12 @@ exp_scores(float *s, int n)
 	v16			max = v_set(-FLT_MAX),
 				sum = v_set(0.0f);
 
-	v_store(s + n, v_set(-INFINITY));	/* exp of the lanes past the end is 0 */
 	for (int j = 0; j < n; j += KERN_LANES)
-		max = v_max(v_load(s + j), max);
+		max = v_max(score_load(s, n, j), max);
 	max = v_set(v_hmax(max));
 	for (int j = 0; j < n; j += KERN_LANES)
 	{
-		v16			e = v_exp(v_sub(v_load(s + j), max));
+		v16			e = v_exp(v_sub(score_load(s, n, j), max));
 
 		v_store(s + j, e);
 		sum = v_add(sum, e);
@@ -226,7 +234,7 @@ KERN_INLINE void
 weigh_values(const int rows, const int vectors, const bool whole, const bool shared, const AttendBlock *b, int d,
 			 const float *sum)
 {
-	v16			acc[KERN_ATTEND_ROWS][4];
+	v16			acc[KERN_ATTEND_BLOCK][4];
 	const float *s = b->scores;
 
 	KERN_UNROLL
@@ -282,8 +290,8 @@ weigh_values(const int rows, const int vectors, const bool whole, const bool sha
 KERN_INLINE void
 attend_block(const int rows, const bool shared, const AttendBlock *b)
 {
-	const int	vectors = SIDE_BY_SIDE(rows, KERN_VALUE_VECTORS);
-	float		sum[KERN_ATTEND_ROWS];
+	const int	vectors = rows > KERN_ATTEND_ROWS ? KERN_VALUE_VECTORS / 2 : SIDE_BY_SIDE(rows, KERN_VALUE_VECTORS);
+	float		sum[KERN_ATTEND_BLOCK];
 	int			n = 0,
 				d = 0;
 
@@ -318,22 +326,39 @@ attend_block(const int rows, const bool shared, const AttendBlock *b)
 }
 
 #define ATTEND(rows) \
-	static void attend_##rows(const AttendBlock *b) { attend_block(rows, false, b); } \
+	static void attend_##rows(const AttendBlock *b) { attend_block(rows, false, b); }
+#define ATTEND_SHARED(rows) \
 	static void attend_shared_##rows(const AttendBlock *b) { attend_block(rows, true, b); }
 
-ATTEND(1)
+ATTEND(1) ATTEND_SHARED(1)
 #ifdef KERN_MEMORY_VECTORS
 #define ATTEND_ROWS 1
-static void (*const attend_rows[]) (const AttendBlock *) = {NULL, attend_1};
-static void (*const attend_shared_rows[]) (const AttendBlock *) = {NULL, attend_shared_1};
+#define ATTEND_SHARED_ROWS 1
 #else
-#define ATTEND_ROWS KERN_ATTEND_ROWS
+#define ATTEND_ROWS KERN_ATTEND_BLOCK
+#define ATTEND_SHARED_ROWS KERN_ATTEND_ROWS
 ATTEND(2) ATTEND(3) ATTEND(4)
-static void (*const attend_rows[]) (const AttendBlock *) = {NULL, attend_1, attend_2, attend_3, attend_4};
-static void (*const attend_shared_rows[]) (const AttendBlock *) =
-	{NULL, attend_shared_1, attend_shared_2, attend_shared_3, attend_shared_4};
+ATTEND_SHARED(2) ATTEND_SHARED(3) ATTEND_SHARED(4)
+#endif
+#if ATTEND_ROWS == 8
+ATTEND(5) ATTEND(6) ATTEND(7) ATTEND(8)
 #endif
 #undef ATTEND
+#undef ATTEND_SHARED
+
+static void (*const attend_rows[]) (const AttendBlock *) = {NULL, attend_1,
+#if ATTEND_ROWS >= 4
+	attend_2, attend_3, attend_4,
+#endif
+#if ATTEND_ROWS == 8
+	attend_5, attend_6, attend_7, attend_8,
+#endif
+};
+static void (*const attend_shared_rows[]) (const AttendBlock *) = {NULL, attend_shared_1,
+#if ATTEND_SHARED_ROWS == 4
+	attend_shared_2, attend_shared_3, attend_shared_4,
+#endif
+};
 
 static void
 attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run, const KernKeys *runs,
@@ -346,12 +371,13 @@ attend(int m, int head_dim, const float *q, int ldq, float scale, int n_run, con
 	for (int i = 0; i < n_run - 1; i++)
 		keys += runs[i].count;
 	b.lds = KERN_ROUND_UP(keys, KERN_LANES) + KERN_LANES;
-	for (int i = 0; i < m; i += ATTEND_ROWS)
+	for (int i = 0, rows, blocks = (m + ATTEND_ROWS - 1) / ATTEND_ROWS; i < m; i += rows)
 	{
+		rows = (m - i) / blocks--;
 		b.q = q + (size_t) i * ldq;
 		b.out = out + (size_t) i * ldout;
 		b.seen = last_seen + i;
-		attend_rows[m - i < ATTEND_ROWS ? m - i : ATTEND_ROWS] (&b);
+		attend_rows[rows] (&b);
 	}
 }
 
@@ -366,7 +392,7 @@ attend_shared(int m, int head_dim, const float *q, int ldq, float scale, int n_r
 	{
 		int			most = 0;
 
-		rows = m - i < ATTEND_ROWS ? m - i : ATTEND_ROWS;
+		rows = m - i < ATTEND_SHARED_ROWS ? m - i : ATTEND_SHARED_ROWS;
 		for (int r = i; r < i + rows; r++)
 		{
 			int			keys = 0;

@@ -1,26 +1,24 @@
 /*
  * kern_gemm.h
- *	  int8 GEMM over the level's integer tile; included by each level.
+ *	  What follows the level's integer tile, and single columns; included by each level.
  *
  * A level defines
  *	tile_dot(rows, panels, q, ldq, w, comp, k4, acc): acc[r][panel * 16 + channel] =
- *		sum_k q[r][k] w[k][...] - comp[...] of neighbouring panels, exact in int32;
- *	tile_panels(m), tile_rows(panels): the shape it likes for m rows.
- * Panels are the outer loop: a few of them stay in the L1 or L2 cache while all rows pass.
- * A level with something better for many rows (KERN_OWN_GEMM) writes gemm_i8() itself.
+ *		sum_k q[r][k] w[k][...] - comp[...] of neighbouring panels, exact in int32.
+ * gemm_i8() is that of kern_gemm_in_place.h or the level's own.
  */
 #ifndef KERN_GEMM_H
 #define KERN_GEMM_H
 
-/* y = act(fma((float) acc, ascale * wscale, bias)) for a tile whose first column is col. */
-static void
-tile_finish(int rows, int panels, const int32_t *acc, const float *ascale, const KernMatrix *w, int col,
-			const float *bias, KernAct act, bool residual, float *y, int ldy)
+/* tile_finish() of one kind; whole: no panel reaches past the last column. */
+KERN_INLINE void
+tile_finish_as(const KernAct act, const bool residual, const bool whole, int rows, int panels, const int32_t *acc, const float *ascale,
+			   const KernMatrix *w, int col, const float *bias, float *y, int ldy)
 {
 	for (int p = 0; p < panels; p++, col += KERN_PANEL)
 	{
 		v16			wscale = v_load(w->scale + col);
-		v16			b = bias ? row_load(bias, w->n, col) : v_set(0.0f);
+		v16			b = bias ? part_load(whole, bias, w->n, col) : v_set(0.0f);
 
 		for (int r = 0; r < rows; r++)
 		{
@@ -29,54 +27,28 @@ tile_finish(int rows, int panels, const int32_t *acc, const float *ascale, const
 
 			x = v_fma(x, v_mul(v_set(ascale[r]), wscale), b);
 			if (residual)
-				x = v_add(row_load(to, w->n, col), x);
+				x = v_add(part_load(whole, to, w->n, col), x);
 			else
 				x = v_act(x, act);
-			row_store(to, w->n, col, x);
+			part_store(whole, to, w->n, col, x);
 		}
 	}
 }
 
-/* The weights where they lie. */
+/* y = act(fma((float) acc, ascale * wscale, bias)), or y += where it is a residual, for a tile whose first column is col. */
 static void
-gemm_in_place(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
-			  KernAct act, bool residual, float *y, int ldy)
+tile_finish(int rows, int panels, const int32_t *acc, const float *ascale, const KernMatrix *w, int col,
+			const float *bias, KernAct act, bool residual, float *y, int ldy)
 {
-	int			k4 = KERN_ROUND_UP(w->k, KERN_QUAD) / KERN_QUAD;
-	int			n_panel = KERN_ROUND_UP(w->n, KERN_PANEL) / KERN_PANEL;
-	int			step = tile_panels(m);
-	int32_t		acc[KERN_TILE_MAX * KERN_PANEL] __attribute__((aligned(64)));
-
-	for (int p = 0; p < n_panel;)
-	{
-		int			panels = n_panel - p >= step ? step : 1;
-		int			most = tile_rows(panels);
-		int			blocks = (m + most - 1) / most;
-		const int8_t *wp = w->panels + (size_t) p * k4 * KERN_STEP_BYTES;
-
-		/* Blocks of nearly equal height: the last one is not a thin rest. */
-		for (int b = 0, i = 0; b < blocks; b++)
-		{
-			int			rows = (m - i) / (blocks - b);
-
-			tile_dot(rows, panels, q + (size_t) i * ldq, ldq, wp, w->comp + p * KERN_PANEL, k4, acc);
-			tile_finish(rows, panels, acc, ascale + i, w, p * KERN_PANEL, bias, act, residual,
-						y + (size_t) i * ldy, ldy);
-			i += rows;
-		}
-		p += panels;
-	}
+	if (col + panels * KERN_PANEL > w->n)
+		tile_finish_as(act, residual, false, rows, panels, acc, ascale, w, col, bias, y, ldy);
+	else if (residual)
+		tile_finish_as(KERN_ACT_NONE, true, true, rows, panels, acc, ascale, w, col, bias, y, ldy);
+	else if (act == KERN_ACT_GELU_NEW)
+		tile_finish_as(KERN_ACT_GELU_NEW, false, true, rows, panels, acc, ascale, w, col, bias, y, ldy);
+	else
+		tile_finish_as(act, false, true, rows, panels, acc, ascale, w, col, bias, y, ldy);
 }
-
-#ifndef KERN_OWN_GEMM
-static void
-gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
-		KernAct act, bool residual, float *y, int ldy, void *scratch)
-{
-	(void) scratch;
-	gemm_in_place(m, q, ldq, ascale, w, bias, act, residual, y, ldy);
-}
-#endif
 
 static void
 gemv_i8_cols(const uint8_t *q, float ascale, const KernMatrix *w, int n, const int32_t *cols, float *y)

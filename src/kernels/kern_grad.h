@@ -69,7 +69,7 @@ layer_norm_grad(int m, int k, const float *x, const float *gain, float eps, cons
 					sum = v_set(0.0f),
 					sum_hat = v_set(0.0f);
 
-		row_stats(k, x, eps, &mean, &rstd);
+		row_stats(1, false, k, x, 0, eps, &mean, &rstd);
 		for (int i = 0; i < k; i += KERN_LANES)
 		{
 			v16			g = v_mul(row_load(dy, k, i), row_load(gain, k, i));

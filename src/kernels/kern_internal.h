@@ -5,7 +5,7 @@
  * A level is one file, kern_ops_<level>.c: it includes the vector operations of its
  * instruction set (kern_vec_*.h), defines its integer tile, and then includes the steps
  * that are the same for all: kern_math.h (exp, GELU), kern_rows.h (layer norm, quantize,
- * softmax, …), kern_attend.h, kern_gemm.h, kern_table.h.
+ * softmax, …), kern_attend.h, kern_gemm.h and kern_gemm_in_place.h, kern_table.h.
  */
 #ifndef KERN_INTERNAL_H
 #define KERN_INTERNAL_H

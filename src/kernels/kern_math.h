@@ -25,7 +25,7 @@ v_exp(v16 x)
 	p = v_fma(p, r, v_set(KERN_E0));
 	p = v_fma(v_mul(p, r), r, r);
 	p = v_add(p, v_set(1.0f));
-	return v_keep_ge(v_mul(p, v_pow2(t)), x, v_set(KERN_EXP_MIN));
+	return v_keep_ge(v_ldexp(p, t), x, v_set(KERN_EXP_MIN));
 }
 
 /* x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3))) */

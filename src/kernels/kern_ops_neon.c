@@ -5,6 +5,8 @@
 #include "kern_internal.h"
 #include "kern_vec_neon.h"
 
+#define KERN_CHAINS 1			/* quantize: sums side by side */
+#define KERN_NORM_ROWS 1		/* layer norm: rows side by side */
 #define KERN_VECTORS 4			/* gemv_f32: accumulators side by side (four registers each) */
 #define KERN_KEY_VECTORS 2
 #define KERN_VALUE_VECTORS 1	/* attend: vectors of values a pass, 4 queries each */
@@ -77,6 +79,7 @@ tile_dot(int rows, int panels, const uint8_t *q, int ldq, const int8_t *w, const
 }
 
 #include "kern_gemm.h"
+#include "kern_gemm_in_place.h"
 
 #define KERN_TABLE kern_table_neon
 #define KERN_LEVEL KERN_NEON

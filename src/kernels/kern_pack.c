@@ -77,11 +77,21 @@ kern_panel_comp(int k, int n, const int8_t *panels, int32_t *comp)
 void
 kern_matrix_column(const KernMatrix *w, int n, float *out)
 {
-	for (int i = 0; i < w->k; i++)
+	if (w->type == KERN_I8)
 	{
-		if (w->type == KERN_I8)
-			out[i] = (float) w->panels[panel_offset(w->k, i, n)] * w->scale[n];
-		else
-			out[i] = w->transposed ? w->w[(size_t) n * w->k + i] : w->w[(size_t) i * w->n + n];
+		const int8_t *from = w->panels + panel_offset(w->k, 0, n);
+		float		scale = w->scale[n];
+
+		/* Four neighbours, then a step of the panel; its last ones may be padding. */
+		for (int i = 0; i < w->k; i += KERN_QUAD, from += KERN_STEP_BYTES)
+		{
+			int			quad = w->k - i < KERN_QUAD ? w->k - i : KERN_QUAD;
+
+			for (int j = 0; j < quad; j++)
+				out[i + j] = (float) from[j] * scale;
+		}
+		return;
 	}
+	for (int i = 0; i < w->k; i++)
+		out[i] = w->transposed ? w->w[(size_t) n * w->k + i] : w->w[(size_t) i * w->n + n];
 }

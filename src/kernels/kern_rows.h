@@ -18,25 +18,44 @@ row_load(const float *x, int n, int i)
 	return n - i >= KERN_LANES ? v_load(x + i) : v_load_n(x + i, n - i);
 }
 
-KERN_INLINE void
-row_store(float *x, int n, int i, v16 v)
+/* Elements i .. i+15 of a row of n; whole: all of them are there, which a loop need not ask each time. */
+KERN_INLINE v16
+part_load(const bool whole, const float *x, int n, int i)
 {
-	if (n - i >= KERN_LANES)
+	return whole ? v_load(x + i) : row_load(x, n, i);
+}
+
+KERN_INLINE void
+part_store(const bool whole, float *x, int n, int i, v16 v)
+{
+	if (whole || n - i >= KERN_LANES)
 		v_store(x + i, v);
 	else
 		v_store_n(x + i, v, n - i);
 }
 
+KERN_INLINE void
+row_store(float *x, int n, int i, v16 v)
+{
+	part_store(false, x, n, i, v);
+}
+
 /* v with the lanes that lie past the end of a row of n set to 0. */
 KERN_INLINE v16
-row_mask(v16 v, int n, int i)
+part_mask(const bool whole, v16 v, int n, int i)
 {
 	float		t[KERN_LANES];
 
-	if (n - i >= KERN_LANES)
+	if (whole || n - i >= KERN_LANES)
 		return v;
 	v_store(t, v);
 	return v_load_n(t, n - i);
+}
+
+KERN_INLINE v16
+row_mask(v16 v, int n, int i)
+{
+	return part_mask(false, v, n, i);
 }
 
 #ifndef KERN_OWN_TRANSPOSE
@@ -60,12 +79,12 @@ v_finite(v16 x)
 
 /* 16 bytes at q[i], not past ldq. */
 KERN_INLINE void
-store_codes(uint8_t *q, int ldq, int i, v16 x, v16 inv)
+store_codes(const bool whole, uint8_t *q, int ldq, int i, v16 x, v16 inv)
 {
 	v16			t = v_add(v_mul(x, inv), v_set(KERN_ROUND + 128.0f));
 	uint8_t		tail[KERN_LANES];
 
-	if (ldq - i >= KERN_LANES)
+	if (whole || ldq - i >= KERN_LANES)
 		v_store_u8(q + i, t);
 	else
 	{
@@ -87,47 +106,86 @@ row_scale(float amax, float *scale, float *inv)
 
 /* ---------------------------------------------------------------- layer norm */
 
-/* Mean and 1 / sqrt(var + eps) of one row. */
+/* Mean and 1 / sqrt(var + eps) of rows side by side: each of a row's sums is one chain of dependent steps. */
 KERN_INLINE void
-row_stats(int k, const float *x, float eps, v16 *mean, v16 *rstd)
+row_stats(const int rows, const bool whole, int k, const float *x, int ldx, float eps, v16 *mean, v16 *rstd)
 {
-	v16			sum = v_set(0.0f);
-	v16			sq = v_set(0.0f);
+	v16			sum[KERN_NORM_ROWS],
+				sq[KERN_NORM_ROWS];
 
-	for (int i = 0; i < k; i += KERN_LANES)
-		sum = v_add(sum, row_load(x, k, i));
-	*mean = v_set(v_sum(sum) / (float) k);
+	KERN_UNROLL
+	for (int r = 0; r < rows; r++)
+		sum[r] = sq[r] = v_set(0.0f);
 	for (int i = 0; i < k; i += KERN_LANES)
 	{
-		v16			d = row_mask(v_sub(row_load(x, k, i), *mean), k, i);
-
-		sq = v_fma(d, d, sq);
+		KERN_UNROLL
+		for (int r = 0; r < rows; r++)
+			sum[r] = v_add(sum[r], part_load(whole, x + (size_t) r * ldx, k, i));
 	}
-	*rstd = v_set(1.0f / sqrtf(v_sum(sq) / (float) k + eps));
+	KERN_UNROLL
+	for (int r = 0; r < rows; r++)
+		mean[r] = v_set(v_sum(sum[r]) / (float) k);
+	for (int i = 0; i < k; i += KERN_LANES)
+	{
+		KERN_UNROLL
+		for (int r = 0; r < rows; r++)
+		{
+			v16			d = part_mask(whole, v_sub(part_load(whole, x + (size_t) r * ldx, k, i), mean[r]), k, i);
+
+			sq[r] = v_fma(d, d, sq[r]);
+		}
+	}
+	KERN_UNROLL
+	for (int r = 0; r < rows; r++)
+		rstd[r] = v_set(1.0f / sqrtf(v_sum(sq[r]) / (float) k + eps));
+}
+
+/* row_stats() of the next rows of m: as many as go side by side, else one; how many. */
+KERN_INLINE int
+next_stats(const bool whole, int m, int k, const float *x, int ldx, float eps, v16 *mean, v16 *rstd)
+{
+	if (m >= KERN_NORM_ROWS)
+	{
+		row_stats(KERN_NORM_ROWS, whole, k, x, ldx, eps, mean, rstd);
+		return KERN_NORM_ROWS;
+	}
+	row_stats(1, whole, k, x, ldx, eps, mean, rstd);
+	return 1;
 }
 
 /* fma((x - mean) * rstd, gain, bias) of elements i .. i+15 */
 KERN_INLINE v16
-row_norm(int k, const float *x, int i, v16 mean, v16 rstd, const float *gain, const float *bias)
+row_norm(const bool whole, int k, const float *x, int i, v16 mean, v16 rstd, const float *gain, const float *bias)
 {
-	v16			d = v_mul(v_sub(row_load(x, k, i), mean), rstd);
+	v16			d = v_mul(v_sub(part_load(whole, x, k, i), mean), rstd);
 
-	return v_fma(d, row_load(gain, k, i), row_load(bias, k, i));
+	return v_fma(d, part_load(whole, gain, k, i), part_load(whole, bias, k, i));
+}
+
+KERN_INLINE void
+norm_rows(const bool whole, int m, int k, const float *x, int ldx, const float *gain, const float *bias, float eps,
+		  float *y, int ldy)
+{
+	v16			mean[KERN_NORM_ROWS],
+				rstd[KERN_NORM_ROWS];
+
+	for (int rows; m > 0; m -= rows)
+	{
+		rows = next_stats(whole, m, k, x, ldx, eps, mean, rstd);
+		for (int r = 0; r < rows; r++, x += ldx, y += ldy)
+			for (int i = 0; i < k; i += KERN_LANES)
+				row_store(y, k, i, row_norm(whole, k, x, i, mean[r], rstd[r], gain, bias));
+	}
 }
 
 static void
 layer_norm(int m, int k, const float *x, int ldx, const float *gain, const float *bias, float eps,
 		   float *y, int ldy)
 {
-	for (int r = 0; r < m; r++, x += ldx, y += ldy)
-	{
-		v16			mean,
-					rstd;
-
-		row_stats(k, x, eps, &mean, &rstd);
-		for (int i = 0; i < k; i += KERN_LANES)
-			row_store(y, k, i, row_norm(k, x, i, mean, rstd, gain, bias));
-	}
+	if (k % KERN_LANES == 0)
+		norm_rows(true, m, k, x, ldx, gain, bias, eps, y, ldy);
+	else
+		norm_rows(false, m, k, x, ldx, gain, bias, eps, y, ldy);
 }
 
 /* ---------------------------------------------------------------- rows to codes */
@@ -145,44 +203,59 @@ typedef struct CodeRow
 
 /* Elements i .. i+15, 0 past the end.  A row is normalised twice, once for amax: cheaper than keeping it. */
 KERN_INLINE v16
-code_part(const bool norm, const CodeRow *row, int i)
+code_part(const bool norm, const bool whole, const CodeRow *row, int i)
 {
 	if (!norm)
-		return row_load(row->x, row->k, i);
-	return row_mask(row_norm(row->k, row->x, i, row->mean, row->rstd, row->gain, row->bias), row->k, i);
+		return part_load(whole, row->x, row->k, i);
+	return part_mask(whole, row_norm(whole, row->k, row->x, i, row->mean, row->rstd, row->gain, row->bias), row->k, i);
 }
 
 /* amax of a row without NaN and infinities; false if it has one. */
 KERN_INLINE bool
-finite_amax(const bool norm, const CodeRow *row, float *amax)
+finite_amax(const bool norm, const bool whole, const CodeRow *row, float *amax)
 {
 	v16			zero = v_set(0.0f),
-				top[2] = {zero, zero},
-				odd[2] = {zero, zero};	/* sums of x * 0 in two chains: NaN where x is none or infinite */
+				top[KERN_CHAINS],
+				odd[KERN_CHAINS];	/* sums of x * 0, chains side by side: NaN where x is none or infinite */
+	int			i = 0;
 
-	for (int i = 0; i < row->k; i += 2 * KERN_LANES)
+	KERN_UNROLL
+	for (int c = 0; c < KERN_CHAINS; c++)
+		top[c] = odd[c] = zero;
+	for (; i + KERN_CHAINS * KERN_LANES <= row->k; i += KERN_CHAINS * KERN_LANES)
 	{
-		v16			x = code_part(norm, row, i);
+		KERN_UNROLL
+		for (int c = 0; c < KERN_CHAINS; c++)
+		{
+			v16			x = code_part(norm, whole, row, i + c * KERN_LANES);
+
+			top[c] = v_max(v_abs(x), top[c]);
+			odd[c] = v_fma(x, zero, odd[c]);
+		}
+	}
+	for (; i < row->k; i += KERN_LANES)
+	{
+		v16			x = code_part(norm, whole, row, i);
 
 		top[0] = v_max(v_abs(x), top[0]);
 		odd[0] = v_fma(x, zero, odd[0]);
-		if (i + KERN_LANES < row->k)
-		{
-			x = code_part(norm, row, i + KERN_LANES);
-			top[1] = v_max(v_abs(x), top[1]);
-			odd[1] = v_fma(x, zero, odd[1]);
-		}
 	}
-	*amax = v_hmax(v_max(top[0], top[1]));
-	return v_sum(v_add(odd[0], odd[1])) == 0.0f;
+	KERN_UNROLL
+	for (int c = 1; c < KERN_CHAINS; c++)
+	{
+		top[0] = v_max(top[0], top[c]);
+		odd[0] = v_add(odd[0], odd[c]);
+	}
+	*amax = v_hmax(top[0]);
+	return v_sum(odd[0]) == 0.0f;
 }
 
 KERN_INLINE void
-code_row(const bool norm, const CodeRow *row, uint8_t *q, int ldq, float *scale)
+code_row(const bool norm, const bool whole, const CodeRow *row, uint8_t *q, int ldq, float *scale)
 {
 	float		amax,
 				inv;
-	bool		finite = finite_amax(norm, row, &amax);
+	bool		finite = finite_amax(norm, whole, row, &amax);
 	int			i;
 
 	if (!finite)
@@ -190,7 +263,7 @@ code_row(const bool norm, const CodeRow *row, uint8_t *q, int ldq, float *scale)
 		v16			top = v_set(0.0f);
 
 		for (i = 0; i < row->k; i += KERN_LANES)
-			top = v_max(v_abs(v_finite(code_part(norm, row, i))), top);
+			top = v_max(v_abs(v_finite(code_part(norm, whole, row, i))), top);
 		amax = v_hmax(top);
 	}
 	if (!row_scale(amax, scale, &inv))
@@ -199,9 +272,9 @@ code_row(const bool norm, const CodeRow *row, uint8_t *q, int ldq, float *scale)
 		return;
 	}
 	for (i = 0; finite && i < row->k; i += KERN_LANES)
-		store_codes(q, ldq, i, code_part(norm, row, i), v_set(inv));
+		store_codes(whole, q, ldq, i, code_part(norm, whole, row, i), v_set(inv));
 	for (i = finite ? i : 0; i < row->k; i += KERN_LANES)
-		store_codes(q, ldq, i, v_finite(code_part(norm, row, i)), v_set(inv));
+		store_codes(whole, q, ldq, i, v_finite(code_part(norm, whole, row, i)), v_set(inv));
 	if (i < ldq)
 		memset(q + i, 128, (size_t) (ldq - i));
 }
@@ -213,7 +286,29 @@ quantize(int m, int k, const float *x, int ldx, uint8_t *q, int ldq, float *scal
 	{
 		CodeRow		row = {.k = k, .x = x};
 
-		code_row(false, &row, q, ldq, scale + r);
+		if (k % KERN_LANES == 0)
+			code_row(false, true, &row, q, ldq, scale + r);
+		else
+			code_row(false, false, &row, q, ldq, scale + r);
+	}
+}
+
+KERN_INLINE void
+norm_rows_quantize(const bool whole, int m, int k, const float *x, int ldx, const float *gain, const float *bias, float eps,
+					uint8_t *q, int ldq, float *scale)
+{
+	v16			mean[KERN_NORM_ROWS],
+				rstd[KERN_NORM_ROWS];
+
+	for (int rows; m > 0; m -= rows)
+	{
+		rows = next_stats(whole, m, k, x, ldx, eps, mean, rstd);
+		for (int r = 0; r < rows; r++, x += ldx, q += ldq)
+		{
+			CodeRow		row = {.k = k, .x = x, .gain = gain, .bias = bias, .mean = mean[r], .rstd = rstd[r]};
+
+			code_row(true, whole, &row, q, ldq, scale++);
+		}
 	}
 }
 
@@ -221,13 +316,10 @@ static void
 layer_norm_quantize(int m, int k, const float *x, int ldx, const float *gain, const float *bias, float eps,
 					uint8_t *q, int ldq, float *scale)
 {
-	for (int r = 0; r < m; r++, x += ldx, q += ldq)
-	{
-		CodeRow		row = {.k = k, .x = x, .gain = gain, .bias = bias};
-
-		row_stats(k, x, eps, &row.mean, &row.rstd);
-		code_row(true, &row, q, ldq, scale + r);
-	}
+	if (k % KERN_LANES == 0)
+		norm_rows_quantize(true, m, k, x, ldx, gain, bias, eps, q, ldq, scale);
+	else
+		norm_rows_quantize(false, m, k, x, ldx, gain, bias, eps, q, ldq, scale);
 }
 
 /* ---------------------------------------------------------------- sums, softmax, vectors */

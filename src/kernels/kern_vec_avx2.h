@@ -51,6 +51,15 @@ v_store_n(float *p, v16 a, int n)
 	_mm256_maskstore_ps(p + 8, v_tail8(n - 8), a.hi);
 }
 
+static inline v16
+v_fill(v16 a, int n, float x)
+{
+	__m256		b = _mm256_set1_ps(x);
+
+	return (v16) {_mm256_blendv_ps(b, a.lo, _mm256_castsi256_ps(v_tail8(n))),
+				  _mm256_blendv_ps(b, a.hi, _mm256_castsi256_ps(v_tail8(n - 8)))};
+}
+
 static inline v16 v_add(v16 a, v16 b) { return V_EACH2(_mm256_add_ps, a, b); }
 static inline v16 v_sub(v16 a, v16 b) { return V_EACH2(_mm256_sub_ps, a, b); }
 static inline v16 v_mul(v16 a, v16 b) { return V_EACH2(_mm256_mul_ps, a, b); }
@@ -81,7 +90,7 @@ v_pow2_8(__m256 t)
 	return _mm256_castsi256_ps(_mm256_add_epi32(n, _mm256_set1_epi32(0x3f800000)));
 }
 
-static inline v16 v_pow2(v16 t) { return V_EACH1(v_pow2_8, t); }
+static inline v16 v_ldexp(v16 x, v16 t) { return v_mul(x, V_EACH1(v_pow2_8, t)); }
 
 static inline float
 v_sum(v16 a)

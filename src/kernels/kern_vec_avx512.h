@@ -17,6 +17,7 @@ static inline v16 v_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void v_store(float *p, v16 a) { _mm512_storeu_ps(p, a); }
 static inline v16 v_load_n(const float *p, int n) { return _mm512_maskz_loadu_ps(V_TAIL(n), p); }
 static inline void v_store_n(float *p, v16 a, int n) { _mm512_mask_storeu_ps(p, V_TAIL(n), a); }
+static inline v16 v_fill(v16 a, int n, float x) { return _mm512_mask_mov_ps(_mm512_set1_ps(x), V_TAIL(n), a); }
 
 static inline v16 v_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
 static inline v16 v_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
@@ -35,13 +36,7 @@ v_keep_ge(v16 x, v16 a, v16 b)
 	return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ), x);
 }
 
-static inline v16
-v_pow2(v16 t)
-{
-	__m512i		n = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
-
-	return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(0x3f800000)));
-}
+static inline v16 v_ldexp(v16 x, v16 t) { return _mm512_scalef_ps(x, _mm512_sub_ps(t, _mm512_set1_ps(KERN_ROUND))); }
 
 static inline float
 v_sum(v16 a)

@@ -65,6 +65,17 @@ v_store_n(float *p, v16 x, int n)
 		p[i] = t[i];
 }
 
+static inline v16
+v_fill(v16 x, int n, float fill)
+{
+	float		t[16];
+
+	v_store(t, x);
+	for (int i = n; i < 16; i++)
+		t[i] = fill;
+	return v_load(t);
+}
+
 static inline float32x4_t v_fma4(float32x4_t x, float32x4_t y, float32x4_t z) { return vfmaq_f32(z, x, y); }
 static inline float32x4_t v_fnma4(float32x4_t x, float32x4_t y, float32x4_t z) { return vfmsq_f32(z, x, y); }
 /* Not vmaxq / vminq: those give NaN where x86 gives the second argument. */
@@ -98,7 +109,7 @@ v_pow2_4(float32x4_t t)
 	return vreinterpretq_f32_u32(vaddq_u32(n, vdupq_n_u32(0x3f800000)));
 }
 
-static inline v16 v_pow2(v16 t) { return V_EACH1(v_pow2_4, t); }
+static inline v16 v_ldexp(v16 x, v16 t) { return v_mul(x, V_EACH1(v_pow2_4, t)); }
 
 static inline float
 v_sum(v16 x)

@@ -29,6 +29,9 @@ static inline void v_store(float *p, v16 a) { memcpy(p, &a, sizeof(a)); }
 static inline v16 v_load_n(const float *p, int n) { v16 r; V_EACH(i < n ? p[i] : 0.0f); return r; }
 static inline void v_store_n(float *p, v16 a, int n) { for (int i = 0; i < n; i++) p[i] = a.f[i]; }
 
+/* Lanes from n (0 to 16) on become x. */
+static inline v16 v_fill(v16 a, int n, float x) { v16 r; V_EACH(i < n ? a.f[i] : x); return r; }
+
 static inline v16 v_add(v16 a, v16 b) { v16 r; V_EACH(a.f[i] + b.f[i]); return r; }
 static inline v16 v_sub(v16 a, v16 b) { v16 r; V_EACH(a.f[i] - b.f[i]); return r; }
 static inline v16 v_mul(v16 a, v16 b) { v16 r; V_EACH(a.f[i] * b.f[i]); return r; }
@@ -43,9 +46,9 @@ static inline v16 v_abs(v16 a) { v16 r; V_EACH(__builtin_fabsf(a.f[i])); return 
 /* x where a >= b, else 0 */
 static inline v16 v_keep_ge(v16 x, v16 a, v16 b) { v16 r; V_EACH(a.f[i] >= b.f[i] ? x.f[i] : 0.0f); return r; }
 
-/* 2^n of t = n + KERN_ROUND (so that n stands in the low bits), n in [-126, 127] */
+/* x 2^n for t = n + KERN_ROUND (so that n stands in the low bits), n in [-126, 127] and the result normal, else anything */
 static inline v16
-v_pow2(v16 t)
+v_ldexp(v16 x, v16 t)
 {
 	uint32_t	bits[16];
 
@@ -53,7 +56,7 @@ v_pow2(v16 t)
 	for (int i = 0; i < 16; i++)
 		bits[i] = (bits[i] << 23) + 0x3f800000u;
 	memcpy(&t, bits, sizeof(t));
-	return t;
+	return v_mul(x, t);
 }
 
 /* Fold the lanes: lane j += lane j + width for width 8, 4, 2, 1. */

@@ -55,7 +55,7 @@ test_pack(void)
 	enum { K = 37, N = 21 };
 	Packed		p = pack(K, N, FILL_NORMAL, false);
 	float		wt[N * K],
-				column[K];
+			   *column = guard_floats(K);
 	int8_t		panels[40 * 32];
 	float		scale[32];
 	int32_t		comp[32];
@@ -104,7 +104,8 @@ test_pack(void)
 
 	p.m = (KernMatrix) {.type = KERN_F32, .k = K, .n = N, .w = wt, .transposed = true};
 	kern_matrix_column(&p.m, 20, column);
-	ok(memcmp(column, wt + 20 * K, sizeof(column)) == 0, "a column of a transposed float matrix");
+	ok(memcmp(column, wt + 20 * K, K * sizeof(float)) == 0, "a column of a transposed float matrix");
+	guard_free_floats(column, K);
 }
 
 /* ---------------------------------------------------------------- int8 GEMM */
