@@ -123,9 +123,12 @@ is_of_object(int sqlerrcode)
 	}
 }
 
-/* Functions of its owner's may fail.  That is not to hide what there is to say of others. */
-static void
-count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
+/*
+ * In a subtransaction that is rolled back: locks on what was looked at, such as all indexes of a table by the planner, are
+ * not kept, for somebody who makes these anew may hold another one that is to be counted next.  The error, or NULL.
+ */
+static ErrorData *
+count_apart(const StoreDependent *d, int64 *rows, int64 *stale)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -136,18 +139,26 @@ count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 	PG_TRY();
 	{
 		store_count_stale(d, rows, stale);
-		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	return error;
+}
+
+/* Functions of its owner's may fail.  That is not to hide what there is to say of others. */
+static void
+count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
+{
+	ErrorData  *error = count_apart(d, rows, stale);
+
 	if (error == NULL)
 		return;
 	if (!is_of_object(error->sqlerrcode))
@@ -226,9 +237,10 @@ rebuild(const StoreDependent *d, bool repinned)
 	int64		rows;
 	int64		stale = STORE_UNKNOWN;
 	int64		changed = 0;
+	ErrorData  *error = repinned ? NULL : count_apart(d, &rows, &stale);
 
-	if (!repinned)
-		store_count_stale(d, &rows, &stale);
+	if (error != NULL)
+		ReThrowError(error);
 	if (stale != 0)
 		changed = store_remake(d);
 	return changed == STORE_UNKNOWN ? stale : changed;

@@ -81,6 +81,29 @@ $_->quit for @sessions;
 is($node->safe_psql('postgres', q{SELECT object, rows, stale FROM fsi_check('m') WHERE object ~ 'spelled|placed' ORDER BY 1}),
 	"public.placed|6|0\npublic.spelled_constant|6|0", 'all are made anew, and nobody adds to them by the former weights');
 
+# What a check has counted it lets go of: who makes anew what that rests on may hold what is to be counted next.
+$node->safe_psql('postgres', qq{
+	CREATE FUNCTION gated(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(3); RETURN msg; END';
+	CREATE TABLE first (msg text CHECK ($classify <> ''));
+	CREATE INDEX first_intent ON first ($classify);
+	CREATE TABLE second (msg text, intent text GENERATED ALWAYS AS ($classify) STORED);
+	CREATE INDEX second_intent ON second ($classify);
+	CREATE TABLE third (msg text, intent text GENERATED ALWAYS AS (${\($classify =~ s/msg/gated(msg)/r)}) STORED);
+	INSERT INTO first VALUES ('a'); INSERT INTO second VALUES ('a'); INSERT INTO third VALUES ('a');
+});
+$gate = start($node, 'SELECT pg_advisory_lock(3)', 'SELECT pg_sleep(600)');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted}), 'a gate is shut');
+$check = start($node, q{SELECT object, rows, stale FROM fsi_check('m') WHERE object ~ 'first|second|third'});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE NOT granted}), 'the check has counted what is before it');
+$trainer = start($node, train('two', ', "replace": true, "rebuild": true'));
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM pg_locks WHERE NOT granted}), 'that is made anew');
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'});
+like(finish($gate), qr/canceling statement/, 'the gate is opened');
+is(finish($check), '', 'neither waits for the other: the check');
+unlike(finish($trainer), qr/ERROR/, 'the rebuild');
+is($check->{out} =~ s/.*\|0\n//gr, '', 'nothing is stale there');
+$node->safe_psql('postgres', 'DROP TABLE first, second, third');
+
 # What a function names without its schema: on the caller's path, as where rows are written; core makes indexes without it from 17 on.
 $node->safe_psql('postgres', q{
 	CREATE SCHEMA own;
