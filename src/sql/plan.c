@@ -18,6 +18,7 @@
 #include "nodes/pathnodes.h"
 #include "nodes/supportnodes.h"
 #include "optimizer/optimizer.h"
+#include "tcop/pquery.h"
 #include "utils/array.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -250,8 +251,9 @@ is_question(Node *node)
 }
 
 /*
- * Outside of a plan the expression is an index's, a partition key's, a generated column's or a constraint's.  Its answers
- * may be found by parallel workers alone, but it is this transaction that commits them.
+ * Outside of a plan the expression is an index's, a partition key's, a generated column's or a constraint's, and in the
+ * plan of a command it may be a materialized view's.  Its answers may be found by parallel workers alone, but it is this
+ * transaction that commits them.
  */
 static void
 note_model(const SupportRequestSimplify *request)
@@ -259,7 +261,9 @@ note_model(const SupportRequestSimplify *request)
 	bool		unknown;
 	ListCell   *lc;
 
-	if (request->root != NULL || !store_is_there())
+	if (request->root != NULL && (ActivePortal == NULL || !request->root->glob->parallelModeOK))
+		return;
+	if (!store_is_there())
 		return;
 	foreach(lc, store_models_asked((Node *) request->fcall, NULL, &unknown))
 		store_note_kept(lfirst(lc));

@@ -8,8 +8,8 @@
  * just before it commits: whoever comes second, it or the replacement, fails.  The lock on
  * the name is what makes one of them the second.
  *
- * Parallel workers that build an index have no commit of their own, and the leader may have met no row: its use is
- * noted when the index's expression is prepared (src/sql/plan.c).
+ * Parallel workers that build an index or fill a materialized view have no commit of their own, and the leader may have met
+ * no row: its use is noted when the expression (src/sql/plan.c) or the query (src/exec/batch_hook.c) is planned.
  */
 #include "postgres.h"
 

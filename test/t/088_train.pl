@@ -405,7 +405,7 @@ sub builds
 	my ($what, @statements) = @_;
 	$builder->{stderr} = '';
 	$builder->query($_) for @statements;
-	like($builder->{stderr}, qr/model "logged" was replaced while this transaction used it\nDETAIL:  The answers of index public.kept would be/, $what);
+	like($builder->{stderr}, qr/model "logged" was replaced while this transaction used it\nDETAIL:  The answers of (index|materialized view) public.kept would be/, $what);
 	is($node->safe_psql('postgres', q{SELECT to_regclass('kept') IS NULL}), 't', "$what: it is not there");
 }
 $builder->query("SELECT count($answer) FROM rows");
@@ -415,6 +415,16 @@ builds('an index that is committed later', 'COMMIT');
 $builder->query($_) for 'BEGIN', "CREATE INDEX kept ON rows ($answer) WHERE prompt = 'of no row'";
 is((replaced())[0], 0, 'replaced during a build for which this process asks nothing');
 builds('an index that parallel workers alone may have filled', 'COMMIT');
+$builder->query($_) for qq{CREATE FUNCTION answered(prompt text) RETURNS text IMMUTABLE PARALLEL SAFE COST 100000 LANGUAGE plpgsql AS \$\$BEGIN
+	RETURN $answer; END\$\$}, 'ALTER TABLE rows SET (parallel_workers = 2)',
+	'SET parallel_leader_participation = off; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0';
+for my $call ($answer, 'answered(prompt)')
+{
+	$builder->query($_) for 'BEGIN', "CREATE MATERIALIZED VIEW kept AS SELECT $call FROM rows";
+	is((replaced())[0], 0, 'replaced while parallel workers fill a view');
+	builds('a materialized view that parallel workers alone have filled', 'COMMIT');
+}
+$builder->query('RESET ALL');
 $builder->query($_) for 'BEGIN', "CREATE INDEX kept ON rows (fsi_embed(prompt, 'logged')) WHERE prompt = 'of no row'";
 is((replaced())[0], 0, 'replaced during another such build');
 builds('an index on vectors', 'COMMIT');
