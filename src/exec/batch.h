@@ -153,6 +153,7 @@ typedef struct BatchRow
 	Datum	   *values;
 	bool	   *nulls;
 	bool		answered;
+	ItemPointerData tid;		/* where it lies in the table that source scans */
 } BatchRow;
 
 /* What the nodes of one running statement share. */
@@ -169,6 +170,7 @@ typedef struct BatchWorkers BatchWorkers;
 typedef struct BatchState
 {
 	CustomScanState css;
+	ScanState  *source;			/* what every row comes from, of a table; or NULL */
 	int			n_inputs;
 	int			n_calls;
 	BatchCall  *calls;

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/relscan.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
@@ -20,6 +21,7 @@
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "batch.h"
 
@@ -34,6 +36,48 @@ const CustomScanMethods batch_scan_methods = {
 	.CustomName = BATCH_NODE_NAME,
 	.CreateCustomScanState = create_state
 };
+
+/* ---------------------------------------------------------------- WHERE CURRENT OF */
+
+/*
+ * The scan of a table by whose row that of a node is known, as core looks for it to update the row that a cursor is at; or
+ * NULL.  Core does not look below a custom node, but takes it for such a scan if it says so.
+ */
+static ScanState *
+scan_below(PlanState *ps)
+{
+	if (ps == NULL)
+		return NULL;
+	switch (nodeTag(ps))
+	{
+		case T_SeqScanState:
+		case T_SampleScanState:
+		case T_IndexScanState:
+		case T_IndexOnlyScanState:
+		case T_BitmapHeapScanState:
+		case T_TidScanState:
+		case T_TidRangeScanState:
+			return (ScanState *) ps;
+		case T_ResultState:
+		case T_LimitState:
+			return scan_below(outerPlanState(ps));
+		case T_SubqueryScanState:
+			return scan_below(((SubqueryScanState *) ps)->subplan);
+		case T_CustomScanState:
+			/* A batch node has the place of its row as its scan has. */
+			return batch_is_node(ps->plan) && ((BatchState *) ps)->source ? (ScanState *) ps : NULL;
+		default:
+			return NULL;
+	}
+}
+
+static ItemPointerData
+place_of_row(const ScanState *source)
+{
+	if (IsA(source, IndexOnlyScanState))
+		return ((const IndexOnlyScanState *) source)->ioss_ScanDesc->xs_heaptid;
+	return source->ss_ScanTupleSlot->tts_tid;
+}
 
 /* ---------------------------------------------------------------- begin and end */
 
@@ -118,6 +162,9 @@ begin(CustomScanState *node, EState *estate, int eflags)
 	b->need = intVal(list_nth(scan->custom_private, BATCH_NEED));
 	b->cap = intVal(list_nth(scan->custom_private, BATCH_CAP)) && scan->scan.plan.qual == NIL;
 	outerPlanState(node) = ExecInitNode(outerPlan(scan), estate, eflags);
+	b->source = scan_below(outerPlanState(node));
+	if (b->source != NULL)
+		node->ss.ss_currentRelation = b->source->ss_currentRelation;
 	b->calls = palloc0(sizeof(BatchCall) * b->n_calls);
 	init_calls(b);
 	b->params = ExecInitExprList(list_nth(scan->custom_exprs, BATCH_PARAMS), &node->ss.ps);
@@ -246,6 +293,8 @@ keep_row(BatchState *b, TupleTableSlot *slot)
 	row->values = palloc(n * (sizeof(Datum) + sizeof(bool)));
 	row->nulls = (bool *) (row->values + n);
 	row->answered = false;
+	if (b->source != NULL)
+		row->tid = place_of_row(b->source);
 	for (int i = 0; i < b->n_inputs; i++)
 	{
 		row->nulls[i] = slot->tts_isnull[i];
@@ -328,6 +377,11 @@ batch_show_row(BatchState *b, const BatchRow *row)
 	memcpy(slot->tts_values, row->values, sizeof(Datum) * n);
 	memcpy(slot->tts_isnull, row->nulls, sizeof(bool) * n);
 	ExecStoreVirtualTuple(slot);
+	if (b->source != NULL)
+	{
+		slot->tts_tid = row->tid;
+		slot->tts_tableOid = RelationGetRelid(b->css.ss.ss_currentRelation);
+	}
 	b->css.ss.ps.ps_ExprContext->ecxt_scantuple = slot;
 }
 

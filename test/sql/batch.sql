@@ -274,6 +274,48 @@ FETCH BACKWARD 2 FROM c;
 FETCH LAST FROM c;
 ROLLBACK;
 SELECT plan(format('DECLARE c SCROLL CURSOR FOR SELECT id, fsi_classify(txt, %s) FROM msg', :'q'));
+-- the row that a cursor is at, though others are read ahead: the rows that it gave, and those of them that were not updated
+CREATE TABLE walked (id int PRIMARY KEY, txt text, seen int DEFAULT 0) PARTITION BY RANGE (id);
+CREATE TABLE walked_first PARTITION OF walked FOR VALUES FROM (0) TO (61);
+CREATE TABLE walked_last PARTITION OF walked FOR VALUES FROM (61) TO (200);
+INSERT INTO walked SELECT id, txt FROM msg;
+ANALYZE walked;
+CREATE FUNCTION walk(query text, walked text, OUT given int, OUT missed int) LANGUAGE plpgsql AS $$
+DECLARE
+	c refcursor := 'c';
+	at int;
+	updated int;
+BEGIN
+	SET LOCAL fsi_intent.debug_require_batch = on;
+	OPEN c FOR EXECUTE query;
+	given = 0;
+	missed = 0;
+	LOOP
+		FETCH c INTO at;
+		EXIT WHEN at IS NULL;
+		given = given + 1;
+		EXECUTE format('UPDATE %I SET seen = seen + 1 WHERE CURRENT OF c RETURNING id', walked) INTO updated;
+		missed = missed + (at IS DISTINCT FROM updated)::int;
+	END LOOP;
+	CLOSE c;
+END $$;
+SELECT * FROM walk(format('SELECT id, fsi_classify(txt, %s) FROM walked', :'q'), 'walked');
+SELECT * FROM walk(format('SELECT id, fsi_classify(id || txt, %s) FROM walked WHERE fsi_classify(txt, %1$s) = ''weather'' LIMIT 30', :'q'), 'walked');
+SELECT * FROM walk(format('SELECT id, fsi_classify(txt, %s) FROM (SELECT * FROM walked_first OFFSET 3) s', :'q'), 'walked_first');
+SET enable_seqscan = off;
+SELECT * FROM walk(format('SELECT id, fsi_classify(txt, %s) FROM walked_first WHERE id > 5 ORDER BY id DESC', :'q'), 'walked_first');
+VACUUM FULL walked;
+VACUUM walked;
+SELECT * FROM walk(format('SELECT id, fsi_classify(id::text, %s) FROM walked_first WHERE id > 5 ORDER BY id', :'q'), 'walked_first');
+SET enable_indexscan = off;
+SET enable_indexonlyscan = off;
+SELECT * FROM walk(format('SELECT id, fsi_classify(txt, %s) FROM walked_first WHERE id BETWEEN 5 AND 30', :'q'), 'walked_first');
+RESET enable_seqscan;
+RESET enable_indexscan;
+RESET enable_indexonlyscan;
+SELECT sum(seen), max(seen) FROM walked;
+-- not by a join, as without the node
+SELECT * FROM walk(format('SELECT id, fsi_classify(m.txt, %s) FROM walked_first JOIN msg m USING (id)', :'q'), 'walked_first');
 
 -- nothing volatile is evaluated ahead
 CREATE SEQUENCE counter;
