@@ -19,6 +19,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "store.h"
 
@@ -238,15 +239,32 @@ store_check_register(const char *name, StoreReplace replace)
 	(void) check_name_free(name, NULL, replace, "trained");
 }
 
-/* The chunks, which take long; one import or drop at a time, and readers go on. */
-static void
-record_chunks(const char *name, const StoreModel *model, const Origin *origin)
+/*
+ * One import or drop at a time, and readers go on.  A training has no snapshot yet, for who builds an index concurrently
+ * holds the table and waits for all that have an older one.  Whether it has got one here.
+ */
+static bool
+lock_all(const char *name, const Origin *origin)
 {
+	Oid			catalog;
+
 	if (origin->replace == STORE_REPLACE_ALL)
 		store_lock_dependents(name);
 	if (origin->replace)
 		store_wait_replace(name);
-	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
+	catalog = store_catalog_relid();
+	InvalidateCatalogSnapshot();
+	LockRelationOid(catalog, ShareRowExclusiveLock);
+	if (ActiveSnapshotSet())
+		return false;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	return true;
+}
+
+/* The chunks, which take long. */
+static void
+record_chunks(const char *name, const StoreModel *model, const Origin *origin)
+{
 	store_sweep();
 	(void) check_name_free(name, model->sha256, origin->replace, origin->source);
 	if (!store_identity_in_use(model->sha256))
@@ -314,6 +332,7 @@ install(const char *name, const Origin *origin)
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent import", ALLOCSET_DEFAULT_SIZES);
 	StoreModel	model = {0};
 	StoreModel *volatile mapped = NULL;
+	volatile bool pushed = false;
 	char	   *tmp = store_import_path();
 
 	PG_TRY();
@@ -322,6 +341,7 @@ install(const char *name, const Origin *origin)
 		MemoryContextReset(cxt);
 		open_copy(tmp, cxt, &model);
 		mapped = &model;
+		pushed = lock_all(name, origin);
 		record_chunks(name, &model, origin);
 		keep_file(tmp, model.sha256);
 		record_name(name, &model, origin);
@@ -333,6 +353,8 @@ install(const char *name, const Origin *origin)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	if (pushed)
+		PopActiveSnapshot();
 	store_close(&model);
 	MemoryContextDelete(cxt);
 	return pstrdup(model.sha256);

@@ -153,18 +153,35 @@ tables_of(const StoreDependent *d)
 	return tables;
 }
 
+/* Whoever waits for older snapshots while he holds it is not to wait for one that has only served to look it up. */
+static void
+lock_relation(Oid relid, LOCKMODE mode)
+{
+	InvalidateCatalogSnapshot();
+	LockRelationOid(relid, mode);
+}
+
+/* The table and those below it, to which none can be added once it is locked. */
+static void
+lock_tree(Oid relid)
+{
+	ListCell   *lc;
+
+	check_stack_depth();
+	lock_relation(relid, ShareRowExclusiveLock);
+	/* It may have been dropped while it was waited for. */
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		foreach(lc, find_inheritance_children(relid, NoLock))
+			lock_tree(lfirst_oid(lc));
+}
+
 static void
 lock_table(Oid relid)
 {
 	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
-		LockRelationOid(relid, AccessExclusiveLock);
+		lock_relation(relid, AccessExclusiveLock);
 	else
-	{
-		LockRelationOid(relid, ShareRowExclusiveLock);
-		/* It may have been dropped while it was waited for. */
-		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
-			(void) find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
-	}
+		lock_tree(relid);
 }
 
 /* Lock those of a dependent that are not locked yet. */

@@ -118,9 +118,7 @@ tune_register(TuneRun *run)
 	model.tokenizer = (uint8_t *) run->model->file.tok.blob;
 	model.tokenizer_len = run->model->file.tok.blob_len;
 	model.spelling_idf = run->model->file.spelling_idf;
-	PushActiveSnapshot(GetTransactionSnapshot());
 	tune_folder_note_result(run->folder, store_register(run->name, &model, tune_replace(&run->options)));
-	PopActiveSnapshot();
 	/* Its checkpoints go next: by then the model is on disk, whatever synchronous_commit says. */
 	ForceSyncCommit();
 	tune_commit(run);

@@ -104,6 +104,20 @@ unlike(finish($trainer), qr/ERROR/, 'the rebuild');
 is($check->{out} =~ s/.*\|0\n//gr, '', 'nothing is stale there');
 $node->safe_psql('postgres', 'DROP TABLE first, second, third');
 
+# Who builds an index concurrently holds its table and waits for all older snapshots: a training that waits for the table has none.
+my $writes = $node->background_psql('postgres', on_error_stop => 0);
+$writes->query("BEGIN; INSERT INTO kept (msg) VALUES ('late')");
+my $builder = start($node, "CREATE INDEX CONCURRENTLY kept_again ON kept ($classify)");
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE NOT granted}), 'a build waits for a writer');
+$trainer = start($node, train('one', ', "replace": true, "rebuild": true'));
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM pg_locks WHERE NOT granted}), 'and a training for the table');
+$writes->query('COMMIT');
+$writes->quit;
+is(finish($builder), '', 'neither waits for the other: the build');
+unlike(finish($trainer), qr/ERROR/, 'the training');
+is($node->safe_psql('postgres', q{SELECT object, rows, stale FROM fsi_check('m') WHERE object ~ 'kept_again'}), 'public.kept_again|101|0',
+	'the index has the new answers');
+
 # What a function names without its schema: on the caller's path, as where rows are written; core makes indexes without it from 17 on.
 $node->safe_psql('postgres', q{
 	CREATE SCHEMA own;
