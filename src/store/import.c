@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/lmgr.h"
@@ -25,15 +26,18 @@
 
 #define COPY_BYTES (256 * 1024)
 
+/* A dump may bring the name to a database of another encoding, UTF-8 mostly. */
 void
 store_check_name(const char *name)
 {
 	size_t		len = strlen(name);
+	size_t		utf8_len = GetDatabaseEncoding() == PG_SQL_ASCII ? len : host_utf8(name, len).len;
 
-	if (len == 0 || len > STORE_NAME_MAX)
+	if (len == 0 || Max(len, utf8_len) > STORE_NAME_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("model name must have 1 to %d bytes", STORE_NAME_MAX)));
+				 errmsg("model name must have 1 to %d bytes", STORE_NAME_MAX),
+				 len <= STORE_NAME_MAX && utf8_len > len ? errdetail("In UTF-8 it has %zu bytes.", utf8_len) : 0));
 	if (strcmp(name, STORE_DEFAULT_NAME) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),

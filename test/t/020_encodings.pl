@@ -136,4 +136,15 @@ for my $seed (1 .. 10)
 }
 is($all + $failed, 10, 'LATIN1: generated text, or an error that names the character');
 
+# A name must stay one when a dump brings it to a database in UTF-8.
+($out, $err) = ask('LATIN1', "SELECT fsi_import_model(repeat('é', 32), '$dir/tiny')");
+like($err, qr/must have 1 to 63 bytes\nDETAIL:  In UTF-8 it has 64 bytes/, 'LATIN1: a name that is too long in UTF-8');
+ask('LATIN1', "SELECT fsi_import_model(repeat('é', 31), '$dir/tiny')");
+my $longest = q{SELECT fsi_classify('x', ARRAY['a'], jsonb_build_object('model', repeat('é', 31)))};
+is((ask('LATIN1', $longest))[0], 'a', 'LATIN1: the longest name');
+$node->safe_psql('postgres', "CREATE DATABASE later TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'");
+command_ok([ 'pg_dump', '-Fc', '-f', "$dir/dump", '-d', $node->connstr('in_LATIN1') ], 'LATIN1: dump');
+command_ok([ 'pg_restore', '-e', '-d', $node->connstr('later'), "$dir/dump" ], 'LATIN1: restore in UTF-8');
+is($node->safe_psql('later', encode('UTF-8', $longest)), 'a', 'LATIN1: the longest name, in UTF-8');
+
 done_testing();
