@@ -180,10 +180,14 @@ store_backend_exists(int pid)
 #define STAMP_PREFIX_BYTES 32
 #define STAMP_BYTES 80
 
-/* All stamps of a path begin so. */
+/* All stamps of a path begin so, also those that a base backup has brought from another data directory. */
 static void
 put_stamp_prefix(char out[STAMP_PREFIX_BYTES], const char *path)
 {
+	size_t		n = strlen(DataDir);
+
+	if (strncmp(path, DataDir, n) == 0)
+		path += n;
 	snprintf(out, STAMP_PREFIX_BYTES, "checked-%016llx-", (unsigned long long) fsi_hash64(path, strlen(path), 0));
 }
 

@@ -8,12 +8,14 @@ use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
 make_tiny("$dir/tiny", 5);
+make_tiny("$dir/early", 6);
 
 my $primary = fsi_node('primary', undef, allows_streaming => 1);
 $primary->safe_psql('postgres', q{
 	CREATE EXTENSION fsi_intent;
 	CREATE TABLE tickets AS SELECT 'please do thing number ' || g || md5(g::text) AS msg FROM generate_series(1, 30) g;
 });
+$primary->safe_psql('postgres', "SELECT fsi_import_model('early', '$dir/early')");
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
@@ -38,6 +40,10 @@ is(-s $cached, -s $primary->data_dir . "/$file", 'of the same size');
 
 my ($rc, $out, $err) = $standby->psql('postgres', "SELECT fsi_import_model('other', '$dir/tiny')");
 like($err, qr/cannot execute fsi_import_model\(\) in a read-only transaction/, 'no imports on a standby');
+
+# A base backup has the stamps of files that were checked where they were; they make way for those of its own.
+$standby->safe_psql('postgres', q{SELECT fsi_classify('x', ARRAY['refund'], '{"model": "early"}')});
+is(scalar(my @stamps = glob $standby->data_dir . '/fsi_intent/checked-*'), 3, 'a stamp for each file');
 
 # A damaged copy is replaced, a lost folder comes back.
 append_to_file($cached, 'x');
