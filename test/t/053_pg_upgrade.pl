@@ -1,4 +1,5 @@
 # pg_upgrade brings models and what rests on them; a server with other weights of the shipped model changes over afterwards.
+# A dump takes what that server has.
 use strict;
 use warnings;
 use Fsi;
@@ -7,6 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
+my ($option) = slurp_file('README.md') =~ /\*\*Upgrade\.\*\*.*?`pg_dump (--\S+)`/s;
 my ($former_path, undef, $former) = own_installation("$dir/former");
 my ($path, $file) = own_installation("$dir/new");
 my $old = fsi_node('old', undef, install_path => $former_path);
@@ -25,6 +27,7 @@ $old->safe_psql('postgres', qq{
 	CREATE INDEX t_label ON t (($label));
 	CREATE MATERIALIZED VIEW m AS SELECT id, $label AS intent FROM t;
 	CREATE TABLE p (msg text) PARTITION BY LIST ($label);
+	CREATE TABLE p_refund PARTITION OF p FOR VALUES IN ('refund');
 	CREATE TABLE p_others PARTITION OF p DEFAULT;
 	INSERT INTO p SELECT msg FROM t});
 my $all = q{SELECT string_agg(intent || by_tiny, ',' ORDER BY id) FROM t};
@@ -49,6 +52,11 @@ sub upgraded
 my $same = upgraded('same');
 is($same->safe_psql('postgres', $answers), $at_first, 'with the same weights: the same answers');
 is($same->safe_psql('postgres', q{SELECT string_agg(DISTINCT stale::text, ',') FROM fsi_check()}), 0, 'nothing is stale');
+for my $how ([ 'as_it_is' ], [ 'via_root', $option ])
+{
+	my ($what, @options) = @$how;
+	command_ok([ 'pg_dump', '-Fc', '-f', "$dir/$what", @options, '-d', $same->connstr('postgres') ], "dump $what");
+}
 $same->stop;
 
 put_model("$dir/tiny.fsi", $file);
@@ -61,5 +69,14 @@ my $now = $other->safe_psql('postgres', $answers);
 isnt($now, $at_first, 'fsi_rebuild() changes over');
 is($other->safe_psql('postgres', $all), $now, 'with what is kept');
 is($other->safe_psql('postgres', q{SELECT string_agg(DISTINCT stale::text, ',') FROM fsi_check()}), 0, 'all of it');
+
+# A dump brings no weights of the shipped model.
+$other->safe_psql('postgres', "CREATE DATABASE $_") for qw(as_it_is via_root);
+command_fails_like([ 'pg_restore', '-e', '-d', $other->connstr('as_it_is'), "$dir/as_it_is" ], qr/violates partition constraint/,
+	'a dump, restored with other weights: rows are in the wrong partition');
+command_ok([ 'pg_restore', '-e', '-d', $other->connstr('via_root'), "$dir/via_root" ], "with the manual's option they are not");
+is($other->safe_psql('via_root', $all), $now, 'a dump, restored with other weights: their answers');
+is($other->safe_psql('via_root', q{SELECT string_agg(DISTINCT stale::text, ',') FROM fsi_check()}), 0, 'nothing is stale there');
+is($other->safe_psql('via_root', 'SELECT count(*) FROM p'), 60, 'and no row is lost');
 $other->stop;
 done_testing();
