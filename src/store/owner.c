@@ -79,6 +79,8 @@ become(Oid owner, StoreSelf *self)
 	/* Neither may rows be taken to be where their partition's bounds say: that is the question. */
 	store_set_for_now("constraint_exclusion", "off");
 	store_set_for_now("enable_partition_pruning", "off");
+	/* The statements are not the caller's own. */
+	store_set_for_now("fsi_intent.debug_require_batch", "off");
 }
 
 void

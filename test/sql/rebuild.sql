@@ -56,6 +56,10 @@ ALTER TABLE kept DISABLE TRIGGER same;
 CREATE RULE same AS ON UPDATE TO kept DO INSTEAD NOTHING;
 SELECT * FROM fsi_rebuild();
 DROP RULE same ON kept;
+-- What is asked here is no statement of the caller's.
+SET fsi_intent.debug_require_batch = on;
+SELECT object, rows, stale FROM fsi_check() WHERE kind = 'partition key';
+RESET fsi_intent.debug_require_batch;
 CREATE TRIGGER same BEFORE UPDATE ON parts_refund FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
 SELECT * FROM fsi_rebuild();
 ALTER TABLE parts_refund DISABLE TRIGGER same;
