@@ -59,9 +59,12 @@ CREATE FUNCTION @extschema@._fsi_catalog_changed() RETURNS pg_catalog.trigger
 	AS 'MODULE_PATHNAME', 'fsi_catalog_changed' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION @extschema@._fsi_catalog_changed() IS 'internal: tells backends that the models changed';
 REVOKE ALL ON FUNCTION @extschema@._fsi_catalog_changed() FROM PUBLIC;
-CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@._fsi_model_catalog
+-- For each row: logical replication fires no triggers of statements.
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON @extschema@._fsi_model_catalog
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._fsi_catalog_changed();
+CREATE TRIGGER truncated AFTER TRUNCATE ON @extschema@._fsi_model_catalog
 	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@._fsi_catalog_changed();
-ALTER TABLE @extschema@._fsi_model_catalog ENABLE ALWAYS TRIGGER changed;
+ALTER TABLE @extschema@._fsi_model_catalog ENABLE ALWAYS TRIGGER changed, ENABLE ALWAYS TRIGGER truncated;
 
 CREATE FUNCTION @extschema@._fsi_pin_shipped() RETURNS pg_catalog.void
 	AS 'MODULE_PATHNAME', 'fsi_pin_shipped' LANGUAGE C VOLATILE;
