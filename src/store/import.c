@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "access/xact.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/lmgr.h"
@@ -26,12 +25,12 @@
 
 #define COPY_BYTES (256 * 1024)
 
-/* A dump may bring the name to a database of another encoding, UTF-8 mostly. */
+/* A dump may bring the name to a database of another encoding, UTF-8 mostly, and a training's card has it in that. */
 void
 store_check_name(const char *name)
 {
 	size_t		len = strlen(name);
-	size_t		utf8_len = GetDatabaseEncoding() == PG_SQL_ASCII ? len : host_utf8(name, len).len;
+	size_t		utf8_len = host_utf8(name, len).len;
 
 	if (len == 0 || Max(len, utf8_len) > STORE_NAME_MAX)
 		ereport(ERROR,

@@ -147,4 +147,11 @@ command_ok([ 'pg_dump', '-Fc', '-f', "$dir/dump", '-d', $node->connstr('in_LATIN
 command_ok([ 'pg_restore', '-e', '-d', $node->connstr('later'), "$dir/dump" ], 'LATIN1: restore in UTF-8');
 is($node->safe_psql('later', encode('UTF-8', $longest)), 'a', 'LATIN1: the longest name, in UTF-8');
 
+# Neither does a training find out at its end that its name is no text.
+for my $call ("SELECT fsi_import_model(E'caf\\xe9', '$dir/tiny')", q{CALL fsi_train(E'caf\xe9', 'SELECT 1', '{"max_steps": 1}')})
+{
+	($out, $err) = ask('SQL_ASCII', "\\set VERBOSITY verbose\n$call");
+	like($err, qr/ERROR:  22021: .* at byte 3: 0xe9/, "SQL_ASCII: $call");
+}
+
 done_testing();
