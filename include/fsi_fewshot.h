@@ -140,6 +140,16 @@ extern FsiStatus fewshot_add_row(Fewshot *f, FewshotText source, FewshotText spl
 /* Sort and check what was added. */
 extern FsiStatus fewshot_ready(Fewshot *f, FsiError *err);
 
+/* Intents that spellings by source name and no row of the source has; after fewshot_ready(). */
+typedef struct FewshotWithoutRows
+{
+	int			n;
+	FewshotText source,			/* of the first */
+				intent;
+} FewshotWithoutRows;
+
+extern const FewshotWithoutRows *fewshot_without_rows(const Fewshot *f);
+
 /* Why a row gives no prompt. */
 typedef enum FewshotLeftOut
 {

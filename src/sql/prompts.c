@@ -195,6 +195,19 @@ read_source(Prompts *p, const char *query)
 													 (unsigned long long) p->n_without) : 0));
 }
 
+static void
+report_without_rows(const Fewshot *f)
+{
+	const FewshotWithoutRows *w = fewshot_without_rows(f);
+
+	if (w->n > 0)
+		ereport(NOTICE,
+				(errmsg_plural("options name %d intent that no row of its source has",
+							   "options name %d intents that no row of their source has", w->n, w->n),
+				 errdetail("%s\"%s\" of source \"%s\".", w->n > 1 ? "The first is " : "It is ",
+						   host_utf8_excerpt(w->intent), host_utf8_excerpt(w->source))));
+}
+
 /* Read everything; in the memory context of all calls. */
 static Prompts *
 begin(FunctionCallInfo fcinfo)
@@ -219,6 +232,7 @@ begin(FunctionCallInfo fcinfo)
 	p->texts = texts_create();
 	read_source(p, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	HOST_TRY(fewshot_ready(p->generator, &err));
+	report_without_rows(p->generator);
 	/* A first block that stays: else every pair would take one from the host and give it back. */
 	(void) host_array(&p->work, 1, 1);
 	p->mark = fsi_arena_mark(&p->work);

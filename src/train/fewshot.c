@@ -154,35 +154,43 @@ fewshot_slot(const Fewshot *f, int version, int label)
 #define SLOTS_BETWEEN_STOPS 4096
 
 static FsiStatus
-unknown_intent(FewshotKind kind, FewshotText source, FewshotText label, FsiError *err)
+unknown_intent(FewshotKind kind, FewshotText label, FsiError *err)
 {
-	const char *option = kind == FEWSHOT_NAME ? "labels" : "descriptions";
-	int			len = (int) (label.len < NAME_BYTES ? label.len : NAME_BYTES);
-
-	if (source.s == NULL)
-		return fsi_fail(err, FSI_INVALID, "option \"%s\" names \"%.*s\", which is not among the intents of the source", option,
-						len, label.s);
-	return fsi_fail(err, FSI_INVALID, "option \"%s\" names \"%.*s\", which is not among the intents of source \"%.*s\"", option,
-					len, label.s, (int) (source.len < NAME_BYTES ? source.len : NAME_BYTES), source.s);
+	return fsi_fail(err, FSI_INVALID, "option \"%s\" names \"%.*s\", which is not among the intents of the source",
+					kind == FEWSHOT_NAME ? "labels" : "descriptions", (int) (label.len < NAME_BYTES ? label.len : NAME_BYTES),
+					label.s);
 }
 
-/* Spellings for a source that has no rows here serve other calls. */
+/*
+ * Spellings by source, as the published ones, serve other calls too: with other sources, or
+ * with rows that lack an intent, of a split say.  So those are only noted.
+ */
 static FsiStatus
-check_slot(const Fewshot *f, const FewshotTable *used, int slot, FsiError *err)
+check_slot(Fewshot *f, FewshotTable *used, int slot, FsiError *err)
 {
 	const int  *of_slot = (const int *) f->slot_of.keys[slot].s;	/* version, label */
 	const int  *of_version = (const int *) f->version_of.keys[of_slot[0]].s;	/* kind, set, name */
 	FewshotKind kind = (FewshotKind) of_version[0];
 	FewshotText source = f->set_of[kind].keys[of_version[1]];
+	FewshotText label = f->label_of.keys[of_slot[1]];
 	int			number = source.s == NULL ? ANY_SOURCE : fewshot_table_find(&f->source_of, source);
+	bool		added;
 
-	if ((source.s != NULL && number < 0) || fewshot_table_find(used, KEY(number, of_slot[1])) >= 0)
+	if (source.s != NULL && number < 0)
 		return FSI_OK;
-	return unknown_intent(kind, source, f->label_of.keys[of_slot[1]], err);
+	if (source.s == NULL)
+		return fewshot_table_find(used, KEY(number, of_slot[1])) >= 0 ? FSI_OK : unknown_intent(kind, label, err);
+	FSI_TRY(fewshot_table_add(used, KEY(number, of_slot[1]), &number, &added, err));
+	if (added && f->without_rows.n++ == 0)
+	{
+		f->without_rows.source = source;
+		f->without_rows.intent = label;
+	}
+	return FSI_OK;
 }
 
 FsiStatus
-fewshot_check_spellings(const Fewshot *f, FsiError *err)
+fewshot_check_spellings(Fewshot *f, FsiError *err)
 {
 	FewshotTable used;			/* key: {source, label} */
 	int			number;
@@ -203,6 +211,12 @@ fewshot_check_spellings(const Fewshot *f, FsiError *err)
 			return fsi_cancelled(err);
 	}
 	return FSI_OK;
+}
+
+const FewshotWithoutRows *
+fewshot_without_rows(const Fewshot *f)
+{
+	return &f->without_rows;
 }
 
 /* ---------------------------------------------------------------- rows */

@@ -158,6 +158,7 @@ struct Fewshot
 	uint32_t	n_row;
 	uint32_t   *order;			/* rows by cell */
 	bool		unknown_symbols[FEWSHOT_STYLES];
+	FewshotWithoutRows without_rows;
 };
 
 static inline FewshotRow *
@@ -182,8 +183,8 @@ fewshot_pool(const Fewshot *f, const FewshotCell *c)
 /* Number of a version's slot for a label, or -1. */
 extern int	fewshot_slot(const Fewshot *f, int version, int label);
 
-/* FSI_INVALID: a label or description of an intent that no row of its source has. */
-extern FsiStatus fewshot_check_spellings(const Fewshot *f, FsiError *err);
+/* FSI_INVALID: a label or description, not by source, of an intent that no row has. */
+extern FsiStatus fewshot_check_spellings(Fewshot *f, FsiError *err);
 
 /* ---- fewshot_pool.c: rows by label, the distinct texts of each first. ---- */
 

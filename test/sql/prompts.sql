@@ -178,6 +178,16 @@ FROM fsi_prompts('SELECT text, intent, source FROM prompts_data WHERE intent IN 
 	(SELECT body FROM prompts_templates WHERE name = 'unannounced'),
 	'{"model": "tiny-prompts", "labels": {"shop": {"v1": {"refund": ["money", "money back"], "where": ["where is it"]}, "v2": {"refund": "back"}},
 		"elsewhere": {"v3": {"refund": ["no"]}}}}') GROUP BY 1 ORDER BY 1;
+-- those by source serve sources of fewer intents, as a split has them
+SELECT DISTINCT intent
+FROM fsi_prompts('SELECT text, intent, source FROM prompts_data WHERE intent IN (''refund'', ''where'')',
+	(SELECT body FROM prompts_templates WHERE name = 'unannounced'),
+	'{"model": "tiny-prompts", "labels": {"shop": {"v1": {"refund": "back", "fraud": "theft", "lost": "gone"}, "v2": {"refund": "back", "fraud": "crime"}}}}')
+	ORDER BY 1;
+SELECT count(*) > 0 AS prompts
+FROM fsi_prompts('SELECT text, intent, source FROM prompts_data WHERE intent IN (''refund'', ''where'')',
+	(SELECT body FROM prompts_templates WHERE name = 'unannounced'),
+	'{"model": "tiny-prompts", "descriptions": {"shop": {"v1": {"fraud": "theft"}}}}');
 
 -- what gives no prompt is counted
 SELECT count(*) AS pairs FROM fsi_prompts($$
@@ -245,7 +255,7 @@ FROM unnest(ARRAY['[]', '"x"', '{"sed": 1}', '{"seed": "1"}', '{"seed": 1.5}', '
 	'{"model": "tiny-prompts", "max_tokens": 257}', '{"max_tokens": 100, "faithful": ["length"]}', '{"model": "no such model"}', '{"model": 1}', '{"faithful": 1}', '{"faithful": ["x"]}',
 	'{"faithful": [1]}', '{"labels": 1}', '{"labels": {"v": {"refund": 1}}}', '{"labels": {"v": {"refund": []}}}', '{"labels": {"v": {"refund": [""]}}}',
 	'{"labels": {"v": {"refund": "x"}, "w": "x"}}', '{"labels": {"s": {"v": {"refund": {"x": 1}}}}}', '{"descriptions": []}',
-	'{"labels": {"refunds": ["x"]}}', '{"labels": {"shop": {"v": {"refunds": "x"}}}}', '{"descriptions": {"refunds": "x"}}', '{"labels": {"no such source": {"v": {"refunds": "x"}}}}',
+	'{"labels": {"refunds": ["x"]}}', '{"descriptions": {"refunds": "x"}}', '{"labels": {"no such source": {"v": {"refunds": "x"}}}}',
 	'{"seed": null, "labels": null, "descriptions": null, "model": null, "faithful": null, "samples": null, "max_tokens": null}']::jsonb[]) o,
 	pg_temp.fails(format('SELECT fsi_prompts(''prompts_data'', body, %L) FROM prompts_templates LIMIT 1', o)) f;
 \x on
