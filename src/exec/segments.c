@@ -9,7 +9,6 @@
 
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "exec.h"
@@ -343,13 +342,23 @@ segments_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 }
 
 static void
+append_utf8(StringInfo out, HostText t)
+{
+	appendBinaryStringInfo(out, t.s, (int) t.len);
+}
+
+static void
 append_segment(StringInfo out, const char *kind, const HostText *intent, HostText t)
 {
+	CHECK_FOR_INTERRUPTS();
 	appendStringInfoString(out, kind);
 	if (intent != NULL)
-		appendStringInfo(out, " of %s", text_to_cstring(host_text(intent->s, intent->len)));
+	{
+		appendStringInfoString(out, " of ");
+		append_utf8(out, *intent);
+	}
 	appendStringInfoString(out, ": ");
-	appendStringInfoString(out, text_to_cstring(host_text(t.s, t.len)));
+	append_utf8(out, t);
 	appendStringInfoChar(out, '\n');
 }
 
@@ -357,7 +366,16 @@ text *
 segments_prompt_text(const ExecQuestion *q, HostText message)
 {
 	StringInfoData out;
+	int		   *first = palloc(sizeof(int) * q->n_intents); /* example of each intent, -1: none */
+	int		   *next = palloc(sizeof(int) * (q->n_examples + 1));	/* example of the same intent */
 
+	for (int i = 0; i < q->n_intents; i++)
+		first[i] = -1;
+	for (int j = q->n_examples - 1; j >= 0; j--)
+	{
+		next[j] = first[q->examples[j].intent];
+		first[q->examples[j].intent] = j;
+	}
 	initStringInfo(&out);
 	append_segment(&out, "message", NULL, message);
 	for (int i = 0; i < q->n_intents; i++)
@@ -365,11 +383,10 @@ segments_prompt_text(const ExecQuestion *q, HostText message)
 		append_segment(&out, "intent", NULL, q->intents[i]);
 		if (q->descriptions != NULL && q->descriptions[i].s != NULL)
 			append_segment(&out, "description", &q->intents[i], q->descriptions[i]);
-		for (int j = 0; j < q->n_examples; j++)
-			if (q->examples[j].intent == i)
-				append_segment(&out, "example", &q->intents[i], q->examples[j].text);
+		for (int j = first[i]; j >= 0; j = next[j])
+			append_segment(&out, "example", &q->intents[i], q->examples[j].text);
 	}
 	if (q->other_label != NULL)
 		append_segment(&out, "other", NULL, q->other);
-	return cstring_to_text_with_len(out.data, out.len - 1);
+	return host_text(out.data, out.len - 1);
 }

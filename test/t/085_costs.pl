@@ -56,20 +56,37 @@ $node->safe_psql('postgres', q{
 	ANALYZE parts;
 });
 my $filter = 'EXPLAIN SELECT FROM parts WHERE ' . join ' AND ', map { "$_ = '1'" } @expressions;
+
+# CPU seconds of a query in one part of the server, "planner" or "executor", three times in a session.
+sub seconds
+{
+	my ($part, $first, $query) = @_;
+	my ($rc, $out, $err) = $node->psql('postgres', join ';', $first, 'SET client_min_messages = log', "SET log_${part}_stats = on",
+		($query) x 3);
+	my @seconds;
+	push @seconds, $1 + $2 while $err =~ /^!\s+([\d.]+) s user, ([\d.]+) s system, [\d.]+ s elapsed/mg;
+	return @seconds;
+}
+
 my %least;
 for (1 .. 3)
 {
 	for my $first ('SELECT', "LOAD 'fsi_intent'")
 	{
-		my ($rc, $out, $err) = $node->psql('postgres', join ';', $first, 'SET client_min_messages = log', 'SET log_planner_stats = on',
-			($filter) x 3);
-		my @seconds;
-		push @seconds, $1 + $2 while $err =~ /^!\s+([\d.]+) s user, ([\d.]+) s system, [\d.]+ s elapsed/mg;
+		my @seconds = seconds('planner', $first, $filter);
 		is(scalar @seconds, 3, "planned three times after $first");
 		$least{$first} = min($least{$first} // (), @seconds);
 	}
 }
 cmp_ok($least{"LOAD 'fsi_intent'"}, '<', 2 * $least{SELECT}, "with the library $least{q{LOAD 'fsi_intent'}} s, without $least{SELECT} s");
+
+# What is shown of a prompt costs its length, not examples times intents.
+$node->safe_psql('postgres', q{
+	CREATE TABLE shown AS SELECT n, ARRAY(SELECT 'intent ' || i FROM generate_series(1, n) i) AS intents,
+		(SELECT jsonb_build_object('examples', fsi_examples('text ' || i, 'intent ' || 1 + i % n)) FROM generate_series(1, 100000) i) AS options
+	FROM unnest(ARRAY[2, 9000]) n});
+my %prompt = map { $_ => min(seconds('executor', 'SELECT', "SELECT length(fsi_prompt('x', intents, options)) FROM shown WHERE n = $_")) } 2, 9000;
+cmp_ok($prompt{9000}, '<', 4 * $prompt{2}, "100,000 examples of 9,000 intents $prompt{9000} s, of two $prompt{2} s");
 
 $node->stop;
 done_testing();
