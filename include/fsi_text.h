@@ -166,6 +166,7 @@ typedef struct PromptSpec
  * its keys and values are kept) and everything after it.  Placeholders of a template:
  * {instructions} {intents} {descriptions} {examples} {other} {text}; {text} must stand once,
  * after all others; {{ and }} are literal braces; an unknown placeholder is FSI_INVALID naming it.
+ * FSI_LIMIT for more than 256 MB beside the message; FSI_CANCELLED.
  *	{instructions}	the user's, or "intent recognition." / "意图识别。", and how to answer "other"
  *					unless the template has {other}
  *	{intents}		"- name", a line each

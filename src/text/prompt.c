@@ -14,6 +14,7 @@
 
 #define DASHES "------------"
 #define NAME_LIMIT 64			/* of a placeholder, in an error message */
+#define PROMPT_MAX_BYTES (256 << 20)	/* a template may repeat its placeholders */
 
 /* Blocks of the built-in template, by language. */
 typedef struct Wording
@@ -46,13 +47,22 @@ typedef struct Prompt
 	size_t		len;
 	bool		names_other;	/* the template itself says what "other" is */
 	FsiBytes	out;
+	size_t		asked;			/* length at which it was last asked whether to stop */
+	FsiStatus	status;			/* of what was put into out */
 	FsiError   *err;
 } Prompt;
 
+/* False, and the status says why, where there is no room or the host wants to stop. */
 static bool
 put(Prompt *p, const char *s, size_t len)
 {
-	return fsi_bytes_append(&p->out, s, len);
+	if (len > PROMPT_MAX_BYTES - p->out.len)
+		p->status = fsi_fail(p->err, FSI_LIMIT, "prompt is longer than %d bytes", PROMPT_MAX_BYTES);
+	else
+		p->status = text_go_on(p->out.arena->host, p->out.len, &p->asked, p->err);
+	if (p->status == FSI_OK && !fsi_bytes_append(&p->out, s, len))
+		p->status = fsi_nomem(p->err, p->out.len + len);
+	return p->status == FSI_OK;
 }
 
 static bool
@@ -240,7 +250,8 @@ fill(Prompt *p, const Placeholder *placeholder, size_t *message)
 	}
 	if (placeholder->fill == put_other && p->spec->other == NULL)
 		return fsi_fail(p->err, FSI_INVALID, "template has {other}, but the option \"other\" is not given");
-	return placeholder->fill(p) ? FSI_OK : fsi_nomem(p->err, p->out.len);
+	placeholder->fill(p);
+	return p->status;
 }
 
 /* Fill the whole template into p->out; the message stands at *message. */
@@ -260,14 +271,14 @@ fill_template(Prompt *p, size_t *message)
 			while (end < p->len && p->text[end] != '{' && p->text[end] != '}')
 				end++;
 			if (!put(p, p->text + i, end - i))
-				return fsi_nomem(p->err, p->out.len);
+				return p->status;
 			i = end;
 			continue;
 		}
 		if (i + 1 < p->len && p->text[i + 1] == c)
 		{
 			if (!put(p, &c, 1))
-				return fsi_nomem(p->err, p->out.len);
+				return p->status;
 			i += 2;
 			continue;
 		}

@@ -253,6 +253,47 @@ test_word_limit(const Tokenizer *tok, const char *kind)
 	check_limit(tok, kind, "a ", WORD_LIMIT + 1, true);
 }
 
+/* A template of n times {intents}, two intents of 1 MB. */
+static FsiStatus
+render_repeated(int n, Meter *meter)
+{
+	FsiHost		host = {meter, meter_alloc, meter_release, meter_stop};
+	FsiArena	mine;
+	size_t		lens[2] = {fill("a", MEGABYTE), MEGABYTE};
+	const char *intents[2] = {text, text};
+	char	   *template = calloc((size_t) n + 1, sizeof("{intents}"));
+	PromptSpec	spec = {.template_text = template, .n_intents = 2, .intents = intents, .intent_lens = lens};
+	char	   *prefix,
+			   *suffix;
+	size_t		prefix_len,
+				suffix_len;
+	FsiStatus	status;
+
+	for (int i = 0; i < n; i++)
+		strcat(template + i * strlen("{intents}"), "{intents}");
+	strcat(template, "{text}");
+	spec.template_len = strlen(template);
+	fsi_arena_init(&mine, &host);
+	status = prompt_render(&spec, &mine, &prefix, &prefix_len, &suffix, &suffix_len, &err);
+	fsi_arena_free(&mine);
+	free(template);
+	return status;
+}
+
+/* A short template with long intents: its prompt has a limit, and can be stopped. */
+static void
+test_prompt(void)
+{
+	Meter		meter = {.stop_after = -1};
+
+	ok(render_repeated(2, &meter) == FSI_OK && meter.asked == 3, "{intents} twice: three questions between four intents");
+	ok(render_repeated(150, &meter) == FSI_LIMIT && strcmp(err.message, "prompt is longer than 268435456 bytes") == 0 &&
+	   meter.peak < 600 * MEGABYTE, "{intents} again and again: refused for its length");
+	meter = (Meter) {.stop_after = 3};
+	ok(render_repeated(150, &meter) == FSI_CANCELLED && meter.asked == 3, "stops when asked");
+	ok(meter.now == 0, "nothing is kept");
+}
+
 int
 main(void)
 {
@@ -290,6 +331,7 @@ main(void)
 	test_costly();
 	test_word_limit(&bpe, "BPE");
 	test_word_limit(&nfkc, "BPE that puts a space before a text");
+	test_prompt();
 	free(text);
 	fsi_arena_free(&arena);
 	return tap_done();
