@@ -30,8 +30,10 @@ typedef struct SessionHold
 	LOCKMODE	mode;			/* NoLock: not held */
 } SessionHold;
 
-/* Hold number id of a table's subjects, without waiting.  False: another process does, *pid (0: unknown). */
+/* Hold number id of a table's subjects, without waiting.  False: another process does, *pid (0: none, see below). */
 extern bool session_hold(Oid table, Oid id, LOCKMODE mode, SessionHold *hold, int *pid);
+/* Within ereport(): who that is. */
+extern int	session_errdetail_holder(int pid);
 /* Whether another process holds it. */
 extern bool session_is_held(Oid table, Oid id);
 /* Safe in an error's cleanup. */

@@ -153,7 +153,7 @@ hold_job(JobCall *call, int32 id)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("table \"%s\" is being classified by another call", call->run.name),
-			 errdetail("Job %d is run by the process with PID %d.", id, pid),
+			 session_errdetail_holder(pid),
 			 errhint("fsi_progress shows how far it is.")));
 }
 
@@ -276,7 +276,7 @@ hold_column(JobCall *call)
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("column \"%s\" of table \"%s\" is being written by another call",
 					get_attname(job->relid, job->target, false), call->run.name),
-			 errdetail("It is run by the process with PID %d.", pid)));
+			 session_errdetail_holder(pid)));
 }
 
 /* ---- The passes. ---- */
@@ -464,7 +464,7 @@ fsi_discard_job(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("job %d is at work", id),
-				 errdetail("It is run by the process with PID %d.", pid),
+				 session_errdetail_holder(pid),
 				 errhint("Cancel it first.")));
 	session_keep_until_commit(&hold);
 	jobs_delete(id);

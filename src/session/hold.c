@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/twophase.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -28,12 +29,22 @@ session_check_not_atomic(FunctionCallInfo fcinfo, const char *function, const ch
 				 errhint("Call it outside of BEGIN ... COMMIT, functions and EXCEPTION blocks.")));
 }
 
+/* A prepared transaction has the number that its process gave it, and goes on without the process. */
+static int
+holder_pid(VirtualTransactionId holder)
+{
+	bool		more;
+	PGPROC	   *proc;
+
+	if (!VirtualTransactionIdIsValid(holder) || TransactionIdIsValid(TwoPhaseGetXidByVirtualXID(holder, &more)))
+		return 0;
+	proc = compat_holder(holder);
+	return proc ? proc->pid : 0;
+}
+
 bool
 session_hold(Oid table, Oid id, LOCKMODE mode, SessionHold *hold, int *pid)
 {
-	VirtualTransactionId *holders;
-	PGPROC	   *proc;
-
 	SET_LOCKTAG_OBJECT(hold->tag, MyDatabaseId, table, id, 0);
 	hold->mode = NoLock;
 	if (LockAcquire(&hold->tag, mode, true, true) != LOCKACQUIRE_NOT_AVAIL)
@@ -41,10 +52,15 @@ session_hold(Oid table, Oid id, LOCKMODE mode, SessionHold *hold, int *pid)
 		hold->mode = mode;
 		return true;
 	}
-	holders = GetLockConflicts(&hold->tag, mode, NULL);
-	proc = VirtualTransactionIdIsValid(holders[0]) ? compat_holder(holders[0]) : NULL;
-	*pid = proc ? proc->pid : 0;
+	*pid = holder_pid(GetLockConflicts(&hold->tag, mode, NULL)[0]);
 	return false;
+}
+
+int
+session_errdetail_holder(int pid)
+{
+	return pid != 0 ? errdetail("It is run by the process with PID %d.", pid) :
+		errdetail("It has no process: a prepared transaction holds it, or it has just ended.");
 }
 
 bool

@@ -32,7 +32,7 @@ tune_hold_name(const char *name, SessionHold *hold)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("model \"%s\" is being trained by another call", name),
-			 errdetail("It is run by the process with PID %d.", pid),
+			 session_errdetail_holder(pid),
 			 errhint("fsi_training shows how far it is.")));
 }
 

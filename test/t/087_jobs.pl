@@ -6,7 +6,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = fsi_node('jobs', "jit = off\nrestart_after_crash = on\nmax_worker_processes = 8\nautovacuum = off\nfsync = on");
+my $node = fsi_node('jobs', "jit = off\nrestart_after_crash = on\nmax_prepared_transactions = 1\nmax_worker_processes = 8\nautovacuum = off\nfsync = on");
 
 # What a client asks for when it connects holds in workers too, or note() fails there.
 $ENV{PGOPTIONS} = '-c my.client=psql';
@@ -179,8 +179,14 @@ $giver->query('BEGIN');
 $giver->query('SELECT fsi_discard_job(' . $node->safe_psql('postgres', 'SELECT job FROM fsi_progress') . ')');
 ($rc, $out, $err) = $node->psql('postgres', 'SET lock_timeout = 300; VACUUM FULL _fsi_job_chunk');
 like($err, qr/^[^\n]*ERROR: [^\n]* lock timeout\n?$/, 'chunks that are written stay where they are');
-$giver->query('ROLLBACK');
+$giver->query("PREPARE TRANSACTION 'given up'");
 $giver->quit;
+for my $sql (call(), 'SELECT fsi_discard_job(job) FROM fsi_progress')
+{
+	($rc, $out, $err) = $node->psql('postgres', $sql);
+	like($err, qr/DETAIL:  It has no process: a prepared transaction holds it/, "given up and prepared: $sql");
+}
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'given up'");
 ($rc, $out, $err) = $node->psql('postgres', call());
 is($rc, 0, 'error in a worker: the next call goes on');
 all_right('error in a worker');
