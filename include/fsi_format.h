@@ -59,9 +59,14 @@ typedef struct HfModel
  * pytorch_model.bin.  Quirks handled and reported in card: eos outside the vocabulary
  * (then [SEP], else the tokenizer's), eos other than the tokenizer's (stands), missing lm_head (tied
  * to wte), one that differs from wte though tied (it is used), names with and without
- * "transformer.", attn.bias masks.  need_tokenizer false: a directory without one is fine.
+ * "transformer.", attn.bias masks.  Without HF_NEED_TOKENIZER a directory without one is fine.
+ *
+ * HF_TOKEN_TYPES: wte[0] is added to every position, as transformers does where it is given
+ * token_type_ids of zeros.  Layout prompt alone, else FSI_INVALID.
  */
-extern FsiStatus hf_read_dir(const char *dir, bool need_tokenizer, FsiArena *arena,
+#define HF_NEED_TOKENIZER 1
+#define HF_TOKEN_TYPES 2
+extern FsiStatus hf_read_dir(const char *dir, unsigned how, FsiArena *arena,
 							 HfModel *out, FsiError *err);
 
 /* What to write out as such a directory. */

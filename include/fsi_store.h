@@ -102,7 +102,7 @@ extern uint64 store_generation(void);
 /* Record the shipped model's identity after a full check (CREATE EXTENSION). */
 extern void store_pin_shipped(void);
 /* Read a Hugging Face directory or a packed file of the server; the identity in hex. */
-extern const char *store_import(const char *name, const char *path);
+extern const char *store_import(const char *name, const char *path, bool token_types);
 extern void store_drop(const char *name);
 /* 42602, 42939: for what cannot be a model's name. */
 extern void store_check_name(const char *name);

@@ -86,12 +86,13 @@ CREATE FUNCTION @extschema@.fsi_model_info(name pg_catalog.text) RETURNS pg_cata
 	AS 'MODULE_PATHNAME', 'fsi_model_info' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.fsi_model_info(pg_catalog.text) IS 'shape, tokenizer, identity and card of a model';
 
-CREATE FUNCTION @extschema@.fsi_import_model(name pg_catalog.text, path pg_catalog.text) RETURNS pg_catalog.text
+CREATE FUNCTION @extschema@.fsi_import_model(name pg_catalog.text, path pg_catalog.text,
+	token_type_ids pg_catalog.bool DEFAULT false) RETURNS pg_catalog.text
 	AS 'MODULE_PATHNAME', 'fsi_import_model' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000000;
-COMMENT ON FUNCTION @extschema@.fsi_import_model(pg_catalog.text, pg_catalog.text)
+COMMENT ON FUNCTION @extschema@.fsi_import_model(pg_catalog.text, pg_catalog.text, pg_catalog.bool)
 	IS 'import a GPT-2 from a Hugging Face directory or a packed file of the server; returns its identity';
-REVOKE ALL ON FUNCTION @extschema@.fsi_import_model(pg_catalog.text, pg_catalog.text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.fsi_import_model(pg_catalog.text, pg_catalog.text) TO pg_read_server_files;
+REVOKE ALL ON FUNCTION @extschema@.fsi_import_model(pg_catalog.text, pg_catalog.text, pg_catalog.bool) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.fsi_import_model(pg_catalog.text, pg_catalog.text, pg_catalog.bool) TO pg_read_server_files;
 
 CREATE FUNCTION @extschema@.fsi_export_model(name pg_catalog.text, path pg_catalog.text) RETURNS pg_catalog.void
 	AS 'MODULE_PATHNAME', 'fsi_export_model' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000000;

@@ -70,8 +70,8 @@ typedef struct HfWeights
 
 /* model.safetensors, its index, pytorch_model.bin or its index: the first that is there. */
 extern FsiStatus hf_read_weights(const char *dir, FsiArena *arena, HfWeights *out, FsiError *err);
-/* Fill model (cfg set) and idf from the tensors, checking every shape. */
-extern FsiStatus hf_bind_weights(const HfConfig *config, const TensorSet *set, FsiArena *arena,
+/* Fill model (cfg set) and idf from the tensors, checking every shape.  token_types: see HF_TOKEN_TYPES. */
+extern FsiStatus hf_bind_weights(const HfConfig *config, const TensorSet *set, bool token_types, FsiArena *arena,
 								 HfCard *card, Gpt2Model *model, const float **idf, FsiError *err);
 
 /* ---- Writing ---- */

@@ -158,7 +158,7 @@ build_card(const HfConfig *config, const HfCard *card, const char *source, FsiAr
 }
 
 FsiStatus
-hf_read_dir(const char *dir, bool need_tokenizer, FsiArena *arena, HfModel *out, FsiError *err)
+hf_read_dir(const char *dir, unsigned how, FsiArena *arena, HfModel *out, FsiError *err)
 {
 	HfConfig	config;
 	HfWeights	weights;
@@ -171,8 +171,8 @@ hf_read_dir(const char *dir, bool need_tokenizer, FsiArena *arena, HfModel *out,
 	hf_card_init(&card, arena);
 	FSI_TRY(hf_read_config(dir, arena, &config, err));
 	FSI_TRY(hf_read_weights(dir, arena, &weights, err));
-	FSI_TRY(hf_bind_weights(&config, &weights.set, arena, &card, &out->model, &out->spelling_idf, err));
-	FSI_TRY(build_tokenizer(dir, need_tokenizer, arena, out, &tok, &marks, &have_tok, err));
+	FSI_TRY(hf_bind_weights(&config, &weights.set, (how & HF_TOKEN_TYPES) != 0, arena, &card, &out->model, &out->spelling_idf, err));
+	FSI_TRY(build_tokenizer(dir, (how & HF_NEED_TOKENIZER) != 0, arena, out, &tok, &marks, &have_tok, err));
 	FSI_TRY(choose_tokens(&config, have_tok ? &tok : NULL, &marks, &card, &out->model.cfg, err));
 	FSI_TRY(model_check_config(&out->model.cfg, err));
 	return build_card(&config, &card, weights.source, arena, out, err);

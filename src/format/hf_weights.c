@@ -286,8 +286,31 @@ note_unused(const TensorSet *set, const Gpt2Config *cfg, int n_used, FsiArena *a
 	return FSI_OK;
 }
 
+/* wpe (positions, E) becomes wpe + wte[0]. */
+static FsiStatus
+add_token_type(Gpt2Model *model, FsiArena *arena, HfCard *card, FsiError *err)
+{
+	size_t		E = (size_t) model->cfg.n_embd,
+				n = (size_t) model->cfg.n_positions * E;
+	float	   *sum,
+			   *type;
+
+	if (model->cfg.layout != GPT2_PROMPT)
+		return fsi_fail(err, FSI_INVALID, "a model of layout \"segments\" reads no token_type_ids");
+	sum = fsi_arena_array(arena, n, sizeof(float));
+	type = fsi_arena_array(arena, E, sizeof(float));
+	if (sum == NULL || type == NULL)
+		return fsi_nomem(err, n * sizeof(float));
+	kern_matrix_column(&model->wte, 0, type);
+	for (size_t i = 0; i < n; i++)
+		sum[i] = model->wpe[i] + type[i % E];
+	model->wpe = sum;
+	hf_card_quirk(card, "wte.weight[0] was added to every position, as token_type_ids of zeros do");
+	return FSI_OK;
+}
+
 FsiStatus
-hf_bind_weights(const HfConfig *config, const TensorSet *set, FsiArena *arena,
+hf_bind_weights(const HfConfig *config, const TensorSet *set, bool token_types, FsiArena *arena,
 				HfCard *card, Gpt2Model *model, const float **idf, FsiError *err)
 {
 	const NamedTensor *idf_tensor = tensors_find(set, "fsi.spelling.idf");
@@ -308,6 +331,8 @@ hf_bind_weights(const HfConfig *config, const TensorSet *set, FsiArena *arena,
 		hf_card_quirk(card, "%d missing biases are zero, as config.json says \"bias\": false", zeros);
 	FSI_TRY(note_unused(set, &model->cfg, used - zeros, arena, card, err));
 
+	if (token_types)
+		FSI_TRY(add_token_type(model, arena, card, err));
 	if (model->cfg.layout == GPT2_SEGMENTS)
 	{
 		if (idf_tensor == NULL)

@@ -35,7 +35,7 @@ fsi_import_model(PG_FUNCTION_ARGS)
 	args_check_role(ROLE_PG_READ_SERVER_FILES, "import a model");
 	store_check_name(name);
 	canonicalize_path(path);
-	PG_RETURN_TEXT_P(cstring_to_text(store_import(name, path)));
+	PG_RETURN_TEXT_P(cstring_to_text(store_import(name, path, PG_GETARG_BOOL(2))));
 }
 
 Datum

@@ -132,6 +132,7 @@ copy_file(const char *from, const char *to)
 typedef struct Origin
 {
 	const char *path;			/* a directory or packed file of the server, or NULL */
+	bool		token_types;	/* of a directory: HF_TOKEN_TYPES */
 	const HfModel *model;		/* else this */
 	const char *source;			/* what the catalog calls it */
 	StoreReplace replace;
@@ -161,6 +162,10 @@ write_packed(const Origin *origin, const char *tmp, MemoryContext cxt)
 				 errmsg("could not read \"%s\": %m", path)));
 	if (S_ISREG(st.st_mode))
 	{
+		if (origin->token_types)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("\"%s\" is packed: token_type_ids can be chosen for a directory only", path)));
 		copy_file(path, tmp);
 		return;
 	}
@@ -169,7 +174,7 @@ write_packed(const Origin *origin, const char *tmp, MemoryContext cxt)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is neither a directory nor a regular file", path)));
 	fsi_arena_init(&arena, &host);
-	HOST_TRY(hf_read_dir(path, true, &arena, &source, &err));
+	HOST_TRY(hf_read_dir(path, HF_NEED_TOKENIZER | (origin->token_types ? HF_TOKEN_TYPES : 0), &arena, &source, &err));
 	CHECK_FOR_INTERRUPTS();
 	HOST_TRY(fsifile_write(tmp, &source, &host, sha256, &err));
 }
@@ -372,9 +377,9 @@ import_error(void *arg)
 }
 
 const char *
-store_import(const char *name, const char *path)
+store_import(const char *name, const char *path, bool token_types)
 {
-	Origin		origin = {.path = path, .source = "imported"};
+	Origin		origin = {.path = path, .token_types = token_types, .source = "imported"};
 	const char *name_and_path[] = {name, path};
 	ErrorContextCallback callback = {error_context_stack, import_error, name_and_path};
 	const char *sha256;

@@ -277,7 +277,7 @@ main(int argc, char **argv)
 	check(kern_blas_load(&err), &err);
 	if (float_dir != NULL)
 	{
-		check(hf_read_dir(float_dir, true, &arena, &hf, &err), &err);
+		check(hf_read_dir(float_dir, HF_NEED_TOKENIZER, &arena, &hf, &err), &err);
 		reference = hf.model;
 	}
 	else

@@ -93,7 +93,7 @@ main(int argc, char **argv)
 		return 2;
 	}
 	fsi_arena_init(&arena, &fsi_host_malloc);
-	check(hf_read_dir(argv[1], false, &arena, &hf, &err));
+	check(hf_read_dir(argv[1], 0, &arena, &hf, &err));
 	check(safetensors_read(argv[2], &arena, &want, &err));
 	data.n_row = read_rows(rows);
 	for (int i = 0; i < data.n_row; i++)

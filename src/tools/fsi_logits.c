@@ -2,10 +2,11 @@
  * fsi_logits.c
  *	  Logits of every position, from a Hugging Face directory, for comparison with other engines.
  *
- *	fsi_logits DIR [int8] < IDS > FLOATS
+ *	fsi_logits DIR [int8 | token_type_ids] < IDS > FLOATS
  *
  * Each line of input is a sequence of token ids; output is [tokens][n_vocab] little-endian
- * f32 for each line, end to end.  int8: quantised in memory first.
+ * f32 for each line, end to end.  int8: quantised in memory first;
+ * token_type_ids: as HF_TOKEN_TYPES.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -55,15 +56,19 @@ main(int argc, char **argv)
 	HfModel		hf;
 	Gpt2Work   *work;
 	int32_t    *ids;
+	bool		int8,
+				token_types;
 
-	if (argc < 2 || argc > 3 || (argc == 3 && strcmp(argv[2], "int8") != 0))
+	int8 = argc == 3 && strcmp(argv[2], "int8") == 0;
+	token_types = argc == 3 && strcmp(argv[2], "token_type_ids") == 0;
+	if (argc < 2 || argc > 3 || (argc == 3 && !int8 && !token_types))
 	{
-		fprintf(stderr, "usage: fsi_logits DIR [int8] < IDS > FLOATS\n");
+		fprintf(stderr, "usage: fsi_logits DIR [int8 | token_type_ids] < IDS > FLOATS\n");
 		return 2;
 	}
 	fsi_arena_init(&arena, &fsi_host_malloc);
-	check(hf_read_dir(argv[1], false, &arena, &hf, &err), &err);
-	if (argc == 3)
+	check(hf_read_dir(argv[1], token_types ? HF_TOKEN_TYPES : 0, &arena, &hf, &err), &err);
+	if (int8)
 	{
 		Gpt2Model	f32 = hf.model;
 

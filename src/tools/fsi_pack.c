@@ -2,7 +2,8 @@
  * fsi_pack.c
  *	  Make and examine packed model files from the command line.
  *
- *	fsi_pack DIR OUT.fsi				pack a Hugging Face directory
+ *	fsi_pack [--token-type-ids] DIR OUT.fsi
+ *										pack a Hugging Face directory; wte[0] added to every position
  *	fsi_pack --info FILE				header and card
  *	fsi_pack --verify FILE				hash and every weight
  *	fsi_pack --unpack FILE DIR			write a Hugging Face directory from a packed file
@@ -21,7 +22,7 @@ static int
 usage(void)
 {
 	fprintf(stderr,
-			"usage: fsi_pack DIR OUT.fsi\n"
+			"usage: fsi_pack [--token-type-ids] DIR OUT.fsi\n"
 			"       fsi_pack --info FILE\n"
 			"       fsi_pack --verify FILE\n"
 			"       fsi_pack --unpack FILE DIR\n"
@@ -146,7 +147,7 @@ pack(const HfModel *src, const char *out)
 }
 
 static int
-pack_directory(const char *dir, const char *out)
+pack_directory(const char *dir, unsigned how, const char *out)
 {
 	FsiArena	arena;
 	FsiError	err;
@@ -154,7 +155,7 @@ pack_directory(const char *dir, const char *out)
 	int			result;
 
 	fsi_arena_init(&arena, &fsi_host_malloc);
-	result = hf_read_dir(dir, true, &arena, &src, &err) == FSI_OK ? pack(&src, out) : failed(&err);
+	result = hf_read_dir(dir, HF_NEED_TOKENIZER | how, &arena, &src, &err) == FSI_OK ? pack(&src, out) : failed(&err);
 	fsi_arena_free(&arena);
 	return result;
 }
@@ -350,6 +351,8 @@ main(int argc, char **argv)
 	if (argc == 10 && strcmp(argv[1], "--random") == 0)
 		return pack_random(argv + 2);
 	if (argc == 3 && argv[1][0] != '-')
-		return pack_directory(argv[1], argv[2]);
+		return pack_directory(argv[1], 0, argv[2]);
+	if (argc == 4 && strcmp(argv[1], "--token-type-ids") == 0)
+		return pack_directory(argv[2], HF_TOKEN_TYPES, argv[3]);
 	return usage();
 }

@@ -17,7 +17,7 @@ seed(const char *dir, const char *name, TinyModel m, const char *more)
 	snprintf(path, sizeof(path), "%s/safetensors/%s", dir, name);
 	write_file(path, weights.data, weights.len);
 	snprintf(path, sizeof(path), "%s/fsifile/%s", dir, name);
-	if (!fine(hf_read_dir(tiny_dir(name, &m, more, true), true, &arena, &model, &err)) ||
+	if (!fine(hf_read_dir(tiny_dir(name, &m, more, true), HF_NEED_TOKENIZER, &arena, &model, &err)) ||
 		!fine(fsifile_write(path, &model, &fsi_host_malloc, sha256, &err)))
 		exit(1);
 }

@@ -108,6 +108,10 @@ def main():
                 ok(False, f"{name}: save_pretrained wrote no model.safetensors")
                 continue
             compare(f"{name}, safetensors", ours(d, batch, model.config.vocab_size), want)
+            with torch.no_grad():
+                typed = torch.cat([model(torch.tensor([ids]), token_type_ids=torch.zeros(1, len(ids), dtype=torch.long)).logits[0]
+                                   for ids in batch]).numpy()
+            compare(f"{name}, token_type_ids", ours(d, batch, model.config.vocab_size, "token_type_ids"), typed)
             rounded = ours(d, batch, model.config.vocab_size, "int8")
             if rounded is not None:
                 print("# int8: best token the same in {:.1%}, mean KL {:.1e}".format(*agreement(rounded, want)))

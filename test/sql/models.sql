@@ -148,6 +148,9 @@ DEALLOCATE known;
 SELECT fsi_import_model('tiny', :'tiny') AS sha256 \gset
 SELECT fsi_import_model('copy', current_setting('data_directory') || '/fsi_intent/' || oid || '_' || :'sha256' || '.fsi') = :'sha256' AS same_identity
 FROM pg_database WHERE datname = current_database();
+SELECT code, regexp_replace(message, '"[^"]*"', '"..."') AS message
+FROM pg_temp.fails(format('SELECT fsi_import_model(''typed'', %L || (SELECT oid FROM pg_database WHERE datname = current_database()) || %L, true)',
+	current_setting('data_directory') || '/fsi_intent/', '_' || :'sha256' || '.fsi'));
 SELECT fsi_drop_model('copy'), fsi_drop_model('tiny');
 BEGIN READ ONLY;
 SELECT fsi_import_model('tiny', :'tiny');
@@ -168,6 +171,18 @@ SELECT bool_and(fsi_tokens(txt, 'tiny') = fsi_tokens(txt, 'tiny-again')) AS same
 	bool_and((SELECT array_agg(s) FROM fsi_scores(txt, ARRAY['refund', 'track order'], '{"model": "tiny"}') s)
 		= (SELECT array_agg(s) FROM fsi_scores(txt, ARRAY['refund', 'track order'], '{"model": "tiny-again"}') s)) AS same_scores
 FROM msg;
+
+-- token_type_ids of zeros add the embedding of token 0 to every position; the export needs none
+SELECT fsi_import_model('typed', :'tiny', token_type_ids => true) <> sha256 AS others FROM fsi_models WHERE name = 'tiny';
+SELECT fsi_model_info('typed')->'card'->'quirks' ? 'wte.weight[0] was added to every position, as token_type_ids of zeros do' AS said;
+CREATE FUNCTION pg_temp.scores(model text, OUT scores text) LANGUAGE sql AS $$
+	SELECT string_agg(s::text, ' ' ORDER BY s) FROM fsi_scores('where is my order', ARRAY['refund', 'cancel'], jsonb_build_object('model', model)) s$$;
+SELECT pg_temp.scores('typed') <> pg_temp.scores('tiny') AS differ;
+SELECT fsi_export_model('typed', :'out' || '/typed');
+SELECT fsi_import_model('typed-again', :'out' || '/typed') IS NOT NULL AS imported;
+SELECT pg_temp.scores('typed') = pg_temp.scores('typed-again') AS same;
+SELECT fsi_drop_model('typed'), fsi_drop_model('typed-again');
+
 CREATE FUNCTION pg_temp.export_fails(name text, path text, OUT code text, OUT message text)
 LANGUAGE sql AS $$SELECT code, regexp_replace(message, '/[^"]*/', '/.../') FROM pg_temp.fails(format('SELECT fsi_export_model(%L, %L)', name, path))$$;
 SELECT * FROM pg_temp.export_fails('tiny', :'out' || '/tiny');
@@ -178,7 +193,7 @@ SELECT code IN ('58030', '58P03') AS code, right(message, 20) AS message FROM pg
 SELECT f FROM pg_ls_dir(:'out') f ORDER BY f COLLATE "C";
 SELECT fsi_drop_model('small-again'), fsi_drop_model('tiny-again'), fsi_drop_model('tiny');
 -- the server's user has made them: no other may remove them
-\set remove 'rm -rf "' :out '/tiny" "' :out '/default"'
+\set remove 'rm -rf "' :out '/tiny" "' :out '/typed" "' :out '/default"'
 COPY (SELECT WHERE false) TO PROGRAM :'remove';
 \! rmdir "$out"
 

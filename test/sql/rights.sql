@@ -25,7 +25,7 @@ SELECT _fsi_catalog_changed();
 SELECT _fsi_role('regress_fsi_nobody');
 RESET ROLE;
 -- EXECUTE alone is not the right to read files
-GRANT EXECUTE ON FUNCTION fsi_import_model(text, text), fsi_export_model(text, text), fsi_drop_model(text)
+GRANT EXECUTE ON FUNCTION fsi_import_model(text, text, boolean), fsi_export_model(text, text), fsi_drop_model(text)
 	TO regress_fsi_nobody;
 SET ROLE regress_fsi_nobody;
 SELECT fsi_import_model('mine', :'tiny');
@@ -90,5 +90,5 @@ RESET search_path;
 DROP SCHEMA trap CASCADE;
 DROP TABLE owned;
 DROP FUNCTION safe;
-REVOKE EXECUTE ON FUNCTION fsi_import_model(text, text), fsi_export_model(text, text), fsi_drop_model(text) FROM regress_fsi_nobody;
+REVOKE EXECUTE ON FUNCTION fsi_import_model(text, text, boolean), fsi_export_model(text, text), fsi_drop_model(text) FROM regress_fsi_nobody;
 DROP ROLE regress_fsi_nobody, regress_fsi_reader, regress_fsi_other;

@@ -60,7 +60,7 @@ open_reference(const char *shared, const char *name, Reference *r)
 	memset(r, 0, sizeof(*r));
 	fsi_arena_init(&r->arena, &fsi_host_malloc);
 	snprintf(path, sizeof(path), "%s/reference/models/%s", shared, name);
-	if (hf_read_dir(path, false, &r->arena, &hf, &err) != FSI_OK)
+	if (hf_read_dir(path, 0, &r->arena, &hf, &err) != FSI_OK)
 		return ok(false, "%s: %s", name, err.message);
 	r->f32 = hf.model;
 	if (gpt2_quantize(&r->f32, &r->arena, &r->i8, &err) != FSI_OK ||

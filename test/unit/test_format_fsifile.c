@@ -32,7 +32,7 @@ pack(const char *name, TinyModel m, const char *more, size_t *len)
 	m.prefix = "transformer.";
 	dir = tiny_dir(name, &m, more, true);
 	snprintf(file, sizeof(file), "%s.fsi", name);
-	if (!fine(hf_read_dir(dir, true, &arena, &source, &err)) ||
+	if (!fine(hf_read_dir(dir, HF_NEED_TOKENIZER, &arena, &source, &err)) ||
 		!fine(fsifile_write(temp_path(file), &source, &fsi_host_malloc, sha256, &err)) ||
 		!fine(fsi_read_file(temp_path(file), 1 << 30, &arena, &bytes, len, &err)))
 		exit(1);
@@ -147,7 +147,7 @@ test_no_tokenizer(void)
 	void	   *map = NULL;
 	size_t		size = 0;
 
-	ok(fine(hf_read_dir(dir, false, &arena, &source, &err)) &&
+	ok(fine(hf_read_dir(dir, 0, &arena, &source, &err)) &&
 	   fine(fsifile_write(temp_path("bare.fsi"), &source, &fsi_host_malloc, sha256, &err)) &&
 	   fine(fsifile_map(temp_path("bare.fsi"), &map, &size, &err)) &&
 	   fine(fsifile_open(map, size, &arena, &file, &err)) && !file.has_tokenizer &&

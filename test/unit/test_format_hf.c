@@ -11,23 +11,22 @@ static HfModel model;
 static FsiStatus
 read_dir(const char *dir, bool need_tokenizer)
 {
-	return hf_read_dir(dir, need_tokenizer, &arena, &model, &err);
+	return hf_read_dir(dir, need_tokenizer ? HF_NEED_TOKENIZER : 0, &arena, &model, &err);
 }
 
 static int	next_dir;
+static char last_dir[32];
 
 /* A fresh directory of this model, read. */
 static FsiStatus
 read_tiny(TinyModel m, const char *more, bool vocab)
 {
-	char		name[32];
-
-	snprintf(name, sizeof(name), "dir%d", next_dir++);
+	snprintf(last_dir, sizeof(last_dir), "dir%d", next_dir++);
 	if (m.vocab == 0)
 		m.vocab = 30;
 	if (m.prefix == NULL)
 		m.prefix = "transformer.";
-	return read_dir(tiny_dir(name, &m, more, vocab), vocab);
+	return read_dir(tiny_dir(last_dir, &m, more, vocab), vocab);
 }
 
 static bool
@@ -129,6 +128,26 @@ test_config(void)
 	   model.model.cfg.act == KERN_ACT_GELU, "gelu is the erf form");
 	ok(fine(read_tiny((TinyModel) {0}, ", \"activation_function\": \"gelu_pytorch_tanh\"", true)) &&
 	   model.model.cfg.act == KERN_ACT_GELU_NEW, "gelu_pytorch_tanh is gelu_new");
+}
+
+/* wte[0] added to every position. */
+static bool
+typed_positions(void)
+{
+	for (size_t i = 0; i < 96; i++)
+		if (model.model.wpe[i] != tiny_value("wpe.weight", i) + tiny_value("wte.weight", i % 8))
+			return false;
+	return true;
+}
+
+static void
+test_token_types(void)
+{
+	TinyModel	m = {.vocab = 30, .prefix = "transformer."};
+
+	ok(fine(hf_read_dir(tiny_dir("typed", &m, "", true), HF_NEED_TOKENIZER | HF_TOKEN_TYPES, &arena, &model, &err)) &&
+	   typed_positions() && same_values(model.model.wte.w, "wte.weight", 240) && card_says("token_type_ids"),
+	   "token_type_ids of zeros: wte[0] at every position");
 }
 
 static void
@@ -324,6 +343,8 @@ test_segments(void)
 	ok(fine(read_tiny(m, SEGMENTS(READOUT), true)) && model.model.cfg.layout == GPT2_SEGMENTS, "a segments model");
 	ok(model.model.cfg.begin == 2 && model.model.cfg.end_prompt == TOK_NONE && model.model.cfg.end == 3,
 	   "begin and end from bos and eos");
+	ok(refused(hf_read_dir(temp_path(last_dir), HF_TOKEN_TYPES, &arena, &model, &err), FSI_INVALID, "token_type_ids"),
+	   "... reads no token_type_ids");
 	ok(p->spelling_weight == 1 && p->description_weight == 0.5 && p->example_sharpness == 2 && p->name_share == 0.25 &&
 	   p->name_scale == 16 && p->name_bias == -1 && p->both_scale == 17 && p->both_bias == 0.125 &&
 	   p->example_scale == 18 && p->example_bias == 0 && p->other_logit == 5.5 && p->other_share == 0,
@@ -428,6 +449,7 @@ main(void)
 	help_start();
 	test_plain();
 	test_config();
+	test_token_types();
 	test_quirks();
 	test_deep();
 	test_end();

@@ -15,7 +15,7 @@ static HfModel first,
 static FsiStatus
 read_dir(const char *dir, HfModel *out)
 {
-	return hf_read_dir(dir, true, &arena, out, &err);
+	return hf_read_dir(dir, HF_NEED_TOKENIZER, &arena, out, &err);
 }
 
 static FsiStatus
@@ -345,7 +345,7 @@ count_questions(const char *name, int vocab, long n[STEPS])
 	fsi_arena_init(&mine, &host);
 	snprintf(file, sizeof(file), "%s.fsi", name);
 	since_last();
-	done = fine(hf_read_dir(tiny_dir(name, &m, "", false), false, &mine, &model, &err));
+	done = fine(hf_read_dir(tiny_dir(name, &m, "", false), 0, &mine, &model, &err));
 	n[READ] = since_last();
 	done = done && fine(gpt2_quantize(&model.model, &mine, &other, &err));
 	n[QUANTIZE] = since_last();
