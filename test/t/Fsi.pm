@@ -103,8 +103,9 @@ sub kill_backend
 sub restarted
 {
 	my ($node, $offset) = @_;
-	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
-	return $node->poll_query_until('postgres', 'SELECT true');
+	# Not by asking it: psql that is turned away may be gone before it is given the question (SIGPIPE).
+	$offset = $node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
+	return $node->wait_for_log(qr/database system is ready to accept connections/, $offset) > 0;
 }
 
 1;
