@@ -435,7 +435,8 @@ store_write_chunks(const char *sha256, const uint8_t *data, size_t size)
 		heap_freetuple(tuple);
 	}
 	pfree(chunk);
-	table_close(rel, RowExclusiveLock);
+	/* Kept, as that on its TOAST table: who wants both for himself is to wait for this one first. */
+	table_close(rel, NoLock);
 	CommandCounterIncrement();
 }
 
@@ -450,7 +451,7 @@ store_delete_chunks(const char *sha256)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		CatalogTupleDelete(rel, &tuple->t_self);
 	systable_endscan(scan);
-	table_close(rel, RowExclusiveLock);
+	table_close(rel, NoLock);
 	CommandCounterIncrement();
 }
 
