@@ -184,10 +184,14 @@ lock_table(Oid relid)
 		lock_tree(relid);
 }
 
-/* Lock those of a dependent that are not locked yet. */
+/*
+ * Lock those of a dependent that are not locked yet, and an index that REINDEX will lock against readers: one of these, who
+ * keeps his lock to the end of his transaction, may wait for the name then.
+ */
 static List *
 lock_tables(const StoreDependent *d, List *locked)
 {
+	Oid			object = d->address.objectId;
 	ListCell   *lc;
 
 	check_reachable(d);
@@ -197,6 +201,12 @@ lock_tables(const StoreDependent *d, List *locked)
 			lock_table(lfirst_oid(lc));
 			locked = lappend_oid(locked, lfirst_oid(lc));
 		}
+	if (d->address.classId == RelationRelationId && d->valid && get_rel_relkind(object) == RELKIND_INDEX &&
+		!list_member_oid(locked, object))
+	{
+		lock_relation(object, AccessExclusiveLock);
+		locked = lappend_oid(locked, object);
+	}
 	return locked;
 }
 

@@ -118,6 +118,17 @@ unlike(finish($trainer), qr/ERROR/, 'the training');
 is($node->safe_psql('postgres', q{SELECT object, rows, stale FROM fsi_check('m') WHERE object ~ 'kept_again'}), 'public.kept_again|101|0',
 	'the index has the new answers');
 
+# Who has read a table with an index to make anew, and written elsewhere, commits meanwhile.
+$node->safe_psql('postgres', 'CREATE TABLE log (found bigint)');
+my $other = $node->background_psql('postgres', on_error_stop => 0);
+$other->query("BEGIN; INSERT INTO log SELECT count(*) FROM kept WHERE $classify = 'refund'");
+$trainer = start($node, train('two', ', "replace": true, "rebuild": true'));
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE NOT granted}), 'a training waits for a reader');
+$other->query('COMMIT');
+is($other->{stderr}, '', 'who commits');
+unlike(finish($trainer), qr/ERROR/, 'the training goes on');
+$other->quit;
+
 # What a function names without its schema: on the caller's path, as where rows are written; core makes indexes without it from 17 on.
 $node->safe_psql('postgres', q{
 	CREATE SCHEMA own;
