@@ -96,6 +96,7 @@ group_questions(const Part *part, int c, int *first_of)
 	{
 		Question   *q = question_at(part, c, i);
 
+		CHECK_FOR_INTERRUPTS();
 		q->group = -1;
 		if (q->null)
 			continue;

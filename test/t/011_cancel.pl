@@ -17,6 +17,9 @@ $node->safe_psql('postgres', qq{
 	SELECT fsi_import_model('tiny', '$dir/tiny');
 	CREATE TABLE options AS SELECT jsonb_build_object('examples', fsi_examples('text ' || md5(i::text), 'a')) AS o
 		FROM generate_series(1, 100000) i;
+	CREATE TABLE wide (intents text[]);
+	ALTER TABLE wide ALTER intents SET STORAGE PLAIN;
+	INSERT INTO wide SELECT ARRAY[repeat('a', 7500), i::text] FROM generate_series(1, 10000) i;
 	CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 });
 $node->safe_psql('latin', 'CREATE EXTENSION fsi_intent');
@@ -43,6 +46,9 @@ my @calls = (
 	[ 'rows read ahead' => q{LOAD 'fsi_intent'; SET fsi_intent.batch_rows = 10000; SET work_mem = '1GB'; SET fsi_intent.debug_require_batch = on;
 		SELECT fsi_classify(length(ln(i)::text) || unistr(CASE WHEN i > 9999.5 THEN '\z' ELSE '' END), ARRAY['refund', 'weather'])
 		FROM (SELECT i::numeric(1000, 400) AS i FROM generate_series(1, 10000) i OFFSET 0) s LIMIT (SELECT 9999 + nextval('started'))} ],
+	# Its arguments are of one length and differ at the end, so that to compare them takes half a minute.
+	[ 'rows that differ in their intents' => q{LOAD 'fsi_intent'; SET fsi_intent.batch_rows = 10000; SET work_mem = '1GB'; SET fsi_intent.debug_require_batch = on;
+		SELECT fsi_classify('x', intents) FROM (SELECT intents FROM wide OFFSET 0) s LIMIT (SELECT 9999 + nextval('started'))} ],
 	[ 'one fsi_classify_multi' => qq{SELECT nextval('finished' || left(cardinality(
 		fsi_classify_multi('x' || $started, ARRAY(SELECT 'some name of intent number ' || i FROM generate_series(1, 9000) i)))::text, 0))} ],
 	[ 'one fsi_classify_many' => qq{SELECT nextval('finished' || left(cardinality(
@@ -84,7 +90,9 @@ for my $call (@calls)
 	$out = '';
 	ok($node->poll_query_until($db, 'SELECT is_called FROM started'), "$what: at work");
 	is($node->safe_psql($db, "SELECT pg_cancel_backend($pid)"), 't', "$what: told to stop");
+	my $told = time;
 	IPC::Run::finish($session);
+	cmp_ok(time - $told, '<', 10, "$what: soon");
 	like($err, qr/^ERROR:  57014: canceling statement due to user request$/m, "$what: cancelled");
 	is($node->safe_psql($db, 'SELECT is_called FROM finished'), 'f', "$what: before it was done");
 	is($out, "weather\n", "$what: the session goes on");
