@@ -7,7 +7,7 @@
  * node).  Weights decide the arithmetic: KERN_I8 matrices take the exact path (equal bits
  * alone, in a batch, on every CPU level), KERN_F32 ones OpenBLAS.  Models are read-only
  * views; all scratch is in the caller's arena and Gpt2Work.  Every call may return
- * FSI_CANCELLED (checked per layer and per ~512 tokens) or FSI_NOMEM and leaves no state.
+ * FSI_CANCELLED (asked at least once per layer and block of rows) or FSI_NOMEM and leaves no state.
  */
 #ifndef FSI_ENGINE_H
 #define FSI_ENGINE_H
@@ -122,7 +122,7 @@ typedef enum Gpt2Want
 	GPT2_LAST					/* of each sequence's last token only (the last layer skips the rest) */
 } Gpt2Want;
 
-/* Scratch of the forward pass, reused between calls; grows to the largest batch of up to max_tokens. */
+/* Scratch of the forward pass, reused between calls; grows to the largest pass (512 tokens, or one longer sequence). */
 typedef struct Gpt2Work Gpt2Work;
 extern FsiStatus gpt2_work_create(const FsiHost *host, const KernOps *ops, Gpt2Work **work, FsiError *err);
 extern void gpt2_work_destroy(Gpt2Work *work);
@@ -136,9 +136,10 @@ extern const KernOps *gpt2_work_ops(const Gpt2Work *work);
 extern FsiStatus gpt2_forward(const Gpt2Model *model, Gpt2Work *work, int n_seq, const Gpt2Seq *seqs,
 							  Gpt2Want want, float *hidden, FsiError *err);
 
-/* Logits of m hidden rows: all [m][n_vocab], or of n chosen tokens [m][n]. */
+/* Logits [m][n_vocab] of hidden rows [m][n_embd]. */
 extern FsiStatus gpt2_logits(const Gpt2Model *model, Gpt2Work *work, int m, const float *hidden,
 							 float *logits, FsiError *err);
+/* Logits [n] of n tokens, for one hidden row; FSI_INVALID for a token outside the vocabulary. */
 extern FsiStatus gpt2_logits_of(const Gpt2Model *model, Gpt2Work *work, const float *hidden,
 								int n, const int32_t *tokens, float *logits, FsiError *err);
 
