@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -125,13 +126,33 @@ args_next(JsonbIterator **it, JsonbValue *key, JsonbValue *value)
 	return true;
 }
 
-void
-args_unknown_option(const char *name, const char *hint)
+pg_noreturn static void
+unknown_option(const char *name, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown option \"%s\"", name),
 			 errhint("%s", hint)));
+}
+
+static const char *
+option_name(const void *options, size_t size, size_t i)
+{
+	return *(const char *const *) ((const char *) options + i * size);
+}
+
+size_t
+args_find_option(const JsonbValue *key, const void *options, size_t size, size_t n)
+{
+	StringInfoData list;
+
+	for (size_t i = 0; i < n; i++)
+		if (args_key_is(key, option_name(options, size, i)))
+			return i;
+	initStringInfo(&list);
+	for (size_t i = 0; i < n; i++)
+		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == n - 1 ? " and " : ", ", option_name(options, size, i));
+	unknown_option(args_key_excerpt(key), psprintf("Options are %s.", list.data));
 }
 
 static HostText
@@ -207,7 +228,7 @@ read_example(ExecQuestion *q, const char *path, JsonbValue *value, ExecExample *
 		char	   *member_path = psprintf("%s.%s", path, args_key_excerpt(&key));
 
 		if (!is_text && !is_intent)
-			args_unknown_option(member_path, "An example has the keys \"text\" and \"intent\".");
+			unknown_option(member_path, "An example has the keys \"text\" and \"intent\".");
 		if (is_text)
 			out->text = read_words(member_path, &member);
 		else
@@ -353,14 +374,8 @@ args_options(Jsonb *options, ExecQuestion *q)
 	it = args_members(&options->root);
 	while (args_next(&it, &key, &value))
 	{
-		size_t		i;
+		size_t		i = args_find_option(&key, option_readers, sizeof(option_readers[0]), lengthof(option_readers));
 
-		for (i = 0; i < lengthof(option_readers); i++)
-			if (args_key_is(&key, option_readers[i].name))
-				break;
-		if (i == lengthof(option_readers))
-			args_unknown_option(args_key_excerpt(&key), "Options are \"descriptions\", \"examples\", \"instructions\", "
-								"\"min_score\", \"model\", \"other\", \"scoring\" and \"template\".");
 		if (value.type != jbvNull)
 			option_readers[i].read(q, option_readers[i].name, &value);
 	}

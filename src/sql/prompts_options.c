@@ -339,14 +339,8 @@ prompts_read_options(Jsonb *options, PromptsOptions *o)
 	it = args_members(&options->root);
 	while (args_next(&it, &key, &value))
 	{
-		size_t		i;
+		size_t		i = args_find_option(&key, option_readers, sizeof(option_readers[0]), lengthof(option_readers));
 
-		for (i = 0; i < lengthof(option_readers); i++)
-			if (args_key_is(&key, option_readers[i].name))
-				break;
-		if (i == lengthof(option_readers))
-			args_unknown_option(args_key_excerpt(&key), "Options are \"descriptions\", \"faithful\", \"labels\", "
-								"\"max_tokens\", \"model\", \"samples\" and \"seed\".");
 		if (value.type != jbvNull)
 			option_readers[i].read(o, option_readers[i].name, &value);
 	}

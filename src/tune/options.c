@@ -273,21 +273,6 @@ read_option(const Option *option, JsonbValue *v, TuneOptions *out)
 	}
 }
 
-static const Option *
-find_option(const JsonbValue *key)
-{
-	StringInfoData list;
-
-	for (size_t i = 0; i < lengthof(all_options); i++)
-		if (args_key_is(key, all_options[i].name))
-			return &all_options[i];
-	initStringInfo(&list);
-	for (size_t i = 0; i < lengthof(all_options); i++)
-		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == lengthof(all_options) - 1 ? " and " : ", ",
-						 all_options[i].name);
-	args_unknown_option(args_key_excerpt(key), psprintf("Options are %s.", list.data));
-}
-
 static void
 check_layout(const Option *option, Gpt2Layout layout)
 {
@@ -334,7 +319,7 @@ tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out)
 		it = args_members(&options->root);
 		while (args_next(&it, &key, &value))
 		{
-			const Option *option = find_option(&key);
+			const Option *option = &all_options[args_find_option(&key, all_options, sizeof(all_options[0]), lengthof(all_options))];
 
 			if (value.type == jbvNull)
 				continue;
