@@ -89,8 +89,6 @@ extern FsiStatus template_read(const char *name, const char *text, size_t len, F
 /* Append the text with its fields filled in. */
 extern FsiStatus template_fill(const TemplateText *t, const FewshotText values[TEMPLATE_FIELDS],
 							   FsiBytes *out, FsiError *err);
-/* Without white space at both ends (valid UTF-8). */
-extern FewshotText template_strip(FewshotText t);
 
 /* ---- The generator (src/train/fewshot_*.c). ---- */
 

@@ -55,8 +55,6 @@ extern bool args_key_is(const JsonbValue *key, const char *name);
 extern const char *args_key_excerpt(const JsonbValue *key);
 /* The place of a key in a table of options, whose first member is the name; 22023 with all names if it has none. */
 extern size_t args_find_option(const JsonbValue *key, const void *options, size_t size, size_t n);
-/* Without Unicode's white space at both ends. */
-extern HostText args_trim(HostText t);
 /* Byte order. */
 extern int	args_compare(HostText a, HostText b);
 

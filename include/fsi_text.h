@@ -94,9 +94,10 @@ extern FsiStatus tok_normalize(const Tokenizer *tok, const char *text, size_t le
 
 /* Offset of the first byte that is not valid UTF-8 (no surrogates, no overlongs), or len. */
 extern size_t text_utf8_valid(const char *s, size_t len);
-/* Bytes of Unicode's White_Space at the beginning and at the end of valid UTF-8. */
-extern size_t text_space_before(const char *s, size_t len);
+/* Bytes of Unicode's White_Space at the end of valid UTF-8. */
 extern size_t text_space_after(const char *s, size_t len);
+/* Valid UTF-8 without White_Space at both ends. */
+extern FsiText text_trim(FsiText t);
 /* The first head and last tail bytes of a text that has as many, less characters that would be cut in two. */
 extern FsiStatus text_ends(FsiText t, size_t head, size_t tail, FsiArena *arena, FsiText *out, FsiError *err);
 

@@ -10,17 +10,6 @@
 #include "fsi_compat.h"
 #include "fsi_sql.h"
 
-HostText
-args_trim(HostText t)
-{
-	size_t		before = text_space_before(t.s, t.len);
-
-	t.s += before;
-	t.len -= before;
-	t.len -= text_space_after(t.s, t.len);
-	return t;
-}
-
 int
 args_compare(HostText a, HostText b)
 {
@@ -61,7 +50,7 @@ args_find_intent(const ExecQuestion *q, HostText intent)
 	int			low = 0;
 	int			high = q->n_intents - 1;
 
-	intent = args_trim(intent);
+	intent = text_trim(intent);
 	while (low <= high)
 	{
 		int			middle = low + (high - low) / 2;
@@ -129,7 +118,7 @@ read_intents(ArrayType *array, ExecQuestion *q)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("intents[%d] must not be null", i + 1)));
 		q->labels[i] = DatumGetTextPP(elements[i]);
-		q->intents[i] = args_trim(host_utf8_text(q->labels[i]));
+		q->intents[i] = text_trim(host_utf8_text(q->labels[i]));
 		if (q->intents[i].len == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

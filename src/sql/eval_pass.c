@@ -125,7 +125,7 @@ reader_close(Reader *r)
 static HostText
 label_name(const EvalPass *pass, const char *label)
 {
-	HostText	name = args_trim(host_utf8(label, strlen(label)));
+	HostText	name = text_trim(host_utf8(label, strlen(label)));
 
 	if (name.len == 0)
 		ereport(ERROR,
@@ -144,7 +144,7 @@ other_name(const Jsonb *options)
 	if (options != NULL && JB_ROOT_IS_OBJECT(options))
 		value = getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &options->root), "other", 5, NULL);
 	if (value != NULL && value->type == jbvString)
-		name = args_trim(host_utf8(value->val.string.val, value->val.string.len));
+		name = text_trim(host_utf8(value->val.string.val, value->val.string.len));
 	return name;
 }
 
@@ -271,7 +271,7 @@ take_labels(EvalPass *pass, const ExecSet *set, bool with_other)
 
 		pass->labels[i] = palloc(VARSIZE_ANY(label));
 		memcpy(pass->labels[i], label, VARSIZE_ANY(label));
-		pass->names[i] = args_trim(host_utf8_text(pass->labels[i]));
+		pass->names[i] = text_trim(host_utf8_text(pass->labels[i]));
 	}
 	if (pass->n_labels == 1)
 		ereport(ERROR,

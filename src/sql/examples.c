@@ -100,7 +100,7 @@ fsi_examples_add(PG_FUNCTION_ARGS)
 		text	   *intent = PG_GETARG_TEXT_PP(2);
 
 		/* A message without a word shows nothing; the option "examples" would refuse it. */
-		if (args_trim(host_utf8_text(t)).len > 0)
+		if (text_trim(host_utf8_text(t)).len > 0)
 			examples_append(e, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), VARDATA_ANY(intent), VARSIZE_ANY_EXHDR(intent));
 	}
 	PG_RETURN_POINTER(e);

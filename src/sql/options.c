@@ -192,7 +192,7 @@ find_intent(const ExecQuestion *q, const char *path, HostText intent, const Json
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" names \"%s\", which is not among the intents", path, args_key_excerpt(spelled)),
-				 q->other.len > 0 && args_compare(args_trim(intent), q->other) == 0 ?
+				 q->other.len > 0 && args_compare(text_trim(intent), q->other) == 0 ?
 				 errhint("The answer that \"other\" names has no examples and no description.") :
 				 errhint("Add it to the intents, or leave it out of the option.")));
 	return found;
@@ -204,7 +204,7 @@ read_words(const char *path, JsonbValue *value)
 {
 	HostText	t = read_string(path, value);
 
-	if (args_trim(t).len == 0)
+	if (text_trim(t).len == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must not be empty", path)));
@@ -295,7 +295,7 @@ read_descriptions(ExecQuestion *q, const char *path, JsonbValue *value)
 static void
 read_other(ExecQuestion *q, const char *path, JsonbValue *value)
 {
-	q->other = args_trim(read_words(path, value));
+	q->other = text_trim(read_words(path, value));
 	q->other_label = cstring_to_text_with_len(value->val.string.val, value->val.string.len);
 }
 

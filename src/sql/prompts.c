@@ -141,7 +141,7 @@ value_text(const char *value)
 {
 	FewshotText none = {NULL, 0};
 
-	return value == NULL ? none : template_strip(host_utf8(value, strlen(value)));
+	return value == NULL ? none : text_trim(host_utf8(value, strlen(value)));
 }
 
 static void

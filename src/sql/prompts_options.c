@@ -67,12 +67,12 @@ add_spelling(const Place *p, const char *path, FewshotText label, const JsonbVal
 
 	if (value->type != jbvString)
 		args_wrong_type(path, "a string", value);
-	spelling = template_strip(string_text(value));
+	spelling = text_trim(string_text(value));
 	if (spelling.len == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must not be empty", path)));
-	HOST_TRY(fewshot_add_spelling(p->f, p->kind, p->source, p->version, template_strip(label), spelling, &err));
+	HOST_TRY(fewshot_add_spelling(p->f, p->kind, p->source, p->version, text_trim(label), spelling, &err));
 }
 
 /* A label's spellings: a string or an array of strings. */

@@ -62,17 +62,6 @@ fail_at(Reader *r, int line, const char *fmt,...)
 	return fsi_fail(r->err, FSI_INVALID, "%s, line %d: %s", r->name, line, what);
 }
 
-FewshotText
-template_strip(FewshotText t)
-{
-	size_t		before = text_space_before(t.s, t.len);
-
-	t.s += before;
-	t.len -= before;
-	t.len -= text_space_after(t.s, t.len);
-	return t;
-}
-
 static bool
 is(FewshotText t, const char *s)
 {
@@ -274,7 +263,7 @@ read_answers(Reader *r, const json_t *list, Template *t)
 		if (!json_is_string(element))
 			return fail_at(r, r->first_line[PART_KWARGS], "\"not_applicable_variable\" lists something else than a string");
 		FSI_TRY(copy_string(r, element, &answers[i]));
-		answers[i] = template_strip(answers[i]);
+		answers[i] = text_trim(answers[i]);
 		if (answers[i].len == 0)
 			return fail_at(r, r->first_line[PART_KWARGS], "\"not_applicable_variable\" has an empty answer");
 	}
@@ -309,7 +298,7 @@ read_answer_field(Reader *r, const json_t *value, Template *t)
 	if (only == NULL)
 		return fsi_nomem(r->err, sizeof(FewshotText));
 	FSI_TRY(copy_string(r, value, only));
-	*only = template_strip(*only);
+	*only = text_trim(*only);
 	t->not_applicable = only;
 	t->n_not_applicable = only->len > 0;
 	return FSI_OK;
@@ -409,7 +398,7 @@ static FewshotText
 part_text(const Reader *r, Part part, int *line)
 {
 	FewshotText whole = {(const char *) r->text[part].data, r->text[part].len};
-	FewshotText text = template_strip(whole);
+	FewshotText text = text_trim(whole);
 
 	*line = r->first_line[part] + count_lines(whole.s, (size_t) (text.s - whole.s));
 	return text;
@@ -510,7 +499,7 @@ hint_parts(FsiError *err)
 static FsiStatus
 read_line(Reader *r, FewshotText line)
 {
-	line = template_strip(line);
+	line = text_trim(line);
 	if (is(line, END_LINE))
 		return end_block(r);
 	for (int i = 0; i < PARTS; i++)

@@ -171,8 +171,8 @@ uni_is_space(uint32_t c)
 		c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-size_t
-text_space_before(const char *s, size_t len)
+static size_t
+space_before(const char *s, size_t len)
 {
 	size_t		at = 0;
 
@@ -202,6 +202,17 @@ text_space_after(const char *s, size_t len)
 		at = before;
 	}
 	return len - at;
+}
+
+FsiText
+text_trim(FsiText t)
+{
+	size_t		before = space_before(t.s, t.len);
+
+	t.s += before;
+	t.len -= before;
+	t.len -= text_space_after(t.s, t.len);
+	return t;
 }
 
 FsiStatus

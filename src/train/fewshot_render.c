@@ -89,7 +89,7 @@ render_examples(Render *r, FewshotText *out)
 		FSI_TRY(clip(r, shot->text, &values[TEMPLATE_TEXT]));
 		FSI_TRY(template_fill(&t->example, values, &b, r->err));
 	}
-	*out = template_strip(bytes_text(&b));
+	*out = text_trim(bytes_text(&b));
 	return FSI_OK;
 }
 
@@ -114,7 +114,7 @@ render_descriptions(Render *r, FewshotText *out)
 		set_candidate(r, i, values);
 		FSI_TRY(template_fill(&t->description, values, &b, r->err));
 	}
-	*out = t->description.given ? template_strip(bytes_text(&b)) : (FewshotText) {missing, sizeof(missing) - 1};
+	*out = t->description.given ? text_trim(bytes_text(&b)) : (FewshotText) {missing, sizeof(missing) - 1};
 	return FSI_OK;
 }
 

@@ -38,7 +38,7 @@ other_answer(const TuneRows *rows, const TuneOptions *options)
 
 	if (options->other == NULL)
 		return other;
-	other = args_trim(host_utf8(options->other, strlen(options->other)));
+	other = text_trim(host_utf8(options->other, strlen(options->other)));
 	if (other.len == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -109,7 +109,7 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 
 	while (args_next(&it, &key, &value))
 	{
-		int			intent = find_intent(args_trim(host_utf8(key.val.string.val, key.val.string.len)), n, intents);
+		int			intent = find_intent(text_trim(host_utf8(key.val.string.val, key.val.string.len)), n, intents);
 		char	   *path = psprintf("descriptions.%s", args_key_excerpt(&key));
 		HostText	described;
 		TokIds	   *ids;
@@ -132,7 +132,7 @@ add_descriptions(Jsonb *descriptions, const StoreModel *model, int n, const Host
 		ids = host_array(arena, 1, sizeof(TokIds));
 		spell = host_array(arena, 1, sizeof(SpellVec));
 		described = host_utf8(value.val.string.val, value.val.string.len);
-		if (args_trim(described).len == 0)
+		if (text_trim(described).len == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"%s\" must not be empty", path)));
@@ -410,7 +410,7 @@ tune_rows_encode(TuneRows *rows, const StoreModel *model, FsiArena *arena)
 	for (int i = 0; i < rows->n; i++)
 	{
 		TuneRow    *row = &rows->rows[i];
-		HostText	trimmed = args_trim(row->text);
+		HostText	trimmed = text_trim(row->text);
 
 		CHECK_FOR_INTERRUPTS();
 		if (row->split == TUNE_SPLIT_TEST)

@@ -69,7 +69,7 @@ static void
 read_segments_row(char *const *values, int no, TuneRow *row)
 {
 	row->text = read_text(values[SEGMENTS_TEXT], "text", no);
-	row->answer = args_trim(read_text(values[SEGMENTS_INTENT], "intent", no));
+	row->answer = text_trim(read_text(values[SEGMENTS_INTENT], "intent", no));
 	row->split = read_split(values[SEGMENTS_SPLIT]);
 	if (row->answer.len == 0)
 		ereport(ERROR,
@@ -97,7 +97,7 @@ check_intents(const char *value, int row)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("column \"intents\" of the source has a null in row %d", row)));
-		if (args_trim(host_utf8_text(DatumGetTextPP(values[i]))).len == 0)
+		if (text_trim(host_utf8_text(DatumGetTextPP(values[i]))).len == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("column \"intents\" of the source has an empty intent in row %d", row)));
