@@ -57,6 +57,8 @@ extern const char *args_key_excerpt(const JsonbValue *key);
 extern size_t args_find_option(const JsonbValue *key, const void *options, size_t size, size_t n);
 /* Byte order. */
 extern int	args_compare(HostText a, HostText b);
+/* Place of a name among n in that order, all different; *found: it is there, not only to be put there. */
+extern int	args_search(const HostText *names, int n, HostText name, bool *found);
 
 /* 22004 if argument i is null. */
 extern void args_check_not_null(FunctionCallInfo fcinfo, int i, const char *name);

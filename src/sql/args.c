@@ -22,6 +22,28 @@ args_compare(HostText a, HostText b)
 	return (a.len > b.len) - (a.len < b.len);
 }
 
+int
+args_search(const HostText *names, int n, HostText name, bool *found)
+{
+	int			low = 0;
+	int			high = n;
+
+	*found = false;
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+		int			cmp = args_compare(names[middle], name);
+
+		if (cmp == 0)
+			*found = true;
+		if (cmp >= 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
 static int
 compare_at(const void *a, const void *b, void *texts)
 {

@@ -148,29 +148,6 @@ other_name(const Jsonb *options)
 	return name;
 }
 
-/* Place of a name among n sorted ones; *found: it is there. */
-static int
-search(const HostText *names, int n, HostText name, bool *found)
-{
-	int			low = 0;
-	int			high = n;
-
-	*found = false;
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-		int			cmp = args_compare(names[middle], name);
-
-		if (cmp == 0)
-			*found = true;
-		if (cmp >= 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
-}
-
 /* A label of a row, whose memory is the current one. */
 static void
 add_label(const EvalPass *pass, Labels *labels, const char *label)
@@ -183,7 +160,7 @@ add_label(const EvalPass *pass, Labels *labels, const char *label)
 
 	if (labels->other.s != NULL && args_compare(name, labels->other) == 0)
 		return;
-	at = search(labels->names, labels->n, name, &found);
+	at = args_search(labels->names, labels->n, name, &found);
 	if (found)
 		return;
 	if (labels->n == ARGS_MAX_INTENTS)
@@ -287,7 +264,7 @@ find_gold(const EvalPass *pass, const char *label)
 	HostText	name = label_name(pass, label);
 	int			n = pass->n_labels - pass->with_other;
 	bool		found;
-	int			at = search(pass->names, n, name, &found);
+	int			at = args_search(pass->names, n, name, &found);
 
 	if (!found && pass->with_other && args_compare(pass->names[n], name) == 0)
 		return n;

@@ -176,11 +176,7 @@ fsi_examples_deserialize(PG_FUNCTION_ARGS)
 static int
 compare_texts(const text *a, const text *b)
 {
-	size_t		a_len = VARSIZE(a) - VARHDRSZ;
-	size_t		b_len = VARSIZE(b) - VARHDRSZ;
-	int			cmp = memcmp(VARDATA(a), VARDATA(b), Min(a_len, b_len));
-
-	return cmp != 0 ? cmp : (a_len > b_len) - (a_len < b_len);
+	return args_compare((HostText) {VARDATA(a), VARSIZE(a) - VARHDRSZ}, (HostText) {VARDATA(b), VARSIZE(b) - VARHDRSZ});
 }
 
 static int

@@ -80,22 +80,10 @@ list_intents(const TuneRows *rows, HostText other, HostText *out)
 static int
 find_intent(HostText answer, int n, const HostText *intents)
 {
-	int			low = 0;
-	int			high = n - 1;
+	bool		found;
+	int			at = args_search(intents, n, answer, &found);
 
-	while (low <= high)
-	{
-		int			middle = (low + high) / 2;
-		int			order = args_compare(answer, intents[middle]);
-
-		if (order == 0)
-			return middle;
-		if (order < 0)
-			high = middle - 1;
-		else
-			low = middle + 1;
-	}
-	return TRAIN_OTHER;
+	return found ? at : TRAIN_OTHER;
 }
 
 /* Option "descriptions": {intent: text}. */
