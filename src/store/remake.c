@@ -330,11 +330,10 @@ remake_partitions(const StoreDependent *d, const char *base, const char *path)
 	return changed;
 }
 
-/* A command on an object, whose name stands for %s. */
 static void
-run(const char *command, const char *object)
+run(const char *command)
 {
-	if (SPI_execute(psprintf(command, object), false, 0) != SPI_OK_UTILITY)
+	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "SPI_execute failed: %s", command);
 }
 
@@ -374,7 +373,7 @@ validate_domain(const StoreDependent *d)
 	store_check_domain_owner(d->domain);
 	store_become_domain_owner(d->domain, &self);
 	store_set_for_now("search_path", path);
-	run("%s", linitial(statements));
+	run(linitial(statements));
 	store_be_self(&self);
 }
 
@@ -428,7 +427,7 @@ remake_rows(const StoreDependent *d)
 	base = quote_identifier(base);
 	store_check_owner(d->relid);
 	/* What is deferred would be done by whoever calls this, not by the owner: core refuses it. */
-	run("SET CONSTRAINTS ALL IMMEDIATE", NULL);
+	run("SET CONSTRAINTS ALL IMMEDIATE");
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_become_owner(d->relid, &self);
 	changed = d->address.objectSubId != 0 ? remake_column(d, base, path) : remake_partitions(d, base, path);
@@ -461,9 +460,9 @@ store_remake(const StoreDependent *d)
 	/* Else another object of that name might be made anew in its place. */
 	store_keep_schema_name(object);
 	if (get_rel_relkind(object) == RELKIND_INDEX)
-		run("REINDEX INDEX %s", store_relation_name(object));
+		run(psprintf("REINDEX INDEX %s", store_relation_name(object)));
 	else
-		run("REFRESH MATERIALIZED VIEW %s", store_relation_name(object));
+		run(psprintf("REFRESH MATERIALIZED VIEW %s", store_relation_name(object)));
 	return STORE_UNKNOWN;
 }
 
