@@ -76,9 +76,6 @@ extern FsiStatus hf_bind_weights(const HfConfig *config, const TensorSet *set, b
 
 /* ---- Writing ---- */
 
-#define HF_FILES 4
-extern const char *const hf_file_names[HF_FILES];	/* all that is written */
-
 #define HF_TEMP ".tmp-"			/* and the process id */
 typedef struct HfTemp
 {

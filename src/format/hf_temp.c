@@ -20,9 +20,12 @@
 #define TRIES 10				/* others may take a directory that is not locked yet for a left-over */
 #define PID_DIGITS 10
 
-const char *const hf_file_names[HF_FILES] = {
+/* All that is written. */
+static const char *const file_names[] = {
 	"config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors",
 };
+
+#define N_FILES (sizeof(file_names) / sizeof(file_names[0]))
 
 static int
 open_dir(int parent, const char *name)
@@ -44,8 +47,8 @@ has_name(int fd, int parent, const char *name)
 static bool
 is_own_file(const char *name)
 {
-	for (int i = 0; i < HF_FILES; i++)
-		if (strcmp(name, hf_file_names[i]) == 0)
+	for (size_t i = 0; i < N_FILES; i++)
+		if (strcmp(name, file_names[i]) == 0)
 			return true;
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
@@ -81,8 +84,8 @@ has_own_files_only(int fd)
 static void
 remove_files(int fd)
 {
-	for (int i = 0; i < HF_FILES; i++)
-		(void) unlinkat(fd, hf_file_names[i], 0);
+	for (size_t i = 0; i < N_FILES; i++)
+		(void) unlinkat(fd, file_names[i], 0);
 }
 
 /* Remove a directory of the right name, unless it is another user's, at work, or holds anything else. */
