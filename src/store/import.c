@@ -108,10 +108,14 @@ copy_file(const char *from, const char *to)
 	char	   *buffer = palloc(COPY_BYTES);
 	size_t		n;
 
-	if (in < 0 || fstat(in, &st) < 0)
+	if (in < 0)
 		ereport(ERROR,
 				(host_errcode_for_file_access(),
 				 errmsg("could not open file \"%s\" for reading: %m", from)));
+	if (fstat(in, &st) < 0)
+		ereport(ERROR,
+				(host_errcode_for_file_access(),
+				 errmsg("could not stat file \"%s\": %m", from)));
 	n = read_part(in, from, buffer);
 	if (fsifile_check_head(buffer, n, (size_t) st.st_size, &err) != FSI_OK)
 	{
