@@ -139,7 +139,7 @@ tune_prepare(TuneRun *run)
 	run->model = store_model(run->model_name);
 	store_hold(run->model);
 	if (run->model_name == NULL)
-		run->model_name = pstrdup("default");
+		run->model_name = pstrdup(STORE_DEFAULT_NAME);
 	tune_options_read(run->options_given, run->model->file.model.cfg.layout, &run->options);
 	check_logging_dir(run);
 	tune_hold_name(run->name, &run->hold);
