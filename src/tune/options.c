@@ -319,7 +319,8 @@ tune_options_read(Jsonb *options, Gpt2Layout layout, TuneOptions *out)
 		it = args_members(&options->root);
 		while (args_next(&it, &key, &value))
 		{
-			const Option *option = &all_options[args_find_option(&key, all_options, sizeof(all_options[0]), lengthof(all_options))];
+			size_t		i = args_find_option(&key, all_options, sizeof(all_options[0]), lengthof(all_options));
+			const Option *option = &all_options[i];
 
 			if (value.type == jbvNull)
 				continue;
