@@ -419,7 +419,7 @@ $builder->query($_) for 'BEGIN', "CREATE INDEX kept ON rows ($answer) WHERE prom
 is((replaced())[0], 0, 'replaced during a build for which this process asks nothing');
 builds('an index that parallel workers alone may have filled', 'COMMIT');
 $builder->query($_) for qq{CREATE FUNCTION answered(prompt text) RETURNS text IMMUTABLE PARALLEL SAFE COST 100000 LANGUAGE plpgsql AS \$\$BEGIN
-	RETURN $answer; END\$\$}, 'ALTER TABLE rows SET (parallel_workers = 2)',
+	RETURN public.$answer; END\$\$}, 'ALTER TABLE rows SET (parallel_workers = 2)',
 	'SET parallel_leader_participation = off; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0';
 for my $call ($answer, 'answered(prompt)')
 {
