@@ -12,8 +12,8 @@
 
 /* tile_finish() of one kind; whole: no panel reaches past the last column. */
 KERN_INLINE void
-tile_finish_as(const KernAct act, const bool residual, const bool whole, int rows, int panels, const int32_t *acc, const float *ascale,
-			   const KernMatrix *w, int col, const float *bias, float *y, int ldy)
+tile_finish_as(const KernAct act, const bool residual, const bool whole, int rows, int panels, const int32_t *acc,
+			   const float *ascale, const KernMatrix *w, int col, const float *bias, float *y, int ldy)
 {
 	for (int p = 0; p < panels; p++, col += KERN_PANEL)
 	{
