@@ -43,7 +43,7 @@
  * A weight matrix of K inputs and N outputs, y = x W (+ bias).
  * int8: panels[N16/16][K4/4][16][4] with N16, K4 rounded up and zero filled, weights in
  *	[-127, 127], w ~ panels * scale[n]; comp[n] = 128 * sum_k panels[k][n] undoes the
- *	+128 of the activations (u8 x s8 instructions).  64-aligned.
+ *	+128 of the activations (u8 x s8 instructions), and tells the sum.  64-aligned.
  * f32: w[k * N + n], or w[n * K + k] when transposed.
  */
 typedef enum KernType { KERN_I8 = 1, KERN_F32 = 2 } KernType;
@@ -77,6 +77,13 @@ typedef enum KernLevel
 	KERN_AVX512VNNI,
 	KERN_NEON
 } KernLevel;
+
+/* How a row's codes read: x ~ scale * (q - 128 - zero). */
+typedef struct KernCode
+{
+	float		scale;
+	int32_t		zero;			/* the zero point, -126 .. 126 */
+} KernCode;
 
 /* One run of keys and values for one head: kt[d * ld + j], v[j * ldv + d]. */
 typedef struct KernKeys
@@ -138,31 +145,33 @@ typedef struct KernOps
 	const char *name;			/* "scalar", "avx2", "avx-vnni", "avx512-vnni", "neon" */
 
 	/*
-	 * q[i * ldq + k] = 128 + round(x[i * ldx + k] * (127 / amax)), amax = max |x| of the row,
-	 * scale[i] = amax / 127; a zero row gives scale 0 and q 128; NaN counts as 0 and
-	 * infinities as +-FLT_MAX, so that no later step sees one.  q is filled with 128 up to
-	 * ldq.  x (m, k); ldq >= K4, a multiple of 4; q 64-aligned.
+	 * Each row by its own range from lo = min(0, x) to hi = max(0, x), asymmetrically: most of
+	 * what GELU gives lies on one side.  code[i].scale = hi / 252 + -lo / 252, zero = round(-lo / scale) - 126,
+	 * q[i * ldq + k] = 128 + zero + x[i * ldx + k] / scale rounded once, in [1, 255]: the AVX2
+	 * level negates q - 128.  A zero row gives scale 0, zero 0 and q 128; NaN counts as 0 and
+	 * infinities as +-FLT_MAX, so that no later step sees one.  q is filled with the code of 0
+	 * up to ldq.  x (m, k); ldq >= K4, a multiple of 4; q 64-aligned.
 	 */
 	void		(*quantize) (int m, int k, const float *x, int ldx,
-							 uint8_t *q, int ldq, float *scale);
+							 uint8_t *q, int ldq, KernCode *code);
 
 	/* As quantize() of layer_norm(): out of one pass over the row. */
 	void		(*layer_norm_quantize) (int m, int k, const float *x, int ldx,
 										const float *gain, const float *bias, float eps,
-										uint8_t *q, int ldq, float *scale);
+										uint8_t *q, int ldq, KernCode *code);
 
 	/*
-	 * y[i * ldy + n] = act(fma((float) dot, ascale[i] * w->scale[n], bias[n])), with
-	 * dot = sum_k q[i][k] * w[k][n] - comp[n] in int32; bias may be NULL (0).
+	 * y[i * ldy + n] = act(fma((float) dot, code[i].scale * w->scale[n], bias[n])), with
+	 * dot = sum_k (q[i][k] - 128 - code[i].zero) w[k][n] in int32; bias may be NULL (0).
 	 * residual: y += instead (act must be NONE).  (m, k) x (k, n) -> (m, n).
 	 * scratch: KERN_GEMM_SCRATCH bytes, 64-aligned.
 	 */
-	void		(*gemm_i8) (int m, const uint8_t *q, int ldq, const float *ascale,
+	void		(*gemm_i8) (int m, const uint8_t *q, int ldq, const KernCode *code,
 							const KernMatrix *w, const float *bias, KernAct act,
 							bool residual, float *y, int ldy, void *scratch);
 
 	/* y[j] = as gemm_i8 with m = 1 for the n columns cols[j] alone (label tokens). */
-	void		(*gemv_i8_cols) (const uint8_t *q, float ascale, const KernMatrix *w,
+	void		(*gemv_i8_cols) (const uint8_t *q, const KernCode *code, const KernMatrix *w,
 								 int n, const int32_t *cols, float *y);
 
 	/* y = (x - mean) / sqrt(var + eps) * gain + bias for each of m rows of k. */

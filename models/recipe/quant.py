@@ -1,7 +1,8 @@
 """The int8 arithmetic of the serving engine, simulated in floats.
 
-A row is a token's activations, an output channel's weights, or a token's embedding: its scale is absmax / 127, its
-values are rounded half to even and lie in -127 … 127. wpe, biases, layer norms and the readout stay float32.
+An output channel's weights and a token's embedding are rows of scale absmax / 127, their values are rounded half to even
+and lie in -127 … 127. A token's activations are a row whose range, with 0 in it, has 252 steps from its least to its
+largest value. wpe, biases, layer norms and the readout stay float32.
 """
 import torch
 
@@ -18,9 +19,15 @@ def rounded(x):
     return values * scale
 
 
-def straight_through(x):
+def activations(x):
+    """x with every row rounded to the 8-bit steps of its own range."""
+    scale = (x.amax(-1, keepdim=True).clamp_min(0) - x.amin(-1, keepdim=True).clamp_max(0)).clamp_min(1e-30) / 252
+    return torch.round(x / scale) * scale
+
+
+def straight_through(x, form=rounded):
     """Rounded forwards, the identity backwards."""
-    return x + (rounded(x) - x).detach()
+    return x + (form(x) - x).detach()
 
 
 @torch.no_grad()

@@ -397,6 +397,9 @@ def readout_is_consistent(tokenizer, spell):
 def rounding_is_int8():
     x = torch.tensor([[127.0, 0.5, 1.5, -2.5], [0.0, 0.0, 0.0, 0.0]])
     check("round half to even, per row", quant.rounded(x).tolist() == [[127.0, 0.0, 2.0, -2.0], [0.0] * 4])
+    x = torch.tensor([[250.0, 0.5, 1.5, -2.0], [504.0, 3.0, 2.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    check("activations by their own range, 0 in it",
+          quant.activations(x).tolist() == [[250.0, 0.0, 2.0, -2.0], [504.0, 4.0, 2.0, 0.0], [0.0] * 4])
 
 
 WRITTEN = """# toy

@@ -19,7 +19,7 @@ class Linear(nn.Linear):
     def forward(self, x):
         if not self.rounding:
             return F.linear(x, self.weight, self.bias)
-        return F.linear(quant.straight_through(x), quant.straight_through(self.weight), self.bias)
+        return F.linear(quant.straight_through(x, quant.activations), quant.straight_through(self.weight), self.bias)
 
 
 class Block(nn.Module):

@@ -40,11 +40,11 @@ gpt2_logits_of(const Gpt2Model *model, Gpt2Work *work, const float *hidden,
 	if (head->type == KERN_I8)
 	{
 		uint8_t    *q;
-		float		scale;
+		KernCode	code;
 
 		FSI_TRY(work_take(work, WORK_QUANT, ldq, 1, &q, err));
-		work->ops->quantize(1, E, hidden, E, q, ldq, &scale);
-		work->ops->gemv_i8_cols(q, scale, head, n, tokens, logits);
+		work->ops->quantize(1, E, hidden, E, q, ldq, &code);
+		work->ops->gemv_i8_cols(q, &code, head, n, tokens, logits);
 	}
 	else
 	{

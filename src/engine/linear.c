@@ -12,17 +12,17 @@ linear_i8(Gpt2Work *work, int m, const float *x, int ldx, const LinearNorm *norm
 	const KernOps *ops = work->ops;
 	int			ldq = KERN_ROUND_UP(w->k, 64);
 	uint8_t    *q;				/* (m, ldq) */
-	float	   *scale;			/* (m) */
+	KernCode   *code;			/* (m) */
 	void	   *scratch;
 
 	FSI_TRY(work_take(work, WORK_GEMM, KERN_GEMM_SCRATCH, 1, &scratch, err));
 	FSI_TRY(work_take(work, WORK_QUANT, (size_t) m * ldq, 1, &q, err));
-	FSI_TRY(work_take(work, WORK_SCALE, m, sizeof(float), &scale, err));
+	FSI_TRY(work_take(work, WORK_CODE, m, sizeof(KernCode), &code, err));
 	if (norm != NULL)
-		ops->layer_norm_quantize(m, w->k, x, ldx, norm->gain, norm->bias, norm->eps, q, ldq, scale);
+		ops->layer_norm_quantize(m, w->k, x, ldx, norm->gain, norm->bias, norm->eps, q, ldq, code);
 	else
-		ops->quantize(m, w->k, x, ldx, q, ldq, scale);
-	ops->gemm_i8(m, q, ldq, scale, w, bias, out.act, out.residual, y, ldy, scratch);
+		ops->quantize(m, w->k, x, ldx, q, ldq, code);
+	ops->gemm_i8(m, q, ldq, code, w, bias, out.act, out.residual, y, ldy, scratch);
 	return FSI_OK;
 }
 

@@ -24,7 +24,7 @@ typedef struct LinearOut
 /*
  * x (m, w->k), row i at x + i * ldx -> y (m, w->n), row i at y + i * ldy.  norm, bias may be
  * NULL.  Rows are independent: int8 rows give equal bits whatever stands beside them.
- * Takes WORK_QUANT, WORK_SCALE and WORK_GEMM (int8) or WORK_NORM (f32) for m rows: callers go in
+ * Takes WORK_QUANT, WORK_CODE and WORK_GEMM (int8) or WORK_NORM (f32) for m rows: callers go in
  * blocks of LINEAR_ROWS.
  */
 extern FsiStatus linear(Gpt2Work *work, int m, const float *x, int ldx, const LinearNorm *norm,

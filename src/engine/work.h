@@ -23,7 +23,7 @@ typedef enum WorkSlot
 	WORK_INNER,					/* one block of rows of the MLP's inner layer */
 	WORK_NORM,					/* f32: one block of normalised rows */
 	WORK_QUANT,					/* int8: one block of quantised rows */
-	WORK_SCALE,					/* int8: their scales */
+	WORK_CODE,					/* int8: how they read */
 	WORK_GEMM,					/* int8: gemm_i8()'s scratch */
 	WORK_SCORES,				/* attend()'s scratch */
 	WORK_KEYS,					/* transposed keys of one head of some sequences */

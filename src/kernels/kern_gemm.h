@@ -4,7 +4,7 @@
  *
  * A level defines
  *	tile_dot(rows, panels, q, ldq, w, comp, k4, acc): acc[r][panel * 16 + channel] =
- *		sum_k q[r][k] w[k][...] - comp[...] of neighbouring panels, exact in int32.
+ *		sum_k (q[r][k] - 128) w[k][...] of neighbouring panels, exact in int32.
  * gemm_i8() is that of kern_gemm_in_place.h or the level's own.
  */
 #ifndef KERN_GEMM_H
@@ -13,7 +13,7 @@
 /* tile_finish() of one kind; whole: no panel reaches past the last column. */
 KERN_INLINE void
 tile_finish_as(const KernAct act, const bool residual, const bool whole, int rows, int panels, const int32_t *acc,
-			   const float *ascale, const KernMatrix *w, int col, const float *bias, float *y, int ldy)
+			   const KernCode *code, const KernMatrix *w, int col, const float *bias, float *y, int ldy)
 {
 	for (int p = 0; p < panels; p++, col += KERN_PANEL)
 	{
@@ -23,9 +23,9 @@ tile_finish_as(const KernAct act, const bool residual, const bool whole, int row
 		for (int r = 0; r < rows; r++)
 		{
 			float	   *to = y + (size_t) r * ldy;
-			v16			x = v_from_int(acc + (r * panels + p) * KERN_PANEL);
+			v16			x = v_from_dot(acc + (r * panels + p) * KERN_PANEL, code[r].zero, w->comp + col);
 
-			x = v_fma(x, v_mul(v_set(ascale[r]), wscale), b);
+			x = v_fma(x, v_mul(v_set(code[r].scale), wscale), b);
 			if (residual)
 				x = v_add(part_load(whole, to, w->n, col), x);
 			else
@@ -35,23 +35,23 @@ tile_finish_as(const KernAct act, const bool residual, const bool whole, int row
 	}
 }
 
-/* y = act(fma((float) acc, ascale * wscale, bias)), or y += where it is a residual, for a tile whose first column is col. */
+/* y of gemm_i8() from a tile's sums; its first column is col. */
 static void
-tile_finish(int rows, int panels, const int32_t *acc, const float *ascale, const KernMatrix *w, int col,
+tile_finish(int rows, int panels, const int32_t *acc, const KernCode *code, const KernMatrix *w, int col,
 			const float *bias, KernAct act, bool residual, float *y, int ldy)
 {
 	if (col + panels * KERN_PANEL > w->n)
-		tile_finish_as(act, residual, false, rows, panels, acc, ascale, w, col, bias, y, ldy);
+		tile_finish_as(act, residual, false, rows, panels, acc, code, w, col, bias, y, ldy);
 	else if (residual)
-		tile_finish_as(KERN_ACT_NONE, true, true, rows, panels, acc, ascale, w, col, bias, y, ldy);
+		tile_finish_as(KERN_ACT_NONE, true, true, rows, panels, acc, code, w, col, bias, y, ldy);
 	else if (act == KERN_ACT_GELU_NEW)
-		tile_finish_as(KERN_ACT_GELU_NEW, false, true, rows, panels, acc, ascale, w, col, bias, y, ldy);
+		tile_finish_as(KERN_ACT_GELU_NEW, false, true, rows, panels, acc, code, w, col, bias, y, ldy);
 	else
-		tile_finish_as(act, false, true, rows, panels, acc, ascale, w, col, bias, y, ldy);
+		tile_finish_as(act, false, true, rows, panels, acc, code, w, col, bias, y, ldy);
 }
 
 static void
-gemv_i8_cols(const uint8_t *q, float ascale, const KernMatrix *w, int n, const int32_t *cols, float *y)
+gemv_i8_cols(const uint8_t *q, const KernCode *code, const KernMatrix *w, int n, const int32_t *cols, float *y)
 {
 	int			k4 = KERN_ROUND_UP(w->k, KERN_QUAD) / KERN_QUAD;
 	int32_t		acc[KERN_PANEL] __attribute__((aligned(64)));
@@ -64,8 +64,8 @@ gemv_i8_cols(const uint8_t *q, float ascale, const KernMatrix *w, int n, const i
 
 		tile_dot(1, 1, q, KERN_QUAD * k4, w->panels + (size_t) panel * k4 * KERN_STEP_BYTES,
 				 w->comp + panel * KERN_PANEL, k4, acc);
-		v_store(out, v_fma(v_from_int(acc), v_mul(v_set(ascale), v_load(w->scale + panel * KERN_PANEL)),
-						   v_set(0.0f)));
+		v_store(out, v_fma(v_from_dot(acc, code->zero, w->comp + panel * KERN_PANEL),
+						   v_mul(v_set(code->scale), v_load(w->scale + panel * KERN_PANEL)), v_set(0.0f)));
 		y[j] = out[lane];
 	}
 }

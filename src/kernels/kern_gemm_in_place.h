@@ -10,7 +10,7 @@
 #define KERN_GEMM_IN_PLACE_H
 
 static void
-gemm_in_place(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
+gemm_in_place(int m, const uint8_t *q, int ldq, const KernCode *code, const KernMatrix *w, const float *bias,
 			  KernAct act, bool residual, float *y, int ldy)
 {
 	int			k4 = KERN_ROUND_UP(w->k, KERN_QUAD) / KERN_QUAD;
@@ -31,7 +31,7 @@ gemm_in_place(int m, const uint8_t *q, int ldq, const float *ascale, const KernM
 			int			rows = (m - i) / (blocks - b);
 
 			tile_dot(rows, panels, q + (size_t) i * ldq, ldq, wp, w->comp + p * KERN_PANEL, k4, acc);
-			tile_finish(rows, panels, acc, ascale + i, w, p * KERN_PANEL, bias, act, residual,
+			tile_finish(rows, panels, acc, code + i, w, p * KERN_PANEL, bias, act, residual,
 						y + (size_t) i * ldy, ldy);
 			i += rows;
 		}
@@ -41,11 +41,11 @@ gemm_in_place(int m, const uint8_t *q, int ldq, const float *ascale, const KernM
 
 #ifndef KERN_OWN_GEMM
 static void
-gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
+gemm_i8(int m, const uint8_t *q, int ldq, const KernCode *code, const KernMatrix *w, const float *bias,
 		KernAct act, bool residual, float *y, int ldy, void *scratch)
 {
 	(void) scratch;
-	gemm_in_place(m, q, ldq, ascale, w, bias, act, residual, y, ldy);
+	gemm_in_place(m, q, ldq, code, w, bias, act, residual, y, ldy);
 }
 #endif
 

@@ -45,8 +45,12 @@ _Static_assert(FLT_EVAL_METHOD == 0 || FLT_EVAL_METHOD == 16,
 
 /* 1.5 * 2^23: x + KERN_ROUND rounds x to the nearest even integer, which stands in the low bits (|x| < 2^22). */
 #define KERN_ROUND 12582912.0f
-/* quantize: a row whose amax is below this is a zero row (127 / amax must stay finite, amax / 127 normal). */
+/* Packing: a column whose amax is below this is a zero column (amax / 127 must stay normal). */
 #define KERN_AMAX_MIN 1e-30f
+/* quantize: scales of a row's range; it may begin at code 2 and end at 255, as both ends and the zero are rounded. */
+#define KERN_CODES 252
+/* quantize: a row whose range is below this is a zero row (1 / scale must stay finite, the scale normal). */
+#define KERN_RANGE_MIN 1e-30f
 
 /* exp(r) = 1 + r + r^2 (E0 + E1 r + ... E4 r^4) on |r| <= ln(2)/2; Chebyshev fit, error 6.6e-8 r^2. */
 #define KERN_LOG2E 0x1.715476p+0f

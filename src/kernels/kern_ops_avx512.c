@@ -46,8 +46,9 @@ typedef struct TileIn
 typedef struct TileOut
 {
 	int32_t    *acc;			/* [row * panels + panel][channel], or NULL: */
-	const float *ascale,		/* y = fma((float) sum, ascale * wscale, bias), added to y where it is a residual */
-			   *wscale,
+	const KernCode *code;		/* y of gemm_i8(), from the sums of these rows, */
+	const int32_t *comp;		/* and of these columns */
+	const float *wscale,
 			   *bias;
 	bool		residual;
 	float	   *y;
@@ -126,13 +127,15 @@ tile(const int rows, const int panels, const TileFetch fetch, const TileIn *in, 
 	{
 		v16			wscale = v_load(out->wscale + p * KERN_PANEL);
 		v16			bias = out->bias != NULL ? v_load(out->bias + p * KERN_PANEL) : v_set(0.0f);
+		__m512i		wsum = v_column_sums(out->comp + p * KERN_PANEL);
 
 		KERN_UNROLL
 		for (int r = 0; r < rows; r++)
 		{
 			float	   *y = out->y + (size_t) r * out->ldy + p * KERN_PANEL;
-			v16			x = v_fma(_mm512_cvtepi32_ps(sum[r][p]), v_mul(v_set(out->ascale[r]), wscale), bias);
+			v16			x = v_dot_float(sum[r][p], out->code[r].zero, wsum);
 
+			x = v_fma(x, v_mul(v_set(out->code[r].scale), wscale), bias);
 			if (out->residual)
 				x = v_add(v_load(y), x);
 			v_store(y, x);
@@ -180,7 +183,7 @@ tile_dot(int rows, int panels, const uint8_t *q, int ldq, const int8_t *w, const
  * meanwhile, by each block one of them, or two where there are few blocks.  Few rows are one block.
  */
 static void
-gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
+gemm_i8(int m, const uint8_t *q, int ldq, const KernCode *code, const KernMatrix *w, const float *bias,
 		KernAct act, bool residual, float *y, int ldy, void *scratch)
 {
 	TileIn		in = {.ldq = ldq, .k4 = KERN_ROUND_UP(w->k, KERN_QUAD) / KERN_QUAD};
@@ -204,8 +207,8 @@ gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix 
 		in.comp = w->comp + col;
 		for (int b = 0, i = 0, rows; b < blocks; b++, i += rows)
 		{
-			TileOut		out = {.acc = in_registers ? NULL : acc, .ascale = ascale + i, .wscale = w->scale + col,
-				.bias = bias ? bias + col : NULL, .residual = residual, .y = y + (size_t) i * ldy + col, .ldy = ldy};
+			TileOut		out = {.acc = in_registers ? NULL : acc, .code = code + i, .comp = w->comp + col,
+				.wscale = w->scale + col, .bias = bias ? bias + col : NULL, .residual = residual, .y = y + (size_t) i * ldy + col, .ldy = ldy};
 
 			/* Blocks of nearly equal height: the last one is not a thin rest. */
 			rows = (m - i) / (blocks - b);
@@ -217,7 +220,7 @@ gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix 
 			else
 				tiles[panels][rows] (&in, &out);
 			if (!in_registers)
-				tile_finish(rows, panels, acc, ascale + i, w, col, bias, act, residual, y + (size_t) i * ldy, ldy);
+				tile_finish(rows, panels, acc, code + i, w, col, bias, act, residual, y + (size_t) i * ldy, ldy);
 		}
 	}
 }

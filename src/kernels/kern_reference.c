@@ -72,18 +72,29 @@ fold(float *lane)
 /* ---------------------------------------------------------------- rows */
 
 static void
-ref_quantize(int m, int k, const float *x, int ldx, uint8_t *q, int ldq, float *scale)
+ref_quantize(int m, int k, const float *x, int ldx, uint8_t *q, int ldq, KernCode *code)
 {
 	for (int r = 0; r < m; r++, x += ldx, q += ldq)
 	{
-		float		amax = 0.0f;
+		float		lo = 0.0f,
+					hi = 0.0f,
+					inv;
 
 		for (int i = 0; i < k; i++)
-			amax = fmaxf(amax, fabsf(kern_clean(x[i])));
+		{
+			lo = fminf(lo, kern_clean(x[i]));
+			hi = fmaxf(hi, kern_clean(x[i]));
+		}
+		code[r] = (KernCode) {0};
 		memset(q, 128, (size_t) ldq);
-		scale[r] = amax < KERN_AMAX_MIN ? 0.0f : amax / 127.0f;
-		for (int i = 0; i < k && scale[r] != 0.0f; i++)
-			q[i] = (uint8_t) (128 + (int) rintf(kern_clean(x[i]) * (127.0f / amax)));
+		if ((double) hi - (double) lo < (double) KERN_RANGE_MIN)
+			continue;
+		code[r].scale = hi / 252.0f - lo / 252.0f;
+		inv = 1.0f / code[r].scale;
+		code[r].zero = (int) rintf(-lo * inv) - 126;
+		memset(q, 128 + code[r].zero, (size_t) ldq);
+		for (int i = 0; i < k; i++)
+			q[i] = (uint8_t) rint((double) kern_clean(x[i]) * (double) inv + (128 + code[r].zero));
 	}
 }
 
@@ -111,14 +122,14 @@ ref_layer_norm(int m, int k, const float *x, int ldx, const float *gain, const f
 
 static void
 ref_layer_norm_quantize(int m, int k, const float *x, int ldx, const float *gain, const float *bias, float eps,
-						uint8_t *q, int ldq, float *scale)
+						uint8_t *q, int ldq, KernCode *code)
 {
 	float		y[REFERENCE_MAX_K];
 
 	for (int r = 0; r < m; r++)
 	{
 		ref_layer_norm(1, k, x + (size_t) r * ldx, ldx, gain, bias, eps, y, 0);
-		ref_quantize(1, k, y, 0, q + (size_t) r * ldq, ldq, scale + r);
+		ref_quantize(1, k, y, 0, q + (size_t) r * ldq, ldq, code + r);
 	}
 }
 
@@ -208,19 +219,19 @@ ref_transpose(int m, int n, const float *const *rows, size_t at, float *y, int l
 /* ---------------------------------------------------------------- int8 */
 
 static float
-ref_cell(const uint8_t *q, float ascale, const KernMatrix *w, const float *bias, int n)
+ref_cell(const uint8_t *q, const KernCode *code, const KernMatrix *w, const float *bias, int n)
 {
 	int			k4 = KERN_ROUND_UP(w->k, KERN_QUAD) / KERN_QUAD;
 	const int8_t *p = w->panels + (size_t) (n / KERN_PANEL) * k4 * KERN_STEP_BYTES + n % KERN_PANEL * KERN_QUAD;
 	int32_t		dot = 0;
 
 	for (int i = 0; i < w->k; i++)
-		dot += (q[i] - 128) * p[i / KERN_QUAD * KERN_STEP_BYTES + i % KERN_QUAD];
-	return fmaf((float) dot, ascale * w->scale[n], bias ? bias[n] : 0.0f);
+		dot += (q[i] - 128 - code->zero) * p[i / KERN_QUAD * KERN_STEP_BYTES + i % KERN_QUAD];
+	return fmaf((float) dot, code->scale * w->scale[n], bias ? bias[n] : 0.0f);
 }
 
 static void
-ref_gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
+ref_gemm_i8(int m, const uint8_t *q, int ldq, const KernCode *code, const KernMatrix *w, const float *bias,
 			KernAct act, bool residual, float *y, int ldy, void *scratch)
 {
 	(void) scratch;
@@ -228,17 +239,17 @@ ref_gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMat
 		for (int n = 0; n < w->n; n++)
 		{
 			float	   *to = y + (size_t) r * ldy + n;
-			float		x = ref_cell(q + (size_t) r * ldq, ascale[r], w, bias, n);
+			float		x = ref_cell(q + (size_t) r * ldq, &code[r], w, bias, n);
 
 			*to = residual ? *to + x : act_of(x, act);
 		}
 }
 
 static void
-ref_gemv_i8_cols(const uint8_t *q, float ascale, const KernMatrix *w, int n, const int32_t *cols, float *y)
+ref_gemv_i8_cols(const uint8_t *q, const KernCode *code, const KernMatrix *w, int n, const int32_t *cols, float *y)
 {
 	for (int j = 0; j < n; j++)
-		y[j] = ref_cell(q, ascale, w, NULL, cols[j]);
+		y[j] = ref_cell(q, code, w, NULL, cols[j]);
 }
 
 /* ---------------------------------------------------------------- attention */

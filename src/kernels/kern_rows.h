@@ -79,9 +79,9 @@ v_finite(v16 x)
 
 /* 16 bytes at q[i], not past ldq. */
 KERN_INLINE void
-store_codes(const bool whole, uint8_t *q, int ldq, int i, v16 x, v16 inv)
+store_codes(const bool whole, uint8_t *q, int ldq, int i, v16 x, v16 inv, v16 zero)
 {
-	v16			t = v_add(v_mul(x, inv), v_set(KERN_ROUND + 128.0f));
+	v16			t = v_fma(x, inv, zero);
 	uint8_t		tail[KERN_LANES];
 
 	if (whole || ldq - i >= KERN_LANES)
@@ -93,15 +93,19 @@ store_codes(const bool whole, uint8_t *q, int ldq, int i, v16 x, v16 inv)
 	}
 }
 
-/* The scale of a row and, in *inv, its reciprocal; false for a zero row, whose codes are all 128. */
+/* The code of a row from -below to above, both >= 0; *inv: 1 / scale; false for a zero row, whose codes are all 128. */
 KERN_INLINE bool
-row_scale(float amax, float *scale, float *inv)
+row_code(float below, float above, KernCode *code, float *inv)
 {
-	bool		zero = !(amax >= KERN_AMAX_MIN);
+	float		round = KERN_ROUND;
 
-	*scale = zero ? 0.0f : amax / 127.0f;
-	*inv = zero ? 0.0f : 127.0f / amax;
-	return !zero;
+	*code = (KernCode) {0};
+	if (!(below + above >= KERN_RANGE_MIN))
+		return false;
+	code->scale = above / KERN_CODES + below / KERN_CODES;
+	*inv = 1.0f / code->scale;
+	code->zero = (int32_t) (below * *inv + round - round) - KERN_CODES / 2;
+	return true;
 }
 
 /* ---------------------------------------------------------------- layer norm */
@@ -201,7 +205,7 @@ typedef struct CodeRow
 				rstd;
 } CodeRow;
 
-/* Elements i .. i+15, 0 past the end.  A row is normalised twice, once for amax: cheaper than keeping it. */
+/* Elements i .. i+15, 0 past the end.  A row is normalised twice, once for its range: cheaper than keeping it. */
 KERN_INLINE v16
 code_part(const bool norm, const bool whole, const CodeRow *row, int i)
 {
@@ -210,18 +214,19 @@ code_part(const bool norm, const bool whole, const CodeRow *row, int i)
 	return part_mask(whole, row_norm(whole, row->k, row->x, i, row->mean, row->rstd, row->gain, row->bias), row->k, i);
 }
 
-/* amax of a row without NaN and infinities; false if it has one. */
+/* Range of a row without NaN and infinities, from -*below to *above; false if it has one. */
 KERN_INLINE bool
-finite_amax(const bool norm, const bool whole, const CodeRow *row, float *amax)
+finite_range(const bool norm, const bool whole, const CodeRow *row, float *below, float *above)
 {
 	v16			zero = v_set(0.0f),
-				top[KERN_CHAINS],
+				lo[KERN_CHAINS],
+				hi[KERN_CHAINS],
 				odd[KERN_CHAINS];	/* sums of x * 0, chains side by side: NaN where x is none or infinite */
 	int			i = 0;
 
 	KERN_UNROLL
 	for (int c = 0; c < KERN_CHAINS; c++)
-		top[c] = odd[c] = zero;
+		lo[c] = hi[c] = odd[c] = zero;
 	for (; i + KERN_CHAINS * KERN_LANES <= row->k; i += KERN_CHAINS * KERN_LANES)
 	{
 		KERN_UNROLL
@@ -229,7 +234,8 @@ finite_amax(const bool norm, const bool whole, const CodeRow *row, float *amax)
 		{
 			v16			x = code_part(norm, whole, row, i + c * KERN_LANES);
 
-			top[c] = v_max(v_abs(x), top[c]);
+			lo[c] = v_min(x, lo[c]);
+			hi[c] = v_max(x, hi[c]);
 			odd[c] = v_fma(x, zero, odd[c]);
 		}
 	}
@@ -237,65 +243,78 @@ finite_amax(const bool norm, const bool whole, const CodeRow *row, float *amax)
 	{
 		v16			x = code_part(norm, whole, row, i);
 
-		top[0] = v_max(v_abs(x), top[0]);
+		lo[0] = v_min(x, lo[0]);
+		hi[0] = v_max(x, hi[0]);
 		odd[0] = v_fma(x, zero, odd[0]);
 	}
 	KERN_UNROLL
 	for (int c = 1; c < KERN_CHAINS; c++)
 	{
-		top[0] = v_max(top[0], top[c]);
+		lo[0] = v_min(lo[0], lo[c]);
+		hi[0] = v_max(hi[0], hi[c]);
 		odd[0] = v_add(odd[0], odd[c]);
 	}
-	*amax = v_hmax(top[0]);
+	*below = v_hmax(v_sub(zero, lo[0]));
+	*above = v_hmax(hi[0]);
 	return v_sum(odd[0]) == 0.0f;
 }
 
 KERN_INLINE void
-code_row(const bool norm, const bool whole, const CodeRow *row, uint8_t *q, int ldq, float *scale)
+code_row(const bool norm, const bool whole, const CodeRow *row, uint8_t *q, int ldq, KernCode *code)
 {
-	float		amax,
+	float		below,
+				above,
 				inv;
-	bool		finite = finite_amax(norm, whole, row, &amax);
+	bool		finite = finite_range(norm, whole, row, &below, &above);
+	v16			zero;
 	int			i;
 
 	if (!finite)
 	{
-		v16			top = v_set(0.0f);
+		v16			lo = v_set(0.0f),
+					hi = lo;
 
 		for (i = 0; i < row->k; i += KERN_LANES)
-			top = v_max(v_abs(v_finite(code_part(norm, whole, row, i))), top);
-		amax = v_hmax(top);
+		{
+			v16			x = v_finite(code_part(norm, whole, row, i));
+
+			lo = v_min(x, lo);
+			hi = v_max(x, hi);
+		}
+		below = v_hmax(v_sub(v_set(0.0f), lo));
+		above = v_hmax(hi);
 	}
-	if (!row_scale(amax, scale, &inv))
+	if (!row_code(below, above, code, &inv))
 	{
 		memset(q, 128, (size_t) ldq);
 		return;
 	}
+	zero = v_set(KERN_ROUND + (float) (128 + code->zero));
 	for (i = 0; finite && i < row->k; i += KERN_LANES)
-		store_codes(whole, q, ldq, i, code_part(norm, whole, row, i), v_set(inv));
+		store_codes(whole, q, ldq, i, code_part(norm, whole, row, i), v_set(inv), zero);
 	for (i = finite ? i : 0; i < row->k; i += KERN_LANES)
-		store_codes(whole, q, ldq, i, v_finite(code_part(norm, whole, row, i)), v_set(inv));
+		store_codes(whole, q, ldq, i, v_finite(code_part(norm, whole, row, i)), v_set(inv), zero);
 	if (i < ldq)
-		memset(q + i, 128, (size_t) (ldq - i));
+		memset(q + i, 128 + code->zero, (size_t) (ldq - i));
 }
 
 static void
-quantize(int m, int k, const float *x, int ldx, uint8_t *q, int ldq, float *scale)
+quantize(int m, int k, const float *x, int ldx, uint8_t *q, int ldq, KernCode *code)
 {
 	for (int r = 0; r < m; r++, x += ldx, q += ldq)
 	{
 		CodeRow		row = {.k = k, .x = x};
 
 		if (k % KERN_LANES == 0)
-			code_row(false, true, &row, q, ldq, scale + r);
+			code_row(false, true, &row, q, ldq, code + r);
 		else
-			code_row(false, false, &row, q, ldq, scale + r);
+			code_row(false, false, &row, q, ldq, code + r);
 	}
 }
 
 KERN_INLINE void
 norm_rows_quantize(const bool whole, int m, int k, const float *x, int ldx, const float *gain, const float *bias, float eps,
-					uint8_t *q, int ldq, float *scale)
+					uint8_t *q, int ldq, KernCode *code)
 {
 	v16			mean[KERN_NORM_ROWS],
 				rstd[KERN_NORM_ROWS];
@@ -307,19 +326,19 @@ norm_rows_quantize(const bool whole, int m, int k, const float *x, int ldx, cons
 		{
 			CodeRow		row = {.k = k, .x = x, .gain = gain, .bias = bias, .mean = mean[r], .rstd = rstd[r]};
 
-			code_row(true, whole, &row, q, ldq, scale++);
+			code_row(true, whole, &row, q, ldq, code++);
 		}
 	}
 }
 
 static void
 layer_norm_quantize(int m, int k, const float *x, int ldx, const float *gain, const float *bias, float eps,
-					uint8_t *q, int ldq, float *scale)
+					uint8_t *q, int ldq, KernCode *code)
 {
 	if (k % KERN_LANES == 0)
-		norm_rows_quantize(true, m, k, x, ldx, gain, bias, eps, q, ldq, scale);
+		norm_rows_quantize(true, m, k, x, ldx, gain, bias, eps, q, ldq, code);
 	else
-		norm_rows_quantize(false, m, k, x, ldx, gain, bias, eps, q, ldq, scale);
+		norm_rows_quantize(false, m, k, x, ldx, gain, bias, eps, q, ldq, code);
 }
 
 /* ---------------------------------------------------------------- sums, softmax, vectors */

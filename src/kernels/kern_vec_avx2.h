@@ -112,11 +112,19 @@ v_hmax(v16 a)
 	return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
 }
 
-static inline v16
-v_from_int(const int32_t *p)
+static inline __m256
+v_from_dot8(const int32_t *acc, int32_t zero, const int32_t *comp)
 {
-	return (v16) {_mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *) p)),
-				  _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *) (p + 8)))};
+	__m256i		sums = _mm256_srai_epi32(_mm256_loadu_si256((const __m256i *) comp), 7);
+
+	return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_loadu_si256((const __m256i *) acc),
+											   _mm256_mullo_epi32(_mm256_set1_epi32(zero), sums)));
+}
+
+static inline v16
+v_from_dot(const int32_t *acc, int32_t zero, const int32_t *comp)
+{
+	return (v16) {v_from_dot8(acc, zero, comp), v_from_dot8(acc + 8, zero, comp + 8)};
 }
 
 static inline void

@@ -54,10 +54,18 @@ v_hmax(v16 a)
 	return _mm512_reduce_max_ps(a);
 }
 
+static inline __m512i v_column_sums(const int32_t *comp) { return _mm512_srai_epi32(_mm512_loadu_si512(comp), 7); }
+
 static inline v16
-v_from_int(const int32_t *p)
+v_dot_float(__m512i acc, int32_t zero, __m512i sums)
 {
-	return _mm512_cvtepi32_ps(_mm512_loadu_si512(p));
+	return _mm512_cvtepi32_ps(_mm512_sub_epi32(acc, _mm512_mullo_epi32(_mm512_set1_epi32(zero), sums)));
+}
+
+static inline v16
+v_from_dot(const int32_t *acc, int32_t zero, const int32_t *comp)
+{
+	return v_dot_float(_mm512_loadu_si512(acc), zero, v_column_sums(comp));
 }
 
 static inline void

@@ -126,11 +126,17 @@ v_hmax(v16 x)
 	return vmaxvq_f32(v_max4(v_max4(x.a, x.b), v_max4(x.c, x.d)));
 }
 
-static inline v16
-v_from_int(const int32_t *p)
+static inline float32x4_t
+v_from_dot4(const int32_t *acc, int32_t zero, const int32_t *comp)
 {
-	return (v16) {vcvtq_f32_s32(vld1q_s32(p)), vcvtq_f32_s32(vld1q_s32(p + 4)),
-				  vcvtq_f32_s32(vld1q_s32(p + 8)), vcvtq_f32_s32(vld1q_s32(p + 12))};
+	return vcvtq_f32_s32(vmlsq_n_s32(vld1q_s32(acc), vshrq_n_s32(vld1q_s32(comp), 7), zero));
+}
+
+static inline v16
+v_from_dot(const int32_t *acc, int32_t zero, const int32_t *comp)
+{
+	return (v16) {v_from_dot4(acc, zero, comp), v_from_dot4(acc + 4, zero, comp + 4),
+				  v_from_dot4(acc + 8, zero, comp + 8), v_from_dot4(acc + 12, zero, comp + 12)};
 }
 
 static inline void

@@ -79,8 +79,15 @@ v_hmax(v16 a)
 	return a.f[0];
 }
 
-/* (float) of sixteen int32 */
-static inline v16 v_from_int(const int32_t *p) { v16 r; V_EACH((float) p[i]); return r; }
+/* (float) of sixteen sums of (q - 128) w, less zero times the columns' sums, which comp has 128-fold */
+static inline v16
+v_from_dot(const int32_t *acc, int32_t zero, const int32_t *comp)
+{
+	v16			r;
+
+	V_EACH((float) (acc[i] - zero * (comp[i] / 128)));
+	return r;
+}
 
 /* Store the low byte of each lane's bits: the integer of n + KERN_ROUND for n in [0, 255]. */
 static inline void

@@ -209,7 +209,7 @@ wide_panel(int m, Wide *wide, const int8_t *w, const int32_t *comp, int k4, cons
 }
 
 static void
-gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
+gemm_i8(int m, const uint8_t *q, int ldq, const KernCode *code, const KernMatrix *w, const float *bias,
 		KernAct act, bool residual, float *y, int ldy, void *scratch)
 {
 	Wide	   *wide = scratch;
@@ -219,7 +219,7 @@ gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix 
 
 	if (m < WIDE_FROM || blocks == 0)
 	{
-		gemm_in_place(m, q, ldq, ascale, w, bias, act, residual, y, ldy);
+		gemm_in_place(m, q, ldq, code, w, bias, act, residual, y, ldy);
 		return;
 	}
 	for (int b = 0, i = 0; b < blocks; b++)
@@ -235,7 +235,7 @@ gemm_i8(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix 
 		{
 			wide_panel(n_row, wide, w->panels + (size_t) col * k4 * KERN_QUAD, w->comp + col, k4,
 					   y + (size_t) i * ldy + col, ldy);
-			tile_finish(n_row, 1, wide->acc[0], ascale + i, w, col, bias, act, residual, y + (size_t) i * ldy, ldy);
+			tile_finish(n_row, 1, wide->acc[0], code + i, w, col, bias, act, residual, y + (size_t) i * ldy, ldy);
 		}
 		i += n_row;
 	}

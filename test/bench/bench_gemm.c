@@ -247,10 +247,10 @@ bench_gemm(const KernOps *ops, int k, int n, double top)
 	int8_t	   *panels = block(bytes * copies);
 	float	   *scale = floats((size_t) n + 16),
 			   *bias = floats((size_t) n),
-			   *ascale = floats(MAX_M),
 			   *y = block((size_t) MAX_M * n * 4);
 	int32_t    *comp = block((size_t) (n + 16) * 4);
 	uint8_t    *q = block((size_t) MAX_M * k);
+	KernCode   *code = block(MAX_M * sizeof(KernCode));
 	void	   *scratch = block(KERN_GEMM_SCRATCH);
 
 	printf("%5d x %-5d", k, n);
@@ -262,7 +262,7 @@ bench_gemm(const KernOps *ops, int k, int n, double top)
 		BEST(s, {
 			KernMatrix w = {.type = KERN_I8, .k = k, .n = n, .panels = panels + bytes * turn, .scale = scale, .comp = comp};
 			turn = (turn + 1) % copies;
-			ops->gemm_i8(ms[i], q, k, ascale, &w, bias, KERN_ACT_NONE, false, y, n, scratch);
+			ops->gemm_i8(ms[i], q, k, code, &w, bias, KERN_ACT_NONE, false, y, n, scratch);
 		});
 		s = 2e-9 * ms[i] * k * n / s;
 		if (top > 0)
@@ -275,7 +275,7 @@ bench_gemm(const KernOps *ops, int k, int n, double top)
 	free(panels);
 	free(scale);
 	free(bias);
-	free(ascale);
+	free(code);
 	free(y);
 	free(comp);
 	free(q);
@@ -350,14 +350,14 @@ bench_rows(const KernOps *ops)
 	enum { M = 64, K = 384, N = 1536 };
 	float	   *x = floats((size_t) M * N),
 			   *y = floats((size_t) M * N),
-			   *w = floats((size_t) K * K),
-				scale[M];
+			   *w = floats((size_t) K * K);
+	KernCode	code[M];
 	uint8_t    *q = block((size_t) M * N);
 	double		s;
 
-	BEST(s, ops->layer_norm_quantize(M, K, x, K, x, x, 1e-5f, q, K, scale));
+	BEST(s, ops->layer_norm_quantize(M, K, x, K, x, x, 1e-5f, q, K, code));
 	printf("layer_norm_quantize %d x %d: %7.2f ns a row\n", M, K, s / M * 1e9);
-	BEST(s, ops->quantize(M, N, x, N, q, N, scale));
+	BEST(s, ops->quantize(M, N, x, N, q, N, code));
 	printf("quantize %d x %d:           %7.2f ns a row\n", M, N, s / M * 1e9);
 	for (int act = KERN_ACT_GELU_NEW; act <= KERN_ACT_GELU; act++)
 	{

@@ -8,7 +8,7 @@
 enum { VOCAB = 40, PROMPT = 6 };
 
 /* Hash of what seed 42 gives; changes only if sampling, the kernels or the test's model change. */
-#define SEED_42 0xcb4ec30236cd7ba9ull
+#define SEED_42 0x6c646c35f70cc8b5ull
 
 static const TestShape shape = {2, 2, 32, 48, 64, VOCAB, KERN_ACT_GELU_NEW, true, true, false};
 static const SampleOptions greedy = {.max_new_tokens = 20, .temperature = 0, .top_p = 1, .repetition_penalty = 1};

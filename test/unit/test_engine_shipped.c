@@ -85,7 +85,7 @@ test_texts(const json_t *texts)
 	}
 	ok(n > 0 && equal == compared, "token ids of %d of %d texts equal the recipe's", equal, compared);
 	ok(n > 0 && worst < 1e-4, "f32 vectors of %d texts within 1e-4 (%.1e)", n, worst);
-	ok(lowest > 0.9 && mean > 0.98, "int8 vectors: cosine %.5f on the mean, %.5f at least", mean, lowest);
+	ok(lowest > 0.98 && mean > 0.998, "int8 vectors: cosine %.5f on the mean, %.5f at least", mean, lowest);
 }
 
 /* ---- episodes ---- */

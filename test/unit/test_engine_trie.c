@@ -282,7 +282,7 @@ static long tokens_fed,
 static KernOps counting;
 
 static void
-counting_gemm(int m, const uint8_t *q, int ldq, const float *ascale, const KernMatrix *w, const float *bias,
+counting_gemm(int m, const uint8_t *q, int ldq, const KernCode *code, const KernMatrix *w, const float *bias,
 			  KernAct act, bool residual, float *y, int ldy, void *scratch)
 {
 	if (residual && w->k == shape.n_embd)
@@ -290,7 +290,7 @@ counting_gemm(int m, const uint8_t *q, int ldq, const float *ascale, const KernM
 		tokens_fed += m;		/* attention's projection: once a layer, in the last one for last rows only */
 		passes++;
 	}
-	kern_ops(KERN_AUTO)->gemm_i8(m, q, ldq, ascale, w, bias, act, residual, y, ldy, scratch);
+	kern_ops(KERN_AUTO)->gemm_i8(m, q, ldq, code, w, bias, act, residual, y, ldy, scratch);
 }
 
 static Message fed_message;		/* the same for all counts */

@@ -14,7 +14,7 @@ static const int sizes[] = {1, 2, 3, 4, 7, 15, 16, 17, 31, 32, 33, 64, 100, 384,
 
 /* ---------------------------------------------------------------- rows */
 
-/* quantize() and layer_norm_quantize() of m rows of k, codes and scales. */
+/* quantize() and layer_norm_quantize() of m rows of k, codes and how they read. */
 static bool
 same_quantize(const KernOps *ops, int k, int kind, bool norm)
 {
@@ -28,8 +28,8 @@ same_quantize(const KernOps *ops, int k, int kind, bool norm)
 			   *bias = guard_floats(k);
 	uint8_t    *q = guard_alloc(nq),
 			   *want = guard_alloc(nq);
-	float		scale[M],
-				want_scale[M];
+	KernCode	code[M],
+				want_code[M];
 	bool		same;
 
 	fill(x, nx, kind);
@@ -37,15 +37,15 @@ same_quantize(const KernOps *ops, int k, int kind, bool norm)
 	fill(bias, k, kind == FILL_DENORMAL ? FILL_DENORMAL : FILL_NORMAL);
 	if (norm)
 	{
-		ops->layer_norm_quantize(M, k, x, ldx, gain, bias, 1e-5f, q, ldq, scale);
-		kern_reference.layer_norm_quantize(M, k, x, ldx, gain, bias, 1e-5f, want, ldq, want_scale);
+		ops->layer_norm_quantize(M, k, x, ldx, gain, bias, 1e-5f, q, ldq, code);
+		kern_reference.layer_norm_quantize(M, k, x, ldx, gain, bias, 1e-5f, want, ldq, want_code);
 	}
 	else
 	{
-		ops->quantize(M, k, x, ldx, q, ldq, scale);
-		kern_reference.quantize(M, k, x, ldx, want, ldq, want_scale);
+		ops->quantize(M, k, x, ldx, q, ldq, code);
+		kern_reference.quantize(M, k, x, ldx, want, ldq, want_code);
 	}
-	same = memcmp(q, want, nq) == 0 && memcmp(scale, want_scale, sizeof(scale)) == 0;
+	same = memcmp(q, want, nq) == 0 && memcmp(code, want_code, sizeof(code)) == 0;
 	guard_free_floats(x, nx);
 	guard_free_floats(gain, k);
 	guard_free_floats(bias, k);
@@ -254,15 +254,41 @@ test_quantize_meaning(const KernOps *ops)
 {
 	float		x[8] = {NAN, INFINITY, -INFINITY, 0.0f, FLT_MAX, -1.0f, 1e-45f, -FLT_MAX};
 	uint8_t		q[8] __attribute__((aligned(64)));
-	float		scale;
+	KernCode	code;
+	bool		near = true,
+				bounds = true;
 
-	ops->quantize(1, 8, x, 8, q, 8, &scale);
-	ok(q[0] == 128 && q[1] == 255 && q[2] == 1 && q[3] == 128 && q[4] == 255 && q[5] == 128 && q[7] == 1 &&
-	   scale == FLT_MAX / 127.0f, "%s: NaN is 0, infinities are the largest numbers", ops->name);
+	ops->quantize(1, 8, x, 8, q, 8, &code);
+	ok(q[0] == 128 && q[1] == 254 && q[2] == 2 && q[3] == 128 && q[4] == 254 && q[5] == 128 && q[7] == 2 &&
+	   code.zero == 0 && code.scale == FLT_MAX / 126.0f, "%s: NaN is 0, infinities are the largest numbers", ops->name);
 	memset(x, 0, sizeof(x));
 	x[3] = 1e-31f;
-	ops->quantize(1, 8, x, 8, q, 8, &scale);
-	ok(scale == 0.0f && q[3] == 128, "%s: a vanishing row is a zero row", ops->name);
+	ops->quantize(1, 8, x, 8, q, 8, &code);
+	ok(code.scale == 0.0f && code.zero == 0 && q[3] == 128, "%s: a vanishing row is a zero row", ops->name);
+	for (int i = 0; i < 20000; i++)
+	{
+		float		range = 0.0f;
+
+		/* ends half a code off, where they round apart from the zero point */
+		x[0] = (float) (rng_below(505) - 252) / 2.0f;
+		x[1] = x[0] < 0.0f ? 252.0f + x[0] : x[0] - 252.0f;
+		if (i % 2)
+			fill(x, 8, FILL_NORMAL);
+		for (int j = 2; i % 4 == 1 && j < 8; j++)
+			x[j] = fabsf(x[j]) + 1.0f;	/* one sign, but for what lies in front */
+		ops->quantize(1, 8, x, 8, q, 8, &code);
+		for (int j = 0; j < 8; j++)
+			for (int l = 0; l < 8; l++)
+				range = fmaxf(range, fmaxf(fabsf(x[j]), x[j] - x[l]));
+		bounds &= code.zero >= -126 && code.zero <= 126 && fabsf(code.scale * 252.0f - range) <= 1e-5f * range;
+		for (int j = 0; j < 8; j++)
+		{
+			near &= fabsf(code.scale * (float) (q[j] - 128 - code.zero) - x[j]) <= 0.5001f * code.scale;
+			bounds &= q[j] >= 1;
+		}
+	}
+	ok(near, "%s: codes read within half a step of what they stand for", ops->name);
+	ok(bounds, "%s: a row's codes span its range and 0, and are never 0 themselves", ops->name);
 }
 
 static void
@@ -368,7 +394,7 @@ float_steps_hash(const KernOps *ops)
 				bias[N],
 				y[4][N];
 	uint8_t		q[N] __attribute__((aligned(64)));
-	float		scale;
+	KernCode	code;
 
 	rng_state = 20;
 	fill(x, N, FILL_NORMAL);
@@ -382,7 +408,7 @@ float_steps_hash(const KernOps *ops)
 	}
 	memcpy(y[3], x, sizeof(x));
 	y[0][0] += ops->softmax(N, y[3]);
-	ops->layer_norm_quantize(1, N, x, N, gain, bias, 1e-5f, q, N, &scale);
+	ops->layer_norm_quantize(1, N, x, N, gain, bias, 1e-5f, q, N, &code);
 	return fsi_hash64(y, sizeof(y), fsi_hash64(q, sizeof(q), 0));
 }
 
@@ -401,7 +427,7 @@ main(void)
 		test_rows(ops);
 		test_quantize_meaning(ops);
 		test_softmax_meaning(ops);
-		ok(float_steps_hash(ops) == UINT64_C(0x5d9b92a61a55f4b3), "%s: the float steps' bits are the fixed ones (%016llx)",
+		ok(float_steps_hash(ops) == UINT64_C(0xf83458c797a25217), "%s: the float steps' bits are the fixed ones (%016llx)",
 		   ops->name, (unsigned long long) float_steps_hash(ops));
 	}
 	return tap_done();
