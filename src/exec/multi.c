@@ -14,7 +14,7 @@
 #include "exec.h"
 
 /*
- * Without the option min_score: likelier than not; within 1.0 of the best mean F1 on the recipe's validation sets
+ * Without the option min_score: likelier than not; within 1.5 of the best mean F1 on the recipe's validation sets
  * (test/eval/multi.sh).
  */
 #define DEFAULT_MIN_SCORE 0.5
