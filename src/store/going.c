@@ -1,8 +1,10 @@
 /*
  * going.c
- *	  Files that go with the end of a transaction: a model's that it has brought, replaced or dropped, and one half written.
+ *	  What goes with the end of a transaction: a model's file that it has brought, replaced or dropped, one half written; a
+ *	  training's folder that it has discarded.
  *
- * Best effort: a crash at that end, or a transaction that was prepared, leaves a file to store_sweep().
+ * Best effort: a crash at that end, or a transaction that was prepared, leaves a file to store_sweep().  Nothing would ever
+ * take a discarded folder for one: a crash leaves the training as it was, and such a transaction cannot be prepared.
  */
 #include "postgres.h"
 
@@ -11,25 +13,27 @@
 
 #include "store.h"
 
-typedef struct FileToGo
+typedef struct ToGo
 {
-	struct FileToGo *next;
+	struct ToGo *next;
 	SubTransactionId subxact;
 	XactEvent	when;			/* XACT_EVENT_ABORT or XACT_EVENT_COMMIT */
+	void		(*remove) (const char *path);
+	const char *deed;			/* what a transaction has done that cannot be prepared, or NULL */
 	char		path[FLEXIBLE_ARRAY_MEMBER];
-} FileToGo;
+} ToGo;
 
-static FileToGo *files_to_go;	/* in TopMemoryContext */
+static ToGo *to_go;				/* in TopMemoryContext */
 
-/* Take from the list those of one subtransaction (0: all), and from the folder those whose time has come. */
+/* Take from the list those of one subtransaction (0: all), and from the disk those whose time has come. */
 static void
-settle_files(SubTransactionId subxact, XactEvent event)
+settle(SubTransactionId subxact, XactEvent event)
 {
-	FileToGo  **link = &files_to_go;
+	ToGo	  **link = &to_go;
 
 	while (*link != NULL)
 	{
-		FileToGo   *f = *link;
+		ToGo	   *f = *link;
 
 		if (subxact != InvalidSubTransactionId && f->subxact != subxact)
 		{
@@ -37,20 +41,32 @@ settle_files(SubTransactionId subxact, XactEvent event)
 			continue;
 		}
 		if (f->when == event)
-			store_unlink_model(f->path);
+			f->remove(f->path);
 		*link = f->next;
 		pfree(f);
 	}
 }
 
 static void
+check_prepare(void)
+{
+	for (ToGo *f = to_go; f != NULL; f = f->next)
+		if (f->deed != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that has %s", f->deed)));
+}
+
+static void
 at_xact_end(XactEvent event, void *arg)
 {
 	(void) arg;
+	if (event == XACT_EVENT_PRE_PREPARE)
+		check_prepare();
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
-		settle_files(InvalidSubTransactionId, event);
+		settle(InvalidSubTransactionId, event);
 	else if (event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PARALLEL_COMMIT)
-		settle_files(InvalidSubTransactionId, event == XACT_EVENT_PARALLEL_ABORT ? XACT_EVENT_ABORT : XACT_EVENT_COMMIT);
+		settle(InvalidSubTransactionId, event == XACT_EVENT_PARALLEL_ABORT ? XACT_EVENT_ABORT : XACT_EVENT_COMMIT);
 }
 
 static void
@@ -58,17 +74,17 @@ at_subxact_end(SubXactEvent event, SubTransactionId mine, SubTransactionId paren
 {
 	(void) arg;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		settle_files(mine, XACT_EVENT_ABORT);
-	for (FileToGo *f = files_to_go; event == SUBXACT_EVENT_COMMIT_SUB && f != NULL; f = f->next)
+		settle(mine, XACT_EVENT_ABORT);
+	for (ToGo *f = to_go; event == SUBXACT_EVENT_COMMIT_SUB && f != NULL; f = f->next)
 		if (f->subxact == mine)
 			f->subxact = parent;
 }
 
-void
-store_file_goes(const char *path, XactEvent when)
+static void
+goes(const char *path, XactEvent when, void (*remove) (const char *path), const char *deed)
 {
 	static bool registered;
-	FileToGo   *f = MemoryContextAllocZero(TopMemoryContext, offsetof(FileToGo, path) + strlen(path) + 1);
+	ToGo	   *f = MemoryContextAllocZero(TopMemoryContext, offsetof(ToGo, path) + strlen(path) + 1);
 
 	if (!registered)
 	{
@@ -78,7 +94,45 @@ store_file_goes(const char *path, XactEvent when)
 	}
 	f->subxact = GetCurrentSubTransactionId();
 	f->when = when;
+	f->remove = remove;
+	f->deed = deed;
 	strcpy(f->path, path);
-	f->next = files_to_go;
-	files_to_go = f;
+	f->next = to_go;
+	to_go = f;
+}
+
+void
+store_file_goes(const char *path, XactEvent when)
+{
+	goes(path, when, store_unlink_model, NULL);
+}
+
+void
+store_folder_goes(const char *path, void (*remove) (const char *path), const char *deed)
+{
+	goes(path, XACT_EVENT_COMMIT, remove, deed);
+}
+
+bool
+store_folder_is_going(const char *path)
+{
+	for (ToGo *f = to_go; f != NULL; f = f->next)
+		if (f->deed != NULL && strcmp(f->path, path) == 0)
+			return true;
+	return false;
+}
+
+void
+store_folder_stays(const char *path)
+{
+	for (ToGo **link = &to_go; *link != NULL; link = &(*link)->next)
+	{
+		ToGo	   *f = *link;
+
+		if (f->deed == NULL || strcmp(f->path, path) != 0)
+			continue;
+		*link = f->next;
+		pfree(f);
+		return;
+	}
 }

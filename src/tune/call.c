@@ -91,8 +91,8 @@ report_none(const char *name)
 }
 
 /*
- * Throw away what an unfinished training could go on from: files, so that no rollback brings it back.  Whoever may not
- * is told so without a hold on the name: an error is said before locks go, for as long as the caller does not read it.
+ * Throw away what an unfinished training could go on from, when the transaction commits.  Whoever may not is told so
+ * without a hold on the name: an error is said before locks go, for as long as the caller does not read it.
  */
 Datum
 fsi_discard_training(PG_FUNCTION_ARGS)

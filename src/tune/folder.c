@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,21 +49,45 @@ has_checkpoint(const char *path)
 	return file_exists(path, "last") || file_exists(path, "best");
 }
 
-/* Gone at once for all who look, by a name of no database; what a crash leaves of it is an orphan. */
+/* With the files in it: there are no folders. */
+static void
+remove_now(const char *path)
+{
+	DIR		   *d = opendir(path);
+	struct dirent *entry;
+	char		file[MAXPGPATH];
+
+	if (d == NULL)
+		return;
+	while ((entry = readdir(d)) != NULL)
+		if (snprintf(file, sizeof(file), "%s/%s", path, entry->d_name) < (int) sizeof(file) &&
+			strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			(void) unlink(file);
+	closedir(d);
+	(void) rmdir(path);
+}
+
+/*
+ * Gone at once for all who look, by a name of no database; what a crash leaves of it is an orphan.  Never an error, not
+ * even for want of memory: the transaction that has discarded it is committed by then.
+ */
 void
 tune_folder_remove(const char *path)
 {
-	char	   *going = store_cache_path(psprintf("%s0_%d", FOLDER_PREFIX, MyProcPid));
+	char		going[MAXPGPATH];
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
 		return;
-	if (strcmp(path, going) != 0 && lstat(going, &st) == 0)
-		(void) rmtree(going, true);
+	snprintf(going, sizeof(going), "%.*s/" FOLDER_PREFIX "0_%d", (int) (strrchr(path, '/') - path), path, MyProcPid);
+	if (strcmp(path, going) != 0)
+		remove_now(going);
 	if (rename(path, going) == 0)
-		(void) rmtree(going, true);
+		remove_now(going);
 	else if (errno != ENOENT)	/* else another process has just removed it */
-		(void) rmtree(path, true);
+		ereport(WARNING,
+				(host_errcode_for_file_access(),
+				 errmsg("could not remove directory \"%s\": %m", path)));
 }
 
 void
@@ -301,15 +326,15 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 	old = read_text(path, "plan");
 	if (old != NULL && has_checkpoint(path))
 		check_role(name, old);
-	if (restart)
-		tune_folder_remove(path);
-	else if (old != NULL && has_checkpoint(path))
+	/* The same transaction may have discarded it. */
+	if (!restart && !store_folder_is_going(path) && old != NULL && has_checkpoint(path))
 	{
 		compare_plans(name, old, plan);
 		remove_unfinished(path);
 		return true;
 	}
 	tune_folder_remove(path);
+	store_folder_stays(path);
 	if (MakePGDirectory(path) < 0 && errno != EEXIST)
 		ereport(ERROR,
 				(host_errcode_for_file_access(),
@@ -321,7 +346,7 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 bool
 tune_folder_is_own(const char *path, const char *name)
 {
-	char	   *plan = read_text(path, "plan");
+	char	   *plan = store_folder_is_going(path) ? NULL : read_text(path, "plan");
 
 	if (plan != NULL)
 		check_role(name, plan);
@@ -333,7 +358,7 @@ tune_folder_discard(const char *path, const char *name)
 {
 	if (!tune_folder_is_own(path, name))
 		return false;
-	tune_folder_remove(path);
+	store_folder_goes(path, tune_folder_remove, "discarded a training");
 	return true;
 }
 
@@ -353,7 +378,7 @@ tune_folders_left(void)
 		TuneLeft   *training;
 
 		/* Where its model is there, a crash has left it of one that ended. */
-		if (name == NULL || tune_folder_has_result(path, name))
+		if (name == NULL || tune_folder_has_result(path, name) || store_folder_is_going(path))
 			continue;
 		training = palloc(sizeof(TuneLeft));
 		training->role = plan_role(plan);

@@ -151,7 +151,7 @@ extern void tune_folder_remove(const char *path);
 extern void tune_folder_remove_useless(const char *path);
 /* Whether there is an unfinished training's folder, which the caller may remove (else 42501). */
 extern bool tune_folder_is_own(const char *path, const char *name);
-/* Remove it; false: there is none. */
+/* Remove it when the transaction commits; false: there is none. */
 extern bool tune_folder_discard(const char *path, const char *name);
 
 typedef struct TuneLeft

@@ -1,0 +1,74 @@
+# An unfinished training is given up when the transaction that discards it commits, and not before.
+use strict;
+use warnings;
+use Fsi;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+make_tiny("$dir/tiny", 4, 64);
+my $node = fsi_node('train_given_up', "jit = off\nmax_prepared_transactions = 2\nfsync = off");
+system_or_bail('psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-v', "tiny=$dir/tiny", '-d', $node->connstr('postgres'), '-f',
+	'test/data/train_rows.sql');
+
+# For ever, unless it is stopped; with one checkpoint a step.
+sub call
+{
+	my ($name, $more) = @_;
+	return "CALL fsi_train('$name', 'rows', '{\"model\": \"tiny\", \"max_steps\": 1000000, \"eval_steps\": 0, \"save_steps\": 1" . ($more // '') . "}')";
+}
+sub interrupted
+{
+	my ($name, $before) = @_;
+	my $s = start($node, ($before // ()), call($name));
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM fsi_training WHERE model = '$name' AND step > 3") or die $name;
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM fsi_training WHERE model = '$name'");
+	like(finish($s), qr/canceling statement/, "$name: canceled");
+}
+sub folders
+{
+	return scalar(() = glob($node->data_dir . '/fsi_intent/pgsql_tmp_train_*'));
+}
+sub says
+{
+	my ($sql, $pattern, $what) = @_;
+	my (undef, undef, $said) = $node->psql('postgres', "\\set VERBOSITY verbose\n$sql");
+	like($said, $pattern, $what);
+}
+
+interrupted('mine');
+$node->restart;				# else the view tells how it ended, whatever is left of it
+my $left = q{SELECT 'left: ' || count(*) FROM fsi_training};
+my $discard = q{SELECT fsi_discard_training('mine')};
+for my $case ([ 'a rollback', "BEGIN; $discard; $left; ROLLBACK" ], [ "a savepoint's", "BEGIN; SAVEPOINT s; $discard; $left; ROLLBACK TO s; $left; COMMIT" ],
+	[ 'an error', "BEGIN; $discard; $left; SELECT 1 / 0" ])
+{
+	my ($what, $sql) = @$case;
+	my (undef, $out, undef) = $node->psql('postgres', $sql);
+	like($out, qr/^\s*left: 0/, "$what: the transaction itself sees it gone");
+	is($node->safe_psql('postgres', $left), 'left: 1', "$what keeps it");
+	is(folders(), 1, "$what: its folder is there");
+}
+says("BEGIN; $discard; $discard", qr/ERROR:  42704: there is no unfinished training of model "mine"/, 'once in a transaction');
+says("BEGIN; $discard; PREPARE TRANSACTION 'p'", qr/ERROR:  0A000: cannot PREPARE a transaction that has discarded a training/, 'not prepared');
+is(folders(), 1, 'it is still there');
+my $giver = $node->background_psql('postgres');
+$giver->query("BEGIN; SAVEPOINT s; $discard; RELEASE s");
+is($node->safe_psql('postgres', $left), 'left: 0', 'others do not see it any more');
+says($discard, qr/ERROR:  55006: model "mine" is being trained by another call\nDETAIL:  It is run by the process with PID \d+/, 'and wait for the end');
+$giver->query('COMMIT');
+is(folders(), 0, 'committed: its folder is gone');
+is($giver->query($left), 'left: 0', 'committed: it is gone');
+# Discarded and begun anew by one transaction: the folder is the new one's.
+interrupted('anew');
+my $s = start($node, q{DO $$ BEGIN PERFORM fsi_discard_training('anew'); } . call('anew') . '; END $$');
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM fsi_training WHERE model = 'anew' AND pid IS NOT NULL AND step > 3}) or die;
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM fsi_training WHERE model = 'anew'});
+unlike(finish($s), qr/going on/, 'discarded, and begun anew');
+is(folders(), 1, 'the folder is there, of the new one');
+is($giver->query(q{BEGIN; SELECT fsi_discard_training('anew'); COMMIT}), '', 'given up');
+is(folders(), 0, 'and gone');
+$giver->quit;
+
+done_testing();
