@@ -191,11 +191,17 @@ next_line(char **plan, char **key, char **value)
 }
 
 static Oid
+role_of(const char *value)
+{
+	return (Oid) strtoul(value, NULL, 10);
+}
+
+static Oid
 plan_role(const char *plan)
 {
 	const char *line = strstr(plan, "\nrole ");
 
-	return line == NULL ? InvalidOid : (Oid) strtoul(line + strlen("\nrole "), NULL, 10);
+	return line == NULL ? InvalidOid : role_of(line + strlen("\nrole "));
 }
 
 /* The model's, or NULL. */
@@ -210,31 +216,23 @@ plan_name(const char *plan)
 	return pnstrdup(line, strcspn(line, "\n"));
 }
 
-/* A role that is no more has lost nothing. */
-static bool
-may_touch(const char *plan)
+bool
+tune_role_exists(Oid role)
 {
-	Oid			role = plan_role(plan);
-
-	return !SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)) || has_privs_of_role(GetUserId(), role);
+	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role));
 }
 
+/* A role that is no more has lost nothing. */
 static void
 check_role(const char *name, const char *plan)
 {
-	if (!may_touch(plan))
+	Oid			role = plan_role(plan);
+
+	if (tune_role_exists(role) && !has_privs_of_role(GetUserId(), role))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for the unfinished training of model \"%s\"", name),
-				 errdetail("It is one of role \"%s\".", GetUserNameFromId(plan_role(plan), false))));
-}
-
-static const char *
-role_name(const char *oid)
-{
-	const char *name = GetUserNameFromId((Oid) strtoul(oid, NULL, 10), true);
-
-	return name ? name : oid;
+				 errdetail("It is one of role \"%s\".", GetUserNameFromId(role, false))));
 }
 
 static void
@@ -247,8 +245,8 @@ report_difference(const char *name, const char *key, const char *old, const char
 
 	if (strcmp(key, "role") == 0)
 	{
-		old = role_name(old);
-		new = role_name(new);
+		old = GetUserNameFromId(role_of(old), false);
+		new = GetUserNameFromId(role_of(new), false);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -257,7 +255,10 @@ report_difference(const char *name, const char *key, const char *old, const char
 			 errhint("Repeat the call as it was to go on with it, or begin anew with the option {\"restart\": true}.")));
 }
 
-/* Plans have the same keys in the same order, unless another version of the extension wrote one. */
+/*
+ * Plans have the same keys in the same order, unless another version of the extension wrote one.  The training of a role
+ * that is no more is anybody's whose call is the same.
+ */
 static void
 compare_plans(const char *name, const char *old_plan, const char *new_plan)
 {
@@ -272,7 +273,7 @@ compare_plans(const char *name, const char *old_plan, const char *new_plan)
 	{
 		if (!next_line(&old, &old_key, &old_value) || strcmp(old_key, new_key) != 0)
 			report_difference(name, new_key, "", new_value);
-		if (strcmp(old_value, new_value) != 0)
+		if (strcmp(old_value, new_value) != 0 && (strcmp(old_key, "role") != 0 || tune_role_exists(role_of(old_value))))
 			report_difference(name, new_key, old_value, new_value);
 	}
 	if (*old != '\0')
@@ -331,6 +332,8 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 	{
 		compare_plans(name, old, plan);
 		remove_unfinished(path);
+		if (strcmp(old, plan) != 0)
+			write_text(path, "plan", plan);
 		return true;
 	}
 	tune_folder_remove(path);

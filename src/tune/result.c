@@ -8,6 +8,8 @@
 
 #include "access/xact.h"
 #include "common/shortest_dec.h"
+#include "miscadmin.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -100,6 +102,18 @@ choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
 	run->result_step = train_steps_done(run->train);
 }
 
+/* The model would be nobody's. */
+static void
+check_role(const TuneRun *run)
+{
+	AcceptInvalidationMessages();
+	if (!tune_role_exists(GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the role that trains model \"%s\" has been dropped", run->name),
+				 run->saved < 0 ? 0 : errhint("The same call by another role goes on where this one ends.")));
+}
+
 void
 tune_register(TuneRun *run)
 {
@@ -109,6 +123,7 @@ tune_register(TuneRun *run)
 	HfModel		model = {0};
 
 	tune_show(run, TUNE_REGISTERING);
+	check_role(run);
 	host_init(&host, context);
 	fsi_arena_init(&arena, &host);
 	choose_weights(run, &model, &arena);

@@ -149,6 +149,8 @@ extern bool tune_folder_has_result(const char *path, const char *name);
 extern void tune_folder_remove(const char *path);
 /* Remove it if it has no checkpoint. */
 extern void tune_folder_remove_useless(const char *path);
+/* Whether a role that trains, or has trained, is still there. */
+extern bool tune_role_exists(Oid role);
 /* Whether there is an unfinished training's folder, which the caller may remove (else 42501). */
 extern bool tune_folder_is_own(const char *path, const char *name);
 /* Remove it when the transaction commits; false: there is none. */

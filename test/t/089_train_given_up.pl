@@ -1,4 +1,5 @@
-# An unfinished training is given up when the transaction that discards it commits, and not before.
+# An unfinished training is given up when the transaction that discards it commits, and not before. One whose role is dropped
+# is not lost.
 use strict;
 use warnings;
 use Fsi;
@@ -20,8 +21,8 @@ sub call
 }
 sub interrupted
 {
-	my ($name, $before) = @_;
-	my $s = start($node, ($before // ()), call($name));
+	my ($name) = @_;
+	my $s = start($node, call($name));
 	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM fsi_training WHERE model = '$name' AND step > 3") or die $name;
 	$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM fsi_training WHERE model = '$name'");
 	like(finish($s), qr/canceling statement/, "$name: canceled");
@@ -70,5 +71,23 @@ is(folders(), 1, 'the folder is there, of the new one');
 is($giver->query(q{BEGIN; SELECT fsi_discard_training('anew'); COMMIT}), '', 'given up');
 is(folders(), 0, 'and gone');
 $giver->quit;
+
+# The role is dropped while it trains: the end says so, and another role's call of the same kind goes on there, and makes it its own.
+$node->safe_psql('postgres', 'CREATE ROLE gone; GRANT EXECUTE ON PROCEDURE fsi_train TO gone; GRANT SELECT ON rows TO gone');
+sub of_gone
+{
+	my ($last) = @_;
+	return qq{CALL fsi_train('of gone', 'SELECT prompt, response FROM rows', '{"model": "tiny", "max_steps": $last, "save_steps": 1, "eval_steps": 0}')};
+}
+$s = start($node, 'SET ROLE gone', of_gone(3000));
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM fsi_training WHERE model = 'of gone' AND step > 3}) or die;
+$node->safe_psql('postgres', 'REVOKE ALL ON PROCEDURE fsi_train FROM gone; REVOKE ALL ON rows FROM gone; DROP ROLE gone');
+like(finish($s), qr/ERROR:  the role that trains model "of gone" has been dropped\nHINT:  The same call/, 'a role dropped while it trains');
+like($node->safe_psql('postgres', q{SELECT role, state, message FROM fsi_training WHERE model = 'of gone'}),
+	qr/^unknown \(OID=\d+\)\|failed\|the role that trains/, 'the view tells, too');
+$node->safe_psql('postgres', 'CREATE ROLE other; GRANT EXECUTE ON PROCEDURE fsi_train TO other; GRANT SELECT ON rows TO other');
+says(of_gone(3001), qr/differs in the option "max_steps"/, 'another call is not the same');
+like(finish(start($node, of_gone(3000))), qr/NOTICE:  going on with the training of model "of gone" at step 3000 of 3000/, 'the same call by another role');
+is($node->safe_psql('postgres', q{SELECT imported_by = current_user FROM fsi_models WHERE name = 'of gone'}), 't', 'whose model it is');
 
 done_testing();
