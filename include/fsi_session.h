@@ -32,8 +32,9 @@ typedef struct SessionHold
 
 /* Hold number id of a table's subjects, without waiting.  False: another process does, *pid (0: none, see below). */
 extern bool session_hold(Oid table, Oid id, LOCKMODE mode, SessionHold *hold, int *pid);
-/* Within ereport(): who that is. */
+/* Within ereport(): who that is; what to do, where it is a process. */
 extern int	session_errdetail_holder(int pid);
+extern int	session_errhint_holder(int pid, const char *hint);
 /* Whether another process holds it. */
 extern bool session_is_held(Oid table, Oid id);
 /* Safe in an error's cleanup. */

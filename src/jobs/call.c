@@ -154,7 +154,7 @@ hold_job(JobCall *call, int32 id)
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("table \"%s\" is being classified by another call", call->run.name),
 			 session_errdetail_holder(pid),
-			 errhint("fsi_progress shows how far it is.")));
+			 session_errhint_holder(pid, "fsi_progress shows how far it is.")));
 }
 
 /* Cut the table as it is now into chunks of a new pass. */
@@ -465,7 +465,7 @@ fsi_discard_job(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("job %d is at work", id),
 				 session_errdetail_holder(pid),
-				 errhint("Cancel it first.")));
+				 session_errhint_holder(pid, "Cancel it first.")));
 	session_keep_until_commit(&hold);
 	jobs_delete(id);
 	PG_RETURN_VOID();

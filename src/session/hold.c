@@ -63,6 +63,12 @@ session_errdetail_holder(int pid)
 		errdetail("It has no process: a prepared transaction holds it, or it has just ended.");
 }
 
+int
+session_errhint_holder(int pid, const char *hint)
+{
+	return pid != 0 ? errhint("%s", hint) : errhint("Try again, or end the transaction: pg_prepared_xacts shows it.");
+}
+
 bool
 session_is_held(Oid table, Oid id)
 {

@@ -33,7 +33,7 @@ tune_hold_name(const char *name, SessionHold *hold)
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("model \"%s\" is being trained by another call", name),
 			 session_errdetail_holder(pid),
-			 errhint("fsi_training shows how far it is.")));
+			 session_errhint_holder(pid, "fsi_training shows how far it is.")));
 }
 
 static void

@@ -87,7 +87,7 @@ is($node->safe_psql('postgres', q{SELECT tbl, state, processes, pid = (SELECT pi
 my ($rc, $out, $err) = $node->psql('postgres', call());
 like($err, qr/table "tickets" is being classified by another call.*PID \d+/s, 'one call at a time');
 ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT fsi_discard_job(job) FROM fsi_progress");
-like($err, qr/ERROR:  55006: job \d+ is at work\nDETAIL:  It is run by the process with PID \d+/, 'a job at work is not given up');
+like($err, qr/ERROR:  55006: job \d+ is at work\nDETAIL:  It is run by the process with PID \d+\.\nHINT:  Cancel it first\./, 'a job at work is not given up');
 open_gate();
 like(finish($job), qr/^NOTICE:  classified $rows rows of table "tickets" in [0-9.]+ s$/, 'the end is told');
 all_right('three processes');
@@ -184,7 +184,7 @@ $giver->quit;
 for my $sql (call(), 'SELECT fsi_discard_job(job) FROM fsi_progress')
 {
 	($rc, $out, $err) = $node->psql('postgres', $sql);
-	like($err, qr/DETAIL:  It has no process: a prepared transaction holds it/, "given up and prepared: $sql");
+	like($err, qr/DETAIL:  It has no process: a prepared transaction holds it.*\nHINT:  Try again, or end the transaction: pg_prepared/, "given up and prepared: $sql");
 }
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'given up'");
 ($rc, $out, $err) = $node->psql('postgres', call());
