@@ -96,6 +96,7 @@ typedef struct FewshotSource
 	int		   *versions;
 	int			n_description;	/* versions of the descriptions */
 	int		   *descriptions;
+	int			first_cell;		/* or -1 */
 } FewshotSource;
 
 typedef struct FewshotGroup
@@ -109,7 +110,8 @@ typedef struct FewshotGroup
 typedef struct FewshotCell
 {
 	int			group,
-				label;
+				label,
+				next;			/* of the same source, or -1 */
 	uint64_t	key;			/* hash of the names, the same whatever was added before */
 	uint32_t	n;				/* rows */
 	uint32_t	distinct;		/* texts */

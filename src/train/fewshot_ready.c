@@ -7,6 +7,7 @@
 
 #include "fewshot.h"
 
+#define STOP_EVERY 4096			/* labels between two questions whether to stop: some milliseconds */
 #define NUMBERS_TRIED 30		/* symbols whose tokens are looked at */
 #define NAME_BYTES 60			/* of a name in a message */
 
@@ -183,13 +184,15 @@ look_at_label(Fewshot *f, int version, int label, bool *clean, FsiError *err)
 static FsiStatus
 count_clean(Fewshot *f, int source, int version, int *clean, FsiError *err)
 {
+	int			n = 0;
+
 	*clean = 0;
-	for (int c = 0; c < f->cell_of.n; c++)
+	for (int c = f->sources[source].first_cell; c >= 0; c = f->cells[c].next)
 	{
 		bool		is_clean;
 
-		if (f->groups[f->cells[c].group].source != source)
-			continue;
+		if (++n % STOP_EVERY == 0 && fsi_should_stop(f->arena->host))
+			return fsi_cancelled(err);
 		FSI_TRY(look_at_label(f, version, f->cells[c].label, &is_clean, err));
 		*clean += is_clean;
 	}
@@ -263,10 +266,8 @@ check_descriptions(const Fewshot *f, int source, FsiError *err)
 		if (shown == NULL && shows_descriptions(&t->t))
 			shown = t;
 	}
-	for (int c = 0; shown != NULL && c < f->cell_of.n; c++)
+	for (int c = shown != NULL ? s->first_cell : -1; c >= 0; c = f->cells[c].next)
 	{
-		if (f->groups[f->cells[c].group].source != source)
-			continue;
 		if (s->n_description == 0)
 			return no_description(f, s, f->cells[c].label, shown, err);
 		for (int v = 0; v < s->n_description; v++)
@@ -297,6 +298,21 @@ check_intents(const Fewshot *f, FsiError *err)
 	return FSI_INVALID;
 }
 
+/* Each source's, in the order in which they came. */
+static void
+link_cells(Fewshot *f)
+{
+	for (int s = 0; s < f->source_of.n; s++)
+		f->sources[s].first_cell = -1;
+	for (int c = f->cell_of.n - 1; c >= 0; c--)
+	{
+		FewshotSource *s = &f->sources[f->groups[f->cells[c].group].source];
+
+		f->cells[c].next = s->first_cell;
+		s->first_cell = c;
+	}
+}
+
 FsiStatus
 fewshot_ready(Fewshot *f, FsiError *err)
 {
@@ -308,6 +324,7 @@ fewshot_ready(Fewshot *f, FsiError *err)
 	f->label_looks = fsi_arena_zero(f->arena, (size_t) f->label_of.n, sizeof(FewshotLook));
 	if (f->label_looks == NULL)
 		return fsi_nomem(err, (size_t) f->label_of.n * sizeof(FewshotLook));
+	link_cells(f);
 	for (int t = 0; t < f->n_template; t++)
 		FSI_TRY(list_answers(f, &f->templates[t], err));
 	for (int s = 0; s < f->source_of.n; s++)
