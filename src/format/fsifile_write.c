@@ -4,13 +4,16 @@
  *
  * The file appears under its name complete or not at all: written as path.tmp-PID, synced,
  * renamed, and the directory synced.  On any error, a full disk included, the temporary file is
- * removed.  Equal input gives equal bytes.
+ * removed, and that of a killed process when the same path is written again.  Equal input gives equal bytes.
  */
 #include "format_cursor.h"
+#include "format_temp.h"
 #include "fsifile_layout.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define WRITE_CHUNK ((size_t) 1 << 20)
@@ -173,20 +176,65 @@ sync_directory(FileWriter *w, const char *path)
 	return FSI_OK;
 }
 
+/* Remove a file of the right name. */
+static void
+remove_left_over(int parent, const char *name)
+{
+	int			fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && format_lock_left_over(fd, parent, name))
+		(void) unlinkat(parent, name, 0);
+	close(fd);
+}
+
+/* A new file, locked, or where the file system has no locks just so; -1 with errno. */
+static int
+create_locked(const char *path, const char *temp)
+{
+	int			parent = format_open_parent(path);
+	int			fd = -1;
+	bool		locked = false;
+
+	if (parent < 0)
+		return -1;
+	format_remove_left_overs(parent, format_base(path), remove_left_over);
+	for (int i = 0; i < FORMAT_TEMP_TRIES && !locked; i++)
+	{
+		if (fd >= 0)
+			close(fd);
+		fd = fsi_create_anew(temp, 0666);
+		locked = fd < 0 || format_lock_new(fd, parent, format_base(temp));
+	}
+	if (!locked)
+	{
+		close(fd);
+		fd = -1;
+		errno = EBUSY;
+	}
+	close(parent);
+	return fd;
+}
+
 static FsiStatus
 write_file(FileWriter *w, const char *path, const HfModel *src, const FsifileHeader *header,
 		   const FsifileSection *sections, uint8_t sha256[FSI_SHA256_BYTES])
 {
-	size_t		temp_len = strlen(path) + 32;
+	size_t		temp_len = strlen(path) + sizeof(FORMAT_TEMP) + FORMAT_TEMP_DIGITS;
 	char	   *temp = fsi_arena_alloc(&w->arena, temp_len);
 	FsiStatus	status;
+	int			lock;
 
 	if (temp == NULL)
 		return fsi_nomem(w->err, temp_len);
-	snprintf(temp, temp_len, "%s.tmp-%ld", path, (long) getpid());
-	w->fd = fsi_create_anew(temp, 0666);
+	snprintf(temp, temp_len, "%s" FORMAT_TEMP "%ld", path, (long) getpid());
+	w->fd = create_locked(path, temp);
 	if (w->fd < 0)
 		return fsi_fail_errno(w->err, "could not create model file \"%s\"", w->shown);
+	/* Locked until it has its name. */
+	lock = fcntl(w->fd, F_DUPFD_CLOEXEC, 0);
 	status = write_contents(w, src, header, sections);
 	if (status == FSI_OK)
 		status = seal(w, sha256);
@@ -195,11 +243,10 @@ write_file(FileWriter *w, const char *path, const HfModel *src, const FsifileHea
 	if (status == FSI_OK && rename(temp, path) != 0)
 		status = fsi_fail_errno(w->err, "could not rename model file \"%s\"", w->shown);
 	if (status != FSI_OK)
-	{
 		unlink(temp);
-		return status;
-	}
-	return sync_directory(w, path);
+	if (lock >= 0)
+		close(lock);
+	return status != FSI_OK ? status : sync_directory(w, path);
 }
 
 static FsiStatus

@@ -76,7 +76,6 @@ extern FsiStatus hf_bind_weights(const HfConfig *config, const TensorSet *set, b
 
 /* ---- Writing ---- */
 
-#define HF_TEMP ".tmp-"			/* and the process id */
 typedef struct HfTemp
 {
 	char	   *path;			/* of the directory while it is being filled */

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 
 static HfModel source;
@@ -510,6 +511,40 @@ test_replace(void)
 	fsifile_unmap(map, size);
 }
 
+/* temp_dir/killed.fsi and an ending, until the next call. */
+static const char *
+left_over(const char *ending)
+{
+	char		file[64];
+
+	snprintf(file, sizeof(file), "killed.fsi%s", ending);
+	return temp_path(file);
+}
+
+/* What killed processes have left of a file goes when it is written; not what another is writing, nor what is not theirs. */
+static void
+test_left_overs(void)
+{
+	static const char *const endings[] = {".tmp-4194305", ".tmp-4194306", ".tmp-4194307x", ".tmp-", "-not.tmp-4194308"};
+	uint8_t		sha256[FSI_SHA256_BYTES];
+	int			busy;
+
+	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
+		write_text(left_over(endings[i]), "left over");
+	mkdir(left_over(".tmp-4194309"), 0755);
+	busy = open(left_over(".tmp-4194306"), O_RDONLY);
+	ok(flock(busy, LOCK_EX) == 0, "another process is at work");
+	ok(fine(fsifile_write(left_over(""), &source, &fsi_host_malloc, sha256, &err)), "a file is written");
+	ok(access(left_over(".tmp-4194305"), F_OK) != 0, "what another has left of it goes");
+	ok(access(left_over(".tmp-4194306"), F_OK) == 0, "what another is writing stays");
+	ok(access(left_over(".tmp-4194307x"), F_OK) == 0 && access(left_over(".tmp-"), F_OK) == 0 &&
+	   access(left_over("-not.tmp-4194308"), F_OK) == 0 && access(left_over(".tmp-4194309"), F_OK) == 0,
+	   "so does what is of another name, and a folder");
+	close(busy);
+	ok(fine(fsifile_write(left_over(""), &source, &fsi_host_malloc, sha256, &err)) &&
+	   access(left_over(".tmp-4194306"), F_OK) != 0, "it goes when its process has");
+}
+
 static void
 test_map(void)
 {
@@ -542,6 +577,7 @@ main(void)
 	test_weights();
 	test_write_errors();
 	test_replace();
+	test_left_overs();
 	help_end();
 	return tap_done();
 }
