@@ -12,13 +12,14 @@
 #include "fsi_base.h"
 
 /*
- * As json_loadb(), where may be NULL, but FSI_NOMEM for want of memory, which Jansson takes for a mistake in the text or
- * does not mind.  Such a mistake is FSI_CORRUPT, which leaves *err to the caller.
+ * As json_loadb(), where may be NULL, but FSI_CANCELLED when the host says so, and FSI_NOMEM for want of memory, which
+ * Jansson takes for a mistake in the text or does not mind.  Such a mistake is FSI_CORRUPT, which leaves *err to the caller.
  */
-extern FsiStatus fsi_json_read(const char *text, size_t len, size_t flags, json_t **json, json_error_t *where, FsiError *err);
+extern FsiStatus fsi_json_read(const FsiHost *host, const char *text, size_t len, size_t flags, json_t **json,
+							   json_error_t *where, FsiError *err);
 /*
  * FSI_LIMIT for a text of more values than limit, to be asked before it is parsed: Jansson's memory is not the host's, up
- * to 240 bytes for each value, and it does not ask whether to stop.  what: names the text in the message.
+ * to 240 bytes for each value.  what: names the text in the message.
  */
 extern FsiStatus fsi_json_check_values(const char *what, const char *text, size_t len, size_t limit, FsiError *err);
 /*

@@ -1,11 +1,13 @@
 /*
  * json_read.c
- *	  JSON read by Jansson, whose want of memory is told from mistakes in the text.
+ *	  JSON read by Jansson, whose want of memory is told from mistakes in the text, and who stops when he should.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "fsi_json.h"
+
+#define STOP_EVERY ((size_t) 64 * 1024)		/* bytes between two questions whether to stop: some milliseconds */
 
 /* Jansson's functions for memory, which any part of the process may have set, and whether they have refused some. */
 static json_malloc_t take;
@@ -47,18 +49,51 @@ fsi_json_check_values(const char *what, const char *text, size_t len, size_t lim
 	return n <= limit ? FSI_OK : fsi_fail(err, FSI_LIMIT, "%s has more than %zu values", what, limit);
 }
 
+/* A text on its way to Jansson. */
+typedef struct Feed
+{
+	const FsiHost *host;
+	const char *text;
+	size_t		len;
+	size_t		asked_at;		/* length that was left when the host was asked whether to stop */
+	bool		stopped;
+} Feed;
+
+/* The next bytes; none at the end, or where it is to stop. */
+static size_t
+feed(void *buffer, size_t size, void *arg)
+{
+	Feed	   *f = arg;
+	size_t		n = f->len < size ? f->len : size;
+
+	if (f->asked_at - f->len >= STOP_EVERY)
+	{
+		f->stopped = f->stopped || fsi_should_stop(f->host);
+		f->asked_at = f->len;
+	}
+	if (f->stopped)
+		return 0;
+	memcpy(buffer, f->text, n);
+	f->text += n;
+	f->len -= n;
+	return n;
+}
+
 /* Refused memory may have no effect but a character that is lost from a string. */
 FsiStatus
-fsi_json_read(const char *text, size_t len, size_t flags, json_t **json, json_error_t *where, FsiError *err)
+fsi_json_read(const FsiHost *host, const char *text, size_t len, size_t flags, json_t **json, json_error_t *where,
+			  FsiError *err)
 {
+	Feed		f = {.host = host, .text = text, .len = len, .asked_at = len};
+
 	begin_noting();
-	*json = json_loadb(text, len, flags, where);
+	*json = json_load_callback(feed, &f, flags, where);
 	end_noting();
-	if (refused == 0)
+	if (refused == 0 && !f.stopped)
 		return *json != NULL ? FSI_OK : FSI_CORRUPT;
 	json_decref(*json);
 	*json = NULL;
-	return fsi_nomem(err, refused);
+	return f.stopped ? fsi_cancelled(err) : fsi_nomem(err, refused);
 }
 
 /* A number as Jansson writes it, with as few digits as read back as the same; returns where its end is then. */

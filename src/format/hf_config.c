@@ -291,7 +291,7 @@ load(const char *dir, const char *file, FsiArena *arena, json_t **root, FsiError
 	if (path == NULL)
 		return fsi_nomem(err, strlen(dir));
 	FSI_TRY(fsi_read_file(path, CONFIG_LIMIT, arena, &text, &len, err));
-	status = fsi_json_read((const char *) text, len, 0, root, &where, err);
+	status = fsi_json_read(arena->host, (const char *) text, len, 0, root, &where, err);
 	if (status == FSI_CORRUPT)
 	{
 		fsi_fail(err, FSI_CORRUPT, "%s is not valid JSON", file);

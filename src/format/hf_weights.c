@@ -92,7 +92,7 @@ read_index(const char *path, FsiArena *arena, char **files, int *n_file, FsiErro
 
 	FSI_TRY(fsi_read_file(path, INDEX_LIMIT, arena, &text, &len, err));
 	FSI_TRY(fsi_json_check_values("the weights' index", (const char *) text, len, TENSOR_HEADER_VALUES, err));
-	status = fsi_json_read((const char *) text, len, 0, &root, NULL, err);
+	status = fsi_json_read(arena->host, (const char *) text, len, 0, &root, NULL, err);
 	if (status == FSI_CORRUPT)
 		return fsi_fail(err, FSI_CORRUPT, "the weights' index is not valid JSON");
 	FSI_TRY(status);

@@ -193,7 +193,7 @@ safetensors_parse(const uint8_t *bytes, size_t len, FsiArena *arena, TensorSet *
 		return fsi_fail(err, FSI_LIMIT, "safetensors header of %llu bytes, the limit is %llu",
 						(unsigned long long) header_len, (unsigned long long) HEADER_LIMIT);
 	FSI_TRY(fsi_json_check_values("safetensors header", text, (size_t) header_len, TENSOR_HEADER_VALUES, err));
-	status = fsi_json_read(text, (size_t) header_len, JSON_REJECT_DUPLICATES, &header, &where, err);
+	status = fsi_json_read(arena->host, text, (size_t) header_len, JSON_REJECT_DUPLICATES, &header, &where, err);
 	if (status == FSI_CORRUPT)
 	{
 		fsi_fail(err, FSI_CORRUPT, "safetensors header is not valid JSON");

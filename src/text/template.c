@@ -17,7 +17,7 @@
 #define END_LINE "--- [define prompt template end] ---"
 #define NAME_LIMIT 64			/* of a name that an error message quotes */
 #define FILE_MAX 4194304		/* bytes: some 30 ms, in which nothing asks whether to stop */
-#define KWARGS_MAX 1048576		/* bytes: Jansson's memory, some 50 times that, is not the host's, and it cannot be stopped */
+#define KWARGS_MAX 1048576		/* bytes: Jansson's memory, some 50 times that, is not the host's */
 
 typedef enum Part { PART_PROMPT, PART_RESPONSE, PART_KWARGS, PARTS, NO_PART } Part;
 
@@ -284,7 +284,7 @@ read_answer_field(Reader *r, const json_t *value, Template *t)
 		return read_answers(r, value, t);
 	if (!json_is_string(value))
 		return fail_at(r, r->first_line[PART_KWARGS], "\"not_applicable_variable\" must be a string or a list of strings");
-	status = fsi_json_read(json_string_value(value), json_string_length(value), 0, &list, NULL, r->err);
+	status = fsi_json_read(r->arena->host, json_string_value(value), json_string_length(value), 0, &list, NULL, r->err);
 	if (status != FSI_CORRUPT)
 		FSI_TRY(status);
 	if (json_is_array(list))
@@ -381,7 +381,8 @@ read_kwargs(Reader *r, Template *t)
 
 	if (text->len > KWARGS_MAX)
 		return fail_at(r, r->first_line[PART_KWARGS], "kwargs has %zu bytes, the limit is %d", text->len, KWARGS_MAX);
-	status = fsi_json_read((const char *) text->data, text->len, JSON_REJECT_DUPLICATES, &object, &json_err, r->err);
+	status = fsi_json_read(r->arena->host, (const char *) text->data, text->len, JSON_REJECT_DUPLICATES, &object, &json_err,
+						   r->err);
 	if (status == FSI_CORRUPT)
 		return fail_at(r, r->first_line[PART_KWARGS] + (json_err.line > 0 ? json_err.line - 1 : 0),
 					   "kwargs is not JSON: %s", json_err.text);

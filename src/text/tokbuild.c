@@ -8,6 +8,8 @@
 #include "tokbuild.h"
 #include "unicode.h"
 
+#define STOP_EVERY 4096			/* tokens or merges between two questions whether to stop: some milliseconds */
+
 void
 build_init(TokBuild *b, int32_t n_vocab_model, FsiArena *arena, FsiError *err)
 {
@@ -31,6 +33,13 @@ grow(FsiArena *arena, const void *old, size_t n, size_t cap, size_t size)
 	if (more != NULL && n > 0)
 		memcpy(more, old, n * size);
 	return more;
+}
+
+/* For each token and each merge. */
+static FsiStatus
+go_on(TokBuild *b)
+{
+	return ++b->n_given % STOP_EVERY == 0 && fsi_should_stop(b->arena->host) ? fsi_cancelled(b->err) : FSI_OK;
 }
 
 /* ---- Vocabulary ---- */
@@ -112,6 +121,7 @@ build_token(TokBuild *b, int64_t id, const char *s, size_t len, uint8_t flags)
 		return fsi_fail(b->err, FSI_INVALID, "token id %lld is given twice: \"%.*s\" and \"%.*s\"", (long long) id,
 						(int) (b->tokens[id].len < 100 ? b->tokens[id].len : 100), b->tokens[id].s,
 						(int) (len < 100 ? len : 100), s);
+	FSI_TRY(go_on(b));
 	FSI_TRY(reserve_slot(b));
 	b->tokens[id].s = fsi_arena_strndup(b->arena, s, len);
 	if (b->tokens[id].s == NULL)
@@ -200,7 +210,7 @@ build_merge(TokBuild *b, const char *left, size_t left_len, const char *right, s
 	m->right = (uint32_t) r;
 	m->id = (uint32_t) id;
 	m->rank = b->n_merges++;
-	return FSI_OK;
+	return go_on(b);
 }
 
 /* ---- The blob ---- */
@@ -418,7 +428,7 @@ mark_whole(TokBuild *b, uint8_t *blob, size_t len)
 				flags[id] |= TOK_WHOLE;
 		}
 		fsi_arena_release(&scratch, mark);
-		if (status == FSI_OK && id % 4096 == 0 && fsi_should_stop(scratch.host))
+		if (status == FSI_OK && id % STOP_EVERY == 0 && fsi_should_stop(scratch.host))
 			status = fsi_cancelled(b->err);
 	}
 	fsi_arena_free(&scratch);

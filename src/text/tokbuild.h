@@ -61,6 +61,7 @@ typedef struct TokBuild
 	uint32_t	cap_added;
 	int32_t		role[TOK_ROLES];
 	TokMarks	marks;
+	uint32_t	n_given;		/* tokens and merges so far */
 	int32_t		byte_unk;		/* token of a byte that has none (the BPE model's own unk_token), or TOK_NONE */
 } TokBuild;
 

@@ -4,6 +4,8 @@
  */
 #include "text_bpe.h"
 
+#include <limits.h>
+
 #include "../../src/text/tokblob.h"
 
 /* Build from a directory with one file, which goes; check status and a part of the message. */
@@ -427,6 +429,81 @@ test_marks(void)
 	drop_dir(dir);
 }
 
+/* ---- Questions whether to stop ---- */
+
+static long asked,
+			stop_at;
+
+static bool
+stop_at_last(void *ctx)
+{
+	(void) ctx;
+	return ++asked >= stop_at;
+}
+
+static FsiStatus
+build_stopping(const char *dir, long at)
+{
+	FsiHost		host = fsi_host_malloc;
+	FsiArena	mine;
+	uint8_t    *blob;
+	size_t		len;
+	FsiStatus	status;
+
+	host.should_stop = stop_at_last;
+	asked = 0;
+	stop_at = at;
+	fsi_arena_init(&mine, &host);
+	status = tok_build_dir(dir, 0, &mine, &blob, &len, &marks, &err);
+	fsi_arena_free(&mine);
+	return status;
+}
+
+/* A large vocabulary is not gone through in one go, as text or as tokens, nor are its merges. */
+static void
+test_questions(void)
+{
+	enum { LETTERS = 64, TOKENS = LETTERS * LETTERS * 16 };
+	static const char letters[LETTERS + 1] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+	char	   *dir = temp_dir();
+	char	   *vocab = malloc(16 * TOKENS),
+			   *merges = malloc(16 * TOKENS);
+	size_t		v = (size_t) sprintf(vocab, "{'<|endoftext|>': %d", TOKENS + LETTERS),
+				m = 0;
+	long		least,
+				all,
+				at;
+
+	for (int i = 0; i < LETTERS; i++)
+		v += (size_t) sprintf(vocab + v, ",'%c':%d", letters[i], i);
+	for (int i = 0; i < TOKENS; i++)
+	{
+		char		token[4] = {letters[i % LETTERS], letters[i / LETTERS % LETTERS], letters[i / LETTERS / LETTERS % LETTERS], '\0'};
+
+		if (i < LETTERS * LETTERS)
+		{
+			token[2] = '\0';
+			m += (size_t) sprintf(merges + m, "%c %c\n", token[0], token[1]);
+		}
+		else
+			m += (size_t) sprintf(merges + m, "%.2s %c\n", token, token[2]);
+		v += (size_t) sprintf(vocab + v, ",'%s':%d", token, LETTERS + i);
+	}
+	strcpy(vocab + v, "}");
+	put_json(dir, "vocab.json", vocab);
+	put_text(dir, "merges.txt", merges);
+	least = (long) v / 65536 + 3 * (TOKENS / 4096);
+	ok(build_stopping(dir, LONG_MAX) == FSI_OK, "a large vocabulary is read");
+	all = asked;
+	ok(all >= least, "with many questions: %ld, at least %ld", all, least);
+	for (at = 1; at < all && build_stopping(dir, at) == FSI_CANCELLED && asked == at; at += 3)
+		;
+	ok(at >= all, "stopped at each of them: %ld of %ld", at, all);
+	free(vocab);
+	free(merges);
+	drop_dir(dir);
+}
+
 int
 main(void)
 {
@@ -442,6 +519,7 @@ main(void)
 	test_disagreement();
 	test_added_beside();
 	test_marks();
+	test_questions();
 	fsi_arena_free(&arena);
 	return tap_done();
 }
