@@ -17,6 +17,7 @@
 #include "commands/extension.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -148,6 +149,32 @@ Oid
 store_catalog_relid(void)
 {
 	return store_relation("_fsi_model_catalog");
+}
+
+/* ---- Who brings or drops models, one at a time. ---- */
+
+/* Beside those of names (uses.c). */
+#define BRING_SUBID 2
+
+/*
+ * Not a lock on the table alone: one that only one has at a time would be in the way of VACUUM and REINDEX CONCURRENTLY, and
+ * the latter, which waits for older snapshots, in the way of who waits for it with his statement's.
+ */
+void
+store_lock_catalog(void)
+{
+	Oid			catalog = store_catalog_relid();
+
+	InvalidateCatalogSnapshot();
+	LockDatabaseObject(catalog, InvalidOid, BRING_SUBID, ExclusiveLock);
+	LockRelationOid(catalog, RowExclusiveLock);
+}
+
+bool
+store_try_lock_catalog(LOCKTAG *lock)
+{
+	SET_LOCKTAG_OBJECT(*lock, MyDatabaseId, store_catalog_relid(), InvalidOid, BRING_SUBID);
+	return LockAcquire(lock, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 const char *

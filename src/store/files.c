@@ -23,7 +23,6 @@
 #include "common/file_utils.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
-#include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/syscache.h"
 
@@ -332,13 +331,13 @@ store_sweep(void)
 void
 store_sweep_unless_busy(void)
 {
-	Oid			catalog = store_catalog_relid();
+	LOCKTAG		lock;
 
 	if (RecoveryInProgress())
 		store_sweep();
-	else if (!IsParallelWorker() && sweep(false) && ConditionalLockRelationOid(catalog, ShareRowExclusiveLock))
+	else if (!IsParallelWorker() && sweep(false) && store_try_lock_catalog(&lock))
 	{
 		store_sweep();
-		UnlockRelationOid(catalog, ShareRowExclusiveLock);
+		LockRelease(&lock, ExclusiveLock, false);
 	}
 }

@@ -16,7 +16,6 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -258,15 +257,11 @@ store_check_register(const char *name, StoreReplace replace)
 static bool
 lock_all(const char *name, const Origin *origin)
 {
-	Oid			catalog;
-
 	if (origin->replace == STORE_REPLACE_ALL)
 		store_lock_dependents(name);
 	if (origin->replace)
 		store_wait_replace(name);
-	catalog = store_catalog_relid();
-	InvalidateCatalogSnapshot();
-	LockRelationOid(catalog, ShareRowExclusiveLock);
+	store_lock_catalog();
 	if (ActiveSnapshotSet())
 		return false;
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -411,7 +406,7 @@ store_drop(const char *name)
 {
 	StoreRow	row;
 
-	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
+	store_lock_catalog();
 	store_sweep();
 	if (!store_find(name, &row) || row.dropped)
 		store_report_no_model(name);

@@ -259,7 +259,7 @@ pin(const StoreRow *row, const StoreModel *installed)
 {
 	store_lock_dependents(row->name);
 	store_wait_replace(row->name);
-	LockRelationOid(store_catalog_relid(), ShareRowExclusiveLock);
+	store_lock_catalog();
 	store_lock_replace(row->name);
 	store_lock_dependents(row->name);
 	store_replace_row(row->name, &installed->file, installed->size, row->source);

@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "nodes/nodes.h"
+#include "storage/lock.h"
 #include "utils/snapshot.h"
 
 #include "fsi_compat.h"
@@ -19,6 +20,10 @@
 /* --- catalog.c --- */
 
 extern Oid	store_catalog_relid(void);
+/* To the end of the transaction nobody else brings or drops a model. */
+extern void store_lock_catalog(void);
+/* The same, unless somebody does, until LockRelease(lock, ExclusiveLock, false). */
+extern bool store_try_lock_catalog(LOCKTAG *lock);
 /* The row that a snapshot sees; false: none. */
 extern bool store_find_in(const char *name, Snapshot snapshot, StoreRow *row);
 extern void store_insert_row(const char *name, const FsiFile *file, size_t size, const char *source);

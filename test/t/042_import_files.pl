@@ -166,6 +166,25 @@ SKIP:
 	isnt($one->query(q{SELECT sha256 FROM fsi_models WHERE name = 'waits'}), $before, 'then it goes on');
 	$_->quit for $one, $two;
 }
+# Models come and go while the indexes of their tables are made anew, which waits for older snapshots, an import's for one.
+make_tiny("$dir/tiny9", 9);
+for my $table ('_fsi_model_catalog', '_fsi_model_chunk')
+{
+	my ($one, $two) = sessions(2);
+	my $waits = q{SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND locktype = 'virtualxid'};
+	$one->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+	my $reindex = start($node, "REINDEX TABLE CONCURRENTLY $table");
+	ok($node->poll_query_until('postgres', $waits), "$table: new indexes wait for a snapshot");
+	$two->query(qq{SET lock_timeout = '20s'; BEGIN; SELECT fsi_import_model('meanwhile', '$dir/tiny9')});
+	is($two->{stderr}, '', 'an import waits for nobody');
+	is(finish(start($node, 'SET lock_timeout = 300', "SELECT fsi_drop_model('waits not')")) =~ /lock timeout/, 1, 'who drops another waits for it');
+	$one->query('COMMIT');
+	ok($node->poll_query_until('postgres', $waits), 'they wait for the import');
+	$two->query(q{SELECT fsi_drop_model('meanwhile'); COMMIT});
+	is(finish($reindex) . $two->{stderr}, '', 'none is in the way of another');
+	$_->quit for $one, $two;
+}
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_index WHERE NOT indisvalid}), 0, 'no index is left half made');
 # The process ends in the middle of an import.
 {
 	my ($one, $two) = sessions(2);
