@@ -52,7 +52,12 @@ extern void session_request_memory(Size size);
 /* The piece of that name, made and set up by init() where there is none yet; NULL: there is no room. */
 extern void *session_shared_memory(const char *name, Size size, void (*init) (void *memory));
 
-/* ---- A background worker. ---- */
+/*
+ * ---- A background worker. ----
+ *
+ * It may have a newer version of the library than who starts it, whose session was there before that was installed.  So where
+ * what they share gets another layout, the worker's function gets another name, which the one has and the other has not.
+ */
 
 /* Start one that has its name, type and function, maybe extra bytes; false: the server has no room for more. */
 extern bool session_start_worker(BackgroundWorker *worker, dsm_segment *segment, BackgroundWorkerHandle **handle);
