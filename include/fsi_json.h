@@ -13,7 +13,8 @@
 
 /*
  * As json_loadb(), where may be NULL, but FSI_CANCELLED when the host says so, and FSI_NOMEM for want of memory, which
- * Jansson takes for a mistake in the text or does not mind.  Such a mistake is FSI_CORRUPT, which leaves *err to the caller.
+ * Jansson takes for a mistake in the text or does not mind.  Such a mistake is FSI_CORRUPT, which leaves *err to the
+ * caller.
  */
 extern FsiStatus fsi_json_read(const FsiHost *host, const char *text, size_t len, size_t flags, json_t **json,
 							   json_error_t *where, FsiError *err);

@@ -55,8 +55,8 @@ extern void *session_shared_memory(const char *name, Size size, void (*init) (vo
 /*
  * ---- A background worker. ----
  *
- * It may have a newer version of the library than who starts it, whose session was there before that was installed.  So where
- * what they share gets another layout, the worker's function gets another name, which the one has and the other has not.
+ * It may have a newer version of the library than who starts it, whose session was there before that was installed.
+ * So where what they share gets another layout, the worker's function gets another name, which one of them lacks.
  */
 
 /* Start one that has its name, type and function, maybe extra bytes; false: the server has no room for more. */

@@ -130,8 +130,8 @@ extern int	store_create(const char *path);
 extern void store_write_all(int fd, const char *path, const void *data, size_t size);
 extern void store_finish(int fd, const char *path);
 /*
- * Have a folder removed when this (sub)transaction commits: by remove(), which must not fail, not even for want of memory.
- * A transaction that has done such a deed cannot be prepared.  Whether one is to go; let it stay.
+ * Have a folder removed when this (sub)transaction commits: by remove(), which must not fail, not even for want of
+ * memory.  A transaction that has done such a deed cannot be prepared.  Whether one is to go; let it stay.
  */
 extern void store_folder_goes(const char *path, void (*remove) (const char *path), const char *deed);
 extern bool store_folder_is_going(const char *path);

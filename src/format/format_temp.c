@@ -70,7 +70,8 @@ format_lock_left_over(int fd, int parent, const char *name)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && st.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0 && has_name(fd, parent, name);
+	return fstat(fd, &st) == 0 && st.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+		has_name(fd, parent, name);
 }
 
 static bool

@@ -73,7 +73,8 @@ put_card(FsiBytes *b, const HfExport *src)
 	char	   *text = NULL;
 	bool		ok;
 
-	if (src->card != NULL && fsi_json_read(&fsi_host_malloc, src->card, src->card_len, 0, &root, NULL, NULL) == FSI_NOMEM)
+	if (src->card != NULL &&
+		fsi_json_read(&fsi_host_malloc, src->card, src->card_len, 0, &root, NULL, NULL) == FSI_NOMEM)
 		return false;
 	name = json_object_get(root, "name");
 	card = json_object_get(root, "card");

@@ -157,8 +157,8 @@ store_catalog_relid(void)
 #define BRING_SUBID 2
 
 /*
- * Not a lock on the table alone: one that only one has at a time would be in the way of VACUUM and REINDEX CONCURRENTLY, and
- * the latter, which waits for older snapshots, in the way of who waits for it with his statement's.
+ * Not a lock on the table alone: one that only one has at a time would be in the way of VACUUM and REINDEX
+ * CONCURRENTLY, and the latter, which waits for older snapshots, in the way of who waits for it with his statement's.
  */
 void
 store_lock_catalog(void)

@@ -1,10 +1,11 @@
 /*
  * going.c
- *	  What goes with the end of a transaction: a model's file that it has brought, replaced or dropped, one half written; a
- *	  training's folder that it has discarded.
+ *	  What goes with the end of a transaction: a model's file that it has brought, replaced or dropped, one half
+ *	  written; a training's folder that it has discarded.
  *
- * Best effort: a crash at that end, or a transaction that was prepared, leaves a file to store_sweep().  Nothing would ever
- * take a discarded folder for one: a crash leaves the training as it was, and such a transaction cannot be prepared.
+ * Best effort: a crash at that end, or a transaction that was prepared, leaves a file to store_sweep().  Nothing would
+ * ever take a discarded folder for one: a crash leaves the training as it was, and such a transaction cannot be
+ * prepared.
  */
 #include "postgres.h"
 

@@ -381,8 +381,8 @@ read_kwargs(Reader *r, Template *t)
 
 	if (text->len > KWARGS_MAX)
 		return fail_at(r, r->first_line[PART_KWARGS], "kwargs has %zu bytes, the limit is %d", text->len, KWARGS_MAX);
-	status = fsi_json_read(r->arena->host, (const char *) text->data, text->len, JSON_REJECT_DUPLICATES, &object, &json_err,
-						   r->err);
+	status = fsi_json_read(r->arena->host, (const char *) text->data, text->len, JSON_REJECT_DUPLICATES, &object,
+						   &json_err, r->err);
 	if (status == FSI_CORRUPT)
 		return fail_at(r, r->first_line[PART_KWARGS] + (json_err.line > 0 ? json_err.line - 1 : 0),
 					   "kwargs is not JSON: %s", json_err.text);

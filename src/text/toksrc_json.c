@@ -36,8 +36,8 @@ toksrc_load(const char *dir, const char *name, FsiArena *arena, json_t **json, F
 	FSI_TRY(toksrc_read(dir, name, arena, &data, &len, err));
 	FSI_TRY(fsi_json_check_values(name, (const char *) data, len, JSON_VALUES, err));
 	/* integers as reals: "model_max_length" is often 10^30, past any integer */
-	status = fsi_json_read(arena->host, (const char *) data, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, json, &where,
-						   err);
+	status = fsi_json_read(arena->host, (const char *) data, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, json,
+						   &where, err);
 	if (status == FSI_CORRUPT)
 		return fsi_fail(err, FSI_CORRUPT, "%s is not valid JSON: line %d, column %d: %s", name,
 						where.line, where.column, where.text);

@@ -256,8 +256,8 @@ report_difference(const char *name, const char *key, const char *old, const char
 }
 
 /*
- * Plans have the same keys in the same order, unless another version of the extension wrote one.  The training of a role
- * that is no more is anybody's whose call is the same.
+ * Plans have the same keys in the same order, unless another version of the extension wrote one.  The training of a
+ * role that is no more is anybody's whose call is the same.
  */
 static void
 compare_plans(const char *name, const char *old_plan, const char *new_plan)

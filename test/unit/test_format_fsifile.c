@@ -521,7 +521,7 @@ left_over(const char *ending)
 	return temp_path(file);
 }
 
-/* What killed processes have left of a file goes when it is written; not what another is writing, nor what is not theirs. */
+/* What killed processes have left of a file goes when it is written; not what another is writing, nor anything else. */
 static void
 test_left_overs(void)
 {

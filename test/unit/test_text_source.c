@@ -478,7 +478,7 @@ test_questions(void)
 		v += (size_t) sprintf(vocab + v, ",'%c':%d", letters[i], i);
 	for (int i = 0; i < TOKENS; i++)
 	{
-		char		token[4] = {letters[i % LETTERS], letters[i / LETTERS % LETTERS], letters[i / LETTERS / LETTERS % LETTERS], '\0'};
+		char		token[4] = {letters[i % LETTERS], letters[i / LETTERS % LETTERS], letters[i / LETTERS / LETTERS]};
 
 		if (i < LETTERS * LETTERS)
 		{
