@@ -11,6 +11,7 @@
 #include "commands/extension.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -39,6 +40,10 @@ static const struct
 static Oid	own[MAX_FUNCTIONS];
 static int	n_own;
 static uint64 changes;
+
+/* Functions that were found to ask nothing: to search the text of one again means to read all of pg_proc. */
+static HTAB *silent;
+static uint64 silent_since;		/* changes */
 
 List *
 asked_add_name(List *names, char *name)
@@ -146,10 +151,42 @@ forget_own(Datum arg, int cacheid, uint32 hashvalue)
 	changes++;
 }
 
+uint64
+asked_changes(void)
+{
+	static bool registered;
+
+	if (!registered)
+		CacheRegisterSyscacheCallback(PROCOID, forget_own, (Datum) 0);
+	registered = true;
+	return changes;
+}
+
+bool
+asked_is_silent(Oid function)
+{
+	return silent != NULL && silent_since == asked_changes() && hash_search(silent, &function, HASH_FIND, NULL) != NULL;
+}
+
+void
+asked_note_silent(Oid function)
+{
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Oid)};
+
+	if (silent != NULL && silent_since != asked_changes())
+	{
+		hash_destroy(silent);
+		silent = NULL;
+	}
+	if (silent == NULL)
+		silent = hash_create("fsi_intent silent functions", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	silent_since = asked_changes();
+	(void) hash_search(silent, &function, HASH_ENTER, NULL);
+}
+
 static bool
 is_own(Oid function)
 {
-	static bool registered;
 	uint64		seen;
 	Oid			extension;
 
@@ -158,10 +195,7 @@ is_own(Oid function)
 	for (int i = 0; i < n_own; i++)
 		if (own[i] == function)
 			return true;
-	if (!registered)
-		CacheRegisterSyscacheCallback(PROCOID, forget_own, (Datum) 0);
-	registered = true;
-	seen = changes;
+	seen = asked_changes();
 	extension = get_extension_oid("fsi_intent", true);
 	if (!OidIsValid(extension) || getExtensionOfObject(ProcedureRelationId, function) != extension)
 		return false;
@@ -173,7 +207,7 @@ is_own(Oid function)
 bool
 asked_asks(Oid function)
 {
-	char	   *name = is_own(function) ? get_func_name(function) : NULL;
+	char	   *name = !asked_is_silent(function) && is_own(function) ? get_func_name(function) : NULL;
 
 	/* It may have gone just now. */
 	return name != NULL && asked_is_asker(name);

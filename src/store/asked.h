@@ -33,6 +33,11 @@ typedef struct Asked
 extern bool asked_is_asker(const char *name);
 /* Whether a function is one of these. */
 extern bool asked_asks(Oid function);
+/* How often this process has heard that functions changed. */
+extern uint64 asked_changes(void);
+/* Whether a function is known to ask nothing, whatever it is called with; until functions change. */
+extern bool asked_is_silent(Oid function);
+extern void asked_note_silent(Oid function);
 /* An argument without casts that leave its value as it is. */
 extern Node *asked_uncast(Node *arg);
 /* The option "model" of an object; NULL: it is not there. */

@@ -78,7 +78,7 @@ note_function(Asked *asked, Oid function, const Given *given)
 	Given	   *all;
 	int			known;
 
-	if (function < FirstNormalObjectId)
+	if (function < FirstNormalObjectId || asked_is_silent(function))
 		return;
 	called = find_called(asked, function);
 	all = &called->given;
@@ -565,9 +565,26 @@ look_into(Asked *asked, Oid function, const Given *given)
 	ReleaseSysCache(tuple);
 }
 
+static void
+note_silent(HTAB *called)
+{
+	HASH_SEQ_STATUS status;
+	const Called *one;
+
+	hash_seq_init(&status, called);
+	while ((one = hash_seq_search(&status)) != NULL)
+		asked_note_silent(one->function);
+}
+
 void
 asked_look_inside(Asked *asked)
 {
+	List	   *names = asked->names;
+	bool		unknown = asked->unknown;
+	uint64		seen = asked_changes();
+
+	asked->names = NIL;
+	asked->unknown = false;
 	while (asked->waiting != NIL)
 	{
 		Called	   *called = llast(asked->waiting);
@@ -579,4 +596,8 @@ asked_look_inside(Asked *asked)
 		given.names = list_copy(given.names);
 		look_into(asked, called->function, &given);
 	}
+	if (asked->called != NULL && asked->names == NIL && !asked->unknown && asked_changes() == seen)
+		note_silent(asked->called);
+	asked->names = add_names(names, asked->names);
+	asked->unknown |= unknown;
 }

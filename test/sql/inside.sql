@@ -50,6 +50,24 @@ DROP TABLE kept CASCADE;
 DROP OPERATOR ~> (NONE, text);
 DROP FUNCTION by_tree_other, by_string, by_other, by_text, no_call;
 
+-- What asks nothing may do so later: a function of a name that its text has comes, goes, or has another body.
+CREATE TABLE kept (msg text);
+CREATE FUNCTION so_far(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN public.later(msg); END$$;
+CREATE INDEX kept_so_far ON kept (so_far(msg));
+SELECT object FROM fsi_dependents();
+CREATE FUNCTION later(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN public.by_tree(msg); END$$;
+SELECT object FROM fsi_dependents();
+CREATE OR REPLACE FUNCTION later(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN lower(msg); END$$;
+SELECT object FROM fsi_dependents();
+BEGIN;
+ALTER FUNCTION later RENAME TO before;
+ALTER FUNCTION by_tree RENAME TO later;
+SELECT object FROM fsi_dependents();
+ROLLBACK;
+SELECT object FROM fsi_dependents();
+DROP TABLE kept;
+DROP FUNCTION so_far, later;
+
 -- A column of a table that inherits is read through the one above, whose own asks nothing.
 CREATE TABLE above (msg text, answer text);
 CREATE TABLE below (msg text, answer text);
