@@ -363,7 +363,8 @@ note_plan(Plan *plan, void *named)
 
 /*
  * The answers of a materialized view may come from workers alone, and are committed by this process, which then has asked
- * nothing.  One is made by a command: what has no portal yet is none.
+ * nothing.  Whether a plan is one's cannot be told: the command that makes it may run in a trigger of a background
+ * worker, which has no portal.
  */
 static void
 note_asked_by_workers(PlannedStmt *stmt)
@@ -371,7 +372,7 @@ note_asked_by_workers(PlannedStmt *stmt)
 	StoreNamed *named;
 	ListCell   *lc;
 
-	if (!stmt->parallelModeNeeded || ActivePortal == NULL)
+	if (!stmt->parallelModeNeeded)
 		return;
 	named = store_named();
 	(void) note_plan(stmt->planTree, named);

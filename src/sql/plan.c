@@ -18,7 +18,6 @@
 #include "nodes/pathnodes.h"
 #include "nodes/supportnodes.h"
 #include "optimizer/optimizer.h"
-#include "tcop/pquery.h"
 #include "utils/array.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -251,8 +250,8 @@ is_question(Node *node)
 }
 
 /*
- * Outside of a plan the expression is an index's, a partition key's, a generated column's or a constraint's, and in the
- * plan of a command it may be a materialized view's.  Its answers may be found by parallel workers alone, but it is this
+ * Outside of a plan the expression is an index's, a partition key's, a generated column's or a constraint's, and in a
+ * plan it may be a materialized view's.  Its answers may be found by parallel workers alone, but it is this
  * transaction that commits them.
  */
 static void
@@ -261,7 +260,7 @@ note_model(const SupportRequestSimplify *request)
 	bool		unknown;
 	ListCell   *lc;
 
-	if (request->root != NULL && (ActivePortal == NULL || !request->root->glob->parallelModeOK))
+	if (request->root != NULL && !request->root->glob->parallelModeOK)
 		return;
 	if (!store_is_there())
 		return;

@@ -425,6 +425,27 @@ for my $call ($answer, 'answered(prompt)')
 	builds('a materialized view that parallel workers alone have filled', 'COMMIT');
 }
 $builder->query('RESET ALL');
+
+# So it is where a trigger makes it in a background worker, whose statements are planned as if nobody had sent one.
+$node->safe_psql('postgres', qq{CREATE TABLE todo AS SELECT 'refund' AS msg, NULL::text AS intent FROM generate_series(1, 1000);
+	CREATE FUNCTION makes_view() RETURNS trigger LANGUAGE plpgsql SET parallel_leader_participation = off SET parallel_setup_cost = 0
+		SET parallel_tuple_cost = 0 AS \$\$BEGIN
+		IF (SELECT backend_type FROM pg_stat_activity WHERE pid = pg_backend_pid()) = 'fsi_intent worker' THEN
+			CREATE MATERIALIZED VIEW kept AS SELECT $answer FROM rows;
+		END IF;
+		PERFORM pg_advisory_xact_lock_shared(1);
+		RETURN NULL; END\$\$;
+	CREATE TRIGGER makes_view AFTER UPDATE ON todo FOR EACH STATEMENT EXECUTE FUNCTION makes_view()});
+$builder->query('SELECT pg_advisory_lock(1)');
+$s = start($node, q{CALL fsi_classify_table('todo', 'msg', 'intent', ARRAY['refund', 'track order'], workers => 2, chunk_rows => 100)});
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'fsi_intent worker' AND wait_event = 'advisory'})
+	or die 'no worker waits';
+is((replaced())[0], 0, 'replaced while a trigger has made a view');
+$builder->query('SELECT pg_advisory_unlock(1)');
+like(finish($s), qr/ERROR:  model "logged" was replaced while this transaction used it\nDETAIL:  The answers of materialized view public.kept/,
+	'a materialized view that a background worker has made');
+is($node->safe_psql('postgres', q{SELECT to_regclass('kept') IS NULL}), 't', 'it is not there');
+
 $builder->query($_) for 'BEGIN', "CREATE INDEX kept ON rows (fsi_embed(prompt, 'logged')) WHERE prompt = 'of no row'";
 is((replaced())[0], 0, 'replaced during another such build');
 builds('an index on vectors', 'COMMIT');
