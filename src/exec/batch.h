@@ -124,6 +124,10 @@ enum BatchPrivate
 
 extern const CustomScanMethods batch_scan_methods;
 
+/* --- batch_asked.c --- */
+
+extern void batch_asked_init(void);
+
 /* --- batch_node.c, batch_answer.c, batch_explain.c: execution --- */
 
 /* What a node has done, for EXPLAIN; all of them counts. */

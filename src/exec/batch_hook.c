@@ -21,7 +21,6 @@
 #include "utils/snapmgr.h"
 
 #include "batch.h"
-#include "fsi_store.h"
 
 /*
  * 256: four forward passes of 64 rows, among which equal messages are found; a few hundred
@@ -341,53 +340,12 @@ batch_check_planned(void)
 						  "Preload the library, or LOAD 'fsi_intent' first.");
 }
 
-/* ---------------------------------------------------------------- what workers ask */
-
-static bool
-note_asked(Node *expr, void *named)
-{
-	bool		unknown;
-	ListCell   *lc;
-
-	foreach(lc, store_models_asked(expr, named, &unknown))
-		store_note_kept(lfirst(lc));
-	return false;
-}
-
-static bool
-note_plan(Plan *plan, void *named)
-{
-	(void) batch_walk_expressions(plan, note_asked, named);
-	return batch_walk_children(plan, note_plan, named);
-}
-
-/*
- * The answers of a materialized view may come from workers alone, and are committed by this process, which then has asked
- * nothing.  Whether a plan is one's cannot be told: the command that makes it may run in a trigger of a background
- * worker, which has no portal.
- */
-static void
-note_asked_by_workers(PlannedStmt *stmt)
-{
-	StoreNamed *named;
-	ListCell   *lc;
-
-	if (!stmt->parallelModeNeeded)
-		return;
-	named = store_named();
-	(void) note_plan(stmt->planTree, named);
-	foreach(lc, stmt->subplans)
-		if (lfirst(lc) != NULL)
-			(void) note_plan(lfirst(lc), named);
-}
-
 /* ---------------------------------------------------------------- hook and settings */
 
 static PlannedStmt *
 batch_planner(Query *parse, const char *query_string, int cursor_options, ParamListInfo params)
 {
-	bool		installed = batch_has_functions();
-	bool		present = installed && (fsi_enable_batch || fsi_debug_require_batch);
+	bool		present = (fsi_enable_batch || fsi_debug_require_batch) && batch_has_functions();
 	/* Before the planner scribbles on it. */
 	bool		draws = false;
 	bool		volatile_query = present && batch_query_is_volatile(parse, &draws);
@@ -397,8 +355,6 @@ batch_planner(Query *parse, const char *query_string, int cursor_options, ParamL
 		stmt = prev_planner_hook(parse, query_string, cursor_options, params);
 	else
 		stmt = standard_planner(parse, query_string, cursor_options, params);
-	if (installed)
-		note_asked_by_workers(stmt);
 	if (present && fsi_enable_batch)
 		rewrite_statement(stmt, volatile_query, draws, cursor_options);
 	if (present && fsi_debug_require_batch)
@@ -453,5 +409,6 @@ batch_init(void)
 		return;
 	prev_planner_hook = planner_hook;
 	planner_hook = batch_planner;
+	batch_asked_init();
 	hooked = true;
 }

@@ -250,9 +250,8 @@ is_question(Node *node)
 }
 
 /*
- * Outside of a plan the expression is an index's, a partition key's, a generated column's or a constraint's, and in a
- * plan it may be a materialized view's.  Its answers may be found by parallel workers alone, but it is this
- * transaction that commits them.
+ * Outside of a plan the expression is an index's, a partition key's, a generated column's or a constraint's.  Its
+ * answers may be found by parallel workers alone, but it is this transaction that commits them.
  */
 static void
 note_model(const SupportRequestSimplify *request)
@@ -260,9 +259,7 @@ note_model(const SupportRequestSimplify *request)
 	bool		unknown;
 	ListCell   *lc;
 
-	if (request->root != NULL && !request->root->glob->parallelModeOK)
-		return;
-	if (!store_is_there())
+	if (request->root != NULL || !store_is_there())
 		return;
 	foreach(lc, store_models_asked((Node *) request->fcall, NULL, &unknown))
 		store_note_kept(lfirst(lc));

@@ -239,7 +239,7 @@ note_site(Oid function, void *context)
 	Given		given = {0};
 	bool		varies;
 
-	if (function < FirstNormalObjectId)
+	if (function < FirstNormalObjectId || asked_is_silent(function))
 		return false;
 	varies = note_given(&given, args);
 	if (IsA(site->node, FuncExpr))

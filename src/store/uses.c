@@ -9,7 +9,7 @@
  * the name is what makes one of them the second.
  *
  * Parallel workers that build an index or fill a materialized view have no commit of their own, and the leader may have met
- * no row: its use is noted when the expression (src/sql/plan.c) or the query (src/exec/batch_hook.c) is planned.
+ * no row: its use is noted when the expression is planned (src/sql/plan.c) or the query starts (src/exec/batch_asked.c).
  */
 #include "postgres.h"
 

@@ -424,9 +424,14 @@ for my $call ($answer, 'answered(prompt)')
 	is((replaced())[0], 0, 'replaced while parallel workers fill a view');
 	builds('a materialized view that parallel workers alone have filled', 'COMMIT');
 }
+$builder->query($_) for qq{CREATE FUNCTION all_answers() RETURNS SETOF text LANGUAGE plpgsql AS \$\$BEGIN
+	RETURN QUERY SELECT public.$answer FROM public.rows; END\$\$}, 'SELECT FROM all_answers()', 'BEGIN',
+	'CREATE MATERIALIZED VIEW kept AS SELECT * FROM all_answers() AS answer';
+is((replaced())[0], 0, 'replaced while a function fills a view by a plan that it has kept');
+builds('a materialized view by a plan from a former transaction', 'COMMIT');
 $builder->query('RESET ALL');
 
-# So it is where a trigger makes it in a background worker, whose statements are planned as if nobody had sent one.
+# So it is where a trigger makes it in a background worker, which runs no portal.
 $node->safe_psql('postgres', qq{CREATE TABLE todo AS SELECT 'refund' AS msg, NULL::text AS intent FROM generate_series(1, 1000);
 	CREATE FUNCTION makes_view() RETURNS trigger LANGUAGE plpgsql SET parallel_leader_participation = off SET parallel_setup_cost = 0
 		SET parallel_tuple_cost = 0 AS \$\$BEGIN
