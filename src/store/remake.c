@@ -457,6 +457,14 @@ store_remake(const StoreDependent *d)
 	}
 	if (get_rel_relkind(object) == RELKIND_PARTITIONED_INDEX)
 		return 0;
+	/* REINDEX CONCURRENTLY puts another index in its place and drops it, though its table is held. */
+	if (get_rel_relkind(object) == RELKIND_INDEX)
+	{
+		store_check_owner(d->relid);
+		lock_relation(d->relid, ShareLock);
+	}
+	if (!store_is_still_there(d))
+		return 0;
 	/* Else another object of that name might be made anew in its place. */
 	store_keep_schema_name(object);
 	if (get_rel_relkind(object) == RELKIND_INDEX)

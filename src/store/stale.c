@@ -266,6 +266,12 @@ store_count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 	 */
 	if (is_index)
 		LockRelationOid(d->address.objectId, AccessShareLock);
+	/* REINDEX CONCURRENTLY may have dropped it, though its table is held. */
+	if (is_index && !store_is_still_there(d))
+	{
+		UnlockRelationOid(d->address.objectId, AccessShareLock);
+		return;
+	}
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_become_owner(d->relid, &self);
 	count_stale(d, path, rows, stale);

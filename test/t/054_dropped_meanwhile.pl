@@ -61,4 +61,41 @@ is(meanwhile($parts, 'ALTER TABLE c DROP intent, DROP CONSTRAINT asked; ALTER DO
 }), '', 'by somebody who is not disturbed');
 $node->safe_psql('postgres', 'DROP TABLE IF EXISTS a, b, c');
 is($node->safe_psql('postgres', q{SELECT coalesce(sum(stale), 0) FROM fsi_check()}), 0, 'nothing is stale');
+
+# An index that REINDEX CONCURRENTLY has replaced since it was listed goes while its table's lock is waited for.
+$node->safe_psql('postgres', qq{
+	CREATE TABLE first (msg text); CREATE TABLE second (msg text);
+	CREATE INDEX first_asked ON first ($call); CREATE INDEX second_asked ON second ($call)});
+my %session = map { $_ => $node->background_psql('postgres') } qw(snapshot first second third);
+sub until_phase
+{
+	my ($phase) = @_;
+	$node->poll_query_until('postgres', "SELECT phase = '$phase' FROM pg_stat_progress_create_index") or die $phase;
+	return;
+}
+sub until_waiting
+{
+	my ($table) = @_;
+	$node->poll_query_until('postgres', qq{SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+		WHERE NOT granted AND relation = '$table'::regclass AND query ~ 'fsi_rebuild')}) or die $table;
+	return;
+}
+$session{snapshot}->query_safe($_) for 'BEGIN ISOLATION LEVEL REPEATABLE READ', 'SELECT';
+my $reindex = start($node, 'REINDEX INDEX CONCURRENTLY second_asked');
+until_phase('waiting for old snapshots');
+$session{first}->query_safe($_) for 'BEGIN', 'LOCK TABLE first';
+my $rebuild = start($node, q{SELECT object FROM fsi_rebuild('mine')});
+until_waiting('first');
+$session{second}->query_safe($_) for 'BEGIN', 'LOCK TABLE second IN ACCESS SHARE MODE';
+$session{snapshot}->query_safe('COMMIT');
+until_phase('waiting for readers before marking dead');
+$session{third}->query_safe($_) for 'BEGIN', 'LOCK TABLE second IN ACCESS SHARE MODE';
+$session{second}->query_safe('COMMIT');
+until_phase('waiting for readers before dropping');
+$session{first}->query_safe('COMMIT');
+until_waiting('second');
+$session{third}->query_safe('COMMIT');
+is(finish($rebuild), '', 'rebuilt while an index is made anew concurrently');
+is(finish($reindex), '', 'by somebody who is not disturbed');
+$_->quit for values %session;
 done_testing();
