@@ -175,37 +175,47 @@ lock_tree(Oid relid)
 			lock_tree(lfirst_oid(lc));
 }
 
-static void
-lock_table(Oid relid)
+/*
+ * In the order in which others lock them: a materialized view before what it reads, and relations before their indexes,
+ * which the planner opens.  Who reads tables does not mind them to be locked before.
+ */
+typedef enum LockStage { LOCK_TABLES, LOCK_VIEWS, LOCK_INDEXES, LOCK_STAGES } LockStage;
+
+static List *
+lock_once(Oid relid, LOCKMODE mode, List *locked)
 {
-	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
-		lock_relation(relid, AccessExclusiveLock);
-	else
+	if (list_member_oid(locked, relid))
+		return locked;
+	if (mode == ShareRowExclusiveLock)
 		lock_tree(relid);
+	else
+		lock_relation(relid, mode);
+	return lappend_oid(locked, relid);
 }
 
 /*
- * Lock those of a dependent that are not locked yet, and an index that REINDEX will lock against readers: one of these, who
- * keeps his lock to the end of his transaction, may wait for the name then.
+ * Lock those of a dependent that are not locked yet; at last an index that REINDEX will lock against readers: one of
+ * these, who keeps his lock to the end of his transaction, may wait for the name then.
  */
 static List *
-lock_tables(const StoreDependent *d, List *locked)
+lock_dependent(const StoreDependent *d, LockStage stage, List *locked)
 {
 	Oid			object = d->address.objectId;
 	ListCell   *lc;
 
 	check_reachable(d);
-	foreach(lc, tables_of(d))
-		if (!list_member_oid(locked, lfirst_oid(lc)))
-		{
-			lock_table(lfirst_oid(lc));
-			locked = lappend_oid(locked, lfirst_oid(lc));
-		}
-	if (d->address.classId == RelationRelationId && d->valid && get_rel_relkind(object) == RELKIND_INDEX &&
-		!list_member_oid(locked, object))
+	if (stage == LOCK_INDEXES)
 	{
-		lock_relation(object, AccessExclusiveLock);
-		locked = lappend_oid(locked, object);
+		if (d->address.classId == RelationRelationId && d->valid && get_rel_relkind(object) == RELKIND_INDEX)
+			locked = lock_once(object, AccessExclusiveLock, locked);
+		return locked;
+	}
+	foreach(lc, tables_of(d))
+	{
+		bool		is_view = get_rel_relkind(lfirst_oid(lc)) == RELKIND_MATVIEW;
+
+		if (is_view == (stage == LOCK_VIEWS))
+			locked = lock_once(lfirst_oid(lc), is_view ? AccessExclusiveLock : ShareRowExclusiveLock, locked);
 	}
 	return locked;
 }
@@ -219,11 +229,14 @@ store_lock_dependents(const char *name)
 	SPI_connect();
 	do
 	{
-		ListCell   *lc;
+		List	   *all = store_dependents(name);
+		int			n = list_length(all);
 
 		before = list_length(locked);
-		foreach(lc, store_dependents(name))
-			locked = lock_tables(lfirst(lc), locked);
+		for (LockStage stage = 0; stage < LOCK_STAGES; stage++)
+			/* A view stands behind those that it reads. */
+			for (int i = 0; i < n; i++)
+				locked = lock_dependent(list_nth(all, stage == LOCK_VIEWS ? n - 1 - i : i), stage, locked);
 	}
 	while (list_length(locked) > before);
 	SPI_finish();

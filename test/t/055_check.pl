@@ -129,6 +129,20 @@ is($other->{stderr}, '', 'who commits');
 unlike(finish($trainer), qr/ERROR/, 'the training goes on');
 $other->quit;
 
+# Who has read a materialized view reads what is below it meanwhile, as REFRESH does.
+$node->safe_psql('postgres', qq{
+	CREATE MATERIALIZED VIEW seen AS SELECT msg, $classify AS intent FROM kept;
+	CREATE MATERIALIZED VIEW seen_again AS SELECT * FROM seen});
+$other = $node->background_psql('postgres', on_error_stop => 0);
+$other->query('BEGIN; SELECT count(*) FROM seen_again');
+$trainer = start($node, train('one', ', "replace": true, "rebuild": true'));
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE NOT granted}), 'a training waits for who has read a view');
+$other->query("SELECT count(*) FROM seen; SELECT count(*) FROM kept WHERE $classify = 'refund'; COMMIT");
+is($other->{stderr}, '', 'who reads on');
+unlike(finish($trainer), qr/ERROR/, 'the training goes on then');
+$other->quit;
+$node->safe_psql('postgres', 'DROP MATERIALIZED VIEW seen CASCADE');
+
 # What a function names without its schema: on the caller's path, as where rows are written; core makes indexes without it from 17 on.
 $node->safe_psql('postgres', q{
 	CREATE SCHEMA own;
