@@ -128,6 +128,8 @@ typedef struct TrainOptions
 extern const TrainOptions train_defaults;
 /* FSI_INVALID naming the option and its range. */
 extern FsiStatus train_check_options(const TrainOptions *options, FsiError *err);
+/* Of update number step + 1; the first one of a warm-up has rate 0. */
+extern double train_learning_rate(const TrainOptions *options, int64_t step, int64_t max_steps);
 
 /* ---- The trainer. ---- */
 

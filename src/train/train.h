@@ -228,7 +228,6 @@ extern FsiStatus train_grad_norm(TrainPool *pool, const KernOps *ops, const Trai
 extern void train_adamw(TrainPool *pool, const KernOps *ops, const TrainOptions *o, TrainParams *params, int64_t t,
 						double learning_rate, double grad_scale);
 /* Learning rate of update number step + 1. */
-extern double train_learning_rate(const TrainOptions *options, int64_t step, int64_t max_steps);
 extern double train_clip_factor(double norm, double max_grad_norm);
 
 /* ---- train_pointing.c: the readout over unit vectors. ---- */

@@ -70,6 +70,50 @@ fit_readout(TuneRun *run)
 	tune_show(run, TUNE_REGISTERING);
 }
 
+/* Whether any update had a rate. */
+static bool
+has_learned(const TuneRun *run)
+{
+	int64		done = train_steps_done(run->train);
+
+	return done > 1 ? run->options.train.learning_rate > 0 :
+		done == 1 && train_learning_rate(&run->options.train, 0, train_max_steps(run->train)) > 0;
+}
+
+static const char *
+better_hint(const TuneRun *run)
+{
+	if (!has_learned(run))
+		return run->options.train.learning_rate > 0 ?
+			"Its only step is the first of the warm-up, which has rate 0: let it have more steps, or no warm-up." :
+			"Give a learning_rate above 0.";
+	if (tune_held_out(run) < TUNE_FEW_ROWS)
+		return "More rows help, or another learning_rate. So few held-out rows may be wrong about it: with "
+			"{\"eval_split\": 0} rows without a split are all trained on, and none judges.";
+	return "More rows help, or another learning_rate.";
+}
+
+/* The result is not the base, and on the held-out rows worse, though maybe not by what the best state is chosen by. */
+static void
+warn_if_worse(const TuneRun *run)
+{
+	const TuneFigures *now = &run->progress.eval;
+	const TuneFigures *first = &run->first;
+	bool		by_accuracy = run->options.metric == TUNE_METRIC_ACCURACY;
+	bool		fewer = now->accuracy < first->accuracy;
+
+	if (!fewer && (by_accuracy || !(now->loss > first->loss)))
+		return;
+	ereport(WARNING,
+			(fewer ? errmsg("model \"%s\" answers fewer of the held-out rows right than \"%s\"", run->name, run->model_name) :
+			 errmsg("model \"%s\" has a greater loss on the held-out rows than \"%s\"", run->name, run->model_name),
+			 errdetail("Accuracy %.3f, at first %.3f; loss %.4f, at first %.4f.", now->accuracy, first->accuracy, now->loss,
+					   first->loss),
+			 !run->options.load_best_model_at_end ?
+			 errhint("{\"load_best_model_at_end\": true} takes the best state.") : by_accuracy ? 0 :
+			 errhint("{\"metric_for_best_model\": \"accuracy\"} takes the state that answers most of them right.")));
+}
+
 /* The best weights, or the last; result_step says which. */
 static void
 choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
@@ -83,12 +127,16 @@ choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
 		ereport(WARNING,
 				(errmsg("training has not made the model better on the held-out rows"),
 				 errdetail("Model \"%s\" has the weights of \"%s\".", run->name, run->model_name),
-				 errhint("More rows help, or a lower learning_rate.")));
+				 errhint("%s", better_hint(run))));
 		HOST_TRY(fsifile_dequantize(&run->model->file, arena, &out->model, &err));
 		run->progress.eval = run->best;
 		run->result_step = 0;
 		return;
 	}
+	if (!judged && !has_learned(run))
+		ereport(WARNING,
+				(errmsg("training has changed no weights"),
+				 errhint("%s", better_hint(run))));
 	if (judged && best.step != train_steps_done(run->train))
 	{
 		tune_folder_load_best(run->folder, run->train);
@@ -98,6 +146,7 @@ choose_weights(TuneRun *run, HfModel *out, FsiArena *arena)
 	if (run->options.eval_steps > 0 && isnan(run->progress.eval.loss))
 		tune_evaluate(run);
 	fit_readout(run);
+	warn_if_worse(run);
 	HOST_TRY(train_export(run->train, arena, &out->model, &err));
 	run->result_step = train_steps_done(run->train);
 }

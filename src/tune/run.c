@@ -22,8 +22,6 @@
 
 /* Evaluations and checkpoints that a training has unless it is told otherwise. */
 #define EVALUATIONS 10
-/* Fewer held-out rows say little: of 20, the 95 % interval of an accuracy is up to 40 points wide. */
-#define FEW_ROWS 20
 
 /* ---- What others see. ---- */
 
@@ -109,7 +107,7 @@ settle_steps(TuneRun *run)
 		o->eval_steps = each;
 	if (o->save_steps == TUNE_AUTO)
 		o->save_steps = o->eval_steps > 0 ? o->eval_steps : each;
-	if (run->data.eval.n_text + run->data.eval.n_row == 0)
+	if (tune_held_out(run) == 0)
 		o->eval_steps = 0;
 }
 
@@ -139,6 +137,12 @@ log_scalar(TuneRun *run, const char *tag, double value)
 }
 
 /* ---- Evaluation and checkpoints. ---- */
+
+int
+tune_held_out(const TuneRun *run)
+{
+	return run->data.eval.n_text + run->data.eval.n_row;
+}
 
 static void
 log_evaluation(TuneRun *run)
@@ -198,7 +202,7 @@ judge(TuneRun *run)
 		run->best = run->progress.eval;
 	run->progress.best_step = best.step;
 	if (train_steps_done(run->train) == 0)
-		run->first_loss = run->progress.eval.loss;
+		run->first = run->progress.eval;
 	else if (better && run->options.load_best_model_at_end)
 		save(run, true);
 }
@@ -298,7 +302,7 @@ go_on(TuneRun *run)
 	if (run->options.eval_steps > 0)
 	{
 		tune_evaluate(run);
-		run->first_loss = run->progress.eval.loss;
+		run->first = run->progress.eval;
 	}
 	tune_folder_load_last(run->folder, run->train);
 	run->saved = train_steps_done(run->train);
@@ -316,7 +320,7 @@ static void
 begin_training(TuneRun *run)
 {
 	run->saved = -1;
-	run->first_loss = NAN;
+	run->first = TUNE_NO_FIGURES;
 	create_trainer(run);
 	settle_steps(run);
 	open_events(run);
@@ -330,7 +334,7 @@ static void
 report_end(TuneRun *run)
 {
 	const TuneProgress *p = &run->progress;
-	int			held_out = run->data.eval.n_text + run->data.eval.n_row;
+	int			held_out = tune_held_out(run);
 	StringInfoData s;
 
 	initStringInfo(&s);
@@ -341,15 +345,18 @@ report_end(TuneRun *run)
 	if (!isnan(p->eval.loss))
 	{
 		appendStringInfo(&s, ", held-out loss %.4f", p->eval.loss);
-		if (!isnan(run->first_loss))
-			appendStringInfo(&s, " (at first %.4f)", run->first_loss);
-		appendStringInfo(&s, ", accuracy %.3f, best at step " INT64_FORMAT, p->eval.accuracy, p->best_step);
+		if (!isnan(run->first.loss))
+			appendStringInfo(&s, " (at first %.4f)", run->first.loss);
+		appendStringInfo(&s, ", accuracy %.3f", p->eval.accuracy);
+		if (!isnan(run->first.accuracy))
+			appendStringInfo(&s, " (at first %.3f)", run->first.accuracy);
+		appendStringInfo(&s, ", best at step " INT64_FORMAT, p->best_step);
 	}
 	note_message(run, s.data);
 	/* A worker has nobody to tell but the server's log. */
 	ereport(MyBackendType == B_BG_WORKER ? LOG : NOTICE,
 			(errmsg_internal("%s", s.data),
-			 !isnan(p->eval.loss) && held_out < FEW_ROWS ?
+			 !isnan(p->eval.loss) && held_out < TUNE_FEW_ROWS ?
 			 errdetail_plural("Only %d row is held out: these figures say little.",
 							  "Only %d rows are held out: these figures say little.", held_out, held_out) : 0));
 }

@@ -78,7 +78,9 @@ CALL fsi_train('tr ways', 'labelled', '{"model": "tiny segments", "max_steps": 1
 CREATE VIEW spelled AS SELECT 'ist ' || reverse(word) || word || ' da' AS text, word AS intent, split
 	FROM unnest(ARRAY['qorvex', 'qarvox', 'zilmet', 'zolmat', 'brunk', 'brank', 'trelp', 'tralp']) AS word, unnest(ARRAY['train', 'validation']) AS split;
 CALL fsi_train('tr spelled', 'spelled', '{"max_steps": 1, "learning_rate": 1e-9, "load_best_model_at_end": false}');
+\set VERBOSITY terse
 CALL fsi_train('tr unspelled', 'spelled', '{"max_steps": 1, "learning_rate": 1e-9, "load_best_model_at_end": false, "spelling_weight": 0}');
+\set VERBOSITY default
 SELECT jsonb_build_object('max_steps', 1, 'learning_rate', 1e-9, 'load_best_model_at_end', false, 'spelling_weight', 100,
 	'descriptions', jsonb_object_agg(left(md5(intent), 6), intent)) AS described FROM spelled \gset
 CALL fsi_train('tr described spelled', 'SELECT text, left(md5(intent), 6) AS intent, split FROM spelled', :'described');
@@ -146,6 +148,17 @@ SELECT octet_length(message), right(message, 1) AS last FROM fsi_training WHERE 
 -- training that does not help leaves the base model's weights
 CALL fsi_train('tr same', 'labelled', '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
 SELECT pg_temp.digest('tr same') = pg_temp.digest('tiny segments') AS same_weights;
+-- the loss falls, as the base is too sure of itself, but so do the right answers: that is told, and what helps
+CREATE VIEW doubtful AS SELECT text, (ARRAY['refund', 'cancel order', 'track order'])[1 + (no + shift) % 3] AS intent, split
+FROM (VALUES ('I want my money back', 0), ('stop my order', 1), ('where is my parcel', 2)) t (text, no),
+	(SELECT 'train' AS split, unnest(ARRAY[0, 1, 1, 2]) AS shift UNION ALL SELECT 'validation', unnest(ARRAY[0, 0, 0, 1, 1, 2, 2])) s;
+\set VERBOSITY terse
+CALL fsi_train('tr fewer', 'doubtful', '{"model": "small-1", "max_steps": 20, "learning_rate": 0.01, "eval_steps": 100}');
+\set VERBOSITY default
+CALL fsi_train('tr no fewer', 'doubtful', '{"model": "small-1", "max_steps": 20, "learning_rate": 0.01, "eval_steps": 100, "metric_for_best_model": "accuracy"}');
+SELECT model, substring(message FROM 'accuracy .* \(at first [\d.]+\)') AS told FROM fsi_training WHERE model LIKE 'tr%fewer' ORDER BY model COLLATE "C";
+-- no rows are held out, and nothing is learned: that is told, too
+CALL fsi_train('tr unmoved', 'doubtful', '{"model": "small-1", "eval_steps": 0, "learning_rate": 0}');
 -- early stopping: three evaluations that are not better, here on held-out rows that say the contrary
 CREATE VIEW contrary AS SELECT text, CASE WHEN id % 4 <> 0 THEN intent WHEN intent = 'alpha' THEN 'beta' ELSE 'alpha' END AS intent,
 	CASE WHEN id % 4 = 0 THEN 'validation' END AS split FROM labelled;

@@ -105,7 +105,7 @@ $s = start($node, $worse);
 $pid = pid_past('worse', 100);
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 finish($s);
-like(finish(start($node, $worse)), qr/going on with .*held-out loss ([0-9.]+) \(at first \g1\), accuracy [0-9.]+, best at step 0$/ms,
+like(finish(start($node, $worse)), qr/going on with .*held-out loss ([0-9.]+) \(at first \g1\), accuracy ([0-9.]+) \(at first \g2\), best at step 0$/ms,
 	'gone on with, the base wins: its figures');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM fsi_training WHERE model = 'worse' AND eval_loss > 0 AND eval_accuracy >= 0 AND best_step = 0}),
 	1, 'and in fsi_training');
