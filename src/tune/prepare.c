@@ -63,6 +63,7 @@ read_rows(TuneRun *run)
 	SPI_connect();
 	old = MemoryContextSwitchTo(context);
 	tune_rows_read(run->source, run->model, &run->options, &run->arena, &run->rows);
+	tune_tell_contrary(&run->rows);
 	(segments ? tune_segments_data : tune_prompt_data) (&run->rows, run->model, &run->options, &run->arena, &run->data);
 	MemoryContextSwitchTo(old);
 	SPI_finish();

@@ -36,8 +36,8 @@ typedef struct Draw
 	Group	   *groups;
 } Draw;
 
-static int
-compare_ids(const TokIds *a, const TokIds *b)
+int
+tune_compare_ids(const TokIds *a, const TokIds *b)
 {
 	if (a->n != b->n)
 		return a->n < b->n ? -1 : 1;
@@ -50,7 +50,7 @@ compare_groups(const Draw *draw, const TuneRow *a, const TuneRow *b)
 {
 	int			order = draw->by_answer ? args_compare(a->answer, b->answer) : 0;
 
-	return order != 0 ? order : compare_ids(&a->key, &b->key);
+	return order != 0 ? order : tune_compare_ids(&a->key, &b->key);
 }
 
 static int

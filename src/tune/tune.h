@@ -126,6 +126,9 @@ extern void tune_prompt_data(TuneRows *rows, const StoreModel *model, const Tune
 							 TuneData *data);
 /* Give each row without a split one; the rows are encoded. */
 extern void tune_split(TuneRows *rows, bool by_answer, double share, uint64 seed);
+extern int	tune_compare_ids(const TokIds *a, const TokIds *b);
+/* A NOTICE where texts have several answers; the rows are encoded. */
+extern void tune_tell_contrary(const TuneRows *rows);
 
 /* --- folder.c --- */
 

@@ -157,6 +157,14 @@ CALL fsi_train('tr fewer', 'doubtful', '{"model": "small-1", "max_steps": 20, "l
 \set VERBOSITY default
 CALL fsi_train('tr no fewer', 'doubtful', '{"model": "small-1", "max_steps": 20, "learning_rate": 0.01, "eval_steps": 100, "metric_for_best_model": "accuracy"}');
 SELECT model, substring(message FROM 'accuracy .* \(at first [\d.]+\)') AS told FROM fsi_training WHERE model LIKE 'tr%fewer' ORDER BY model COLLATE "C";
+-- texts that have several answers, be it in another spelling, are told; those of the split "test" are not looked at
+SET client_min_messages = notice;
+CREATE VIEW disputed AS SELECT 'wug ' || g AS text, CASE WHEN g < 4 THEN 'alpha' ELSE 'beta' END AS intent, 'train' AS split FROM generate_series(1, 8) g
+	UNION ALL VALUES (' wug 2', 'beta', 'validation'), ('wug 3', ' alpha', 'train'), ('WUG 7', 'alpha', 'train'), ('wug 1', 'beta', 'test');
+CALL fsi_train('tr disputed', 'disputed', '{"model": "small-1", "other": "the option ends it"}');
+CALL fsi_train('tr disputed', $$SELECT * FROM disputed WHERE text <> ' wug 2'$$, '{"model": "small-1", "other": "the option ends it"}');
+CALL fsi_train('tr disputed', $$SELECT * FROM disputed WHERE text = lower(trim(text))$$, '{"model": "small-1", "other": "the option ends it"}');
+SET client_min_messages = warning;
 -- no rows are held out, and nothing is learned: that is told, too
 CALL fsi_train('tr unmoved', 'doubtful', '{"model": "small-1", "eval_steps": 0, "learning_rate": 0}');
 -- early stopping: three evaluations that are not better, here on held-out rows that say the contrary
