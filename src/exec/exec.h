@@ -165,8 +165,11 @@ extern text *segments_prompt_text(const ExecQuestion *question, HostText message
 
 extern void prompt_prepare(ExecSet *set, const ExecQuestion *question, ExecCall *call);
 extern void prompt_classify(ExecSet *set, ExecCall *call, int n, const ExecRow *rows);
-/* Greedy continuations; written: [n], in the call's arena. */
-extern void prompt_write(ExecSet *set, ExecCall *call, int n, const ExecRow *rows, TokIds *written);
+/*
+ * Greedy continuations; written: [n], in the call's arena.  Returns the number of tokens after which all are cut off, one
+ * more than the longest label has.
+ */
+extern int	prompt_write(ExecSet *set, ExecCall *call, int n, const ExecRow *rows, TokIds *written);
 extern text *prompt_prompt_text(const ExecQuestion *question, HostText message, ExecCall *call);
 
 /* The set's answer from one row of scores (all labels): the best, lowest label first, or by min_score. */

@@ -280,15 +280,15 @@ weigh_alone(const ExecSet *set, double *scores)
 			scores[i] /= scores[i] + other;
 }
 
-void
+int
 prompt_write(ExecSet *set, ExecCall *call, int n, const ExecRow *rows, TokIds *written)
 {
 	FsiError	err = {0};
-	/* One more than the longest label has is no label. */
 	int			limit = trie_max_tokens(set->trie) + 1;
 	Gpt2Seq    *seqs = row_sequences(set, n, rows, limit - 1, &call->arena);
 
 	HOST_TRY(gpt2_generate_rows(&set->model->file.model, exec_work(), n, seqs, limit, &call->arena, written, &err));
+	return limit;
 }
 
 /*

@@ -86,6 +86,7 @@ write_answers(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 	const Tokenizer *tok = &set->model->file.tok;
 	TokIds	   *written = host_array(&call->arena, n, sizeof(TokIds));
 	Form	   *forms = host_array(&call->arena, set->n_labels, sizeof(Form));
+	int			limit;
 
 	for (int i = 0; i < set->n_labels; i++)
 	{
@@ -95,9 +96,15 @@ write_answers(ExecSet *set, ExecCall *call, int n, const ExecRow *rows)
 		HOST_TRY(tok_encode_plain(tok, label.s, label.len, &call->arena, &ids, &err));
 		forms[i] = form_of(tok, ids, &call->arena);
 	}
-	prompt_write(set, call, n, rows, written);
+	limit = prompt_write(set, call, n, rows, written);
 	for (int i = 0; i < n; i++)
-		rows[i].answer->label = find_form(forms, set->n_labels, form_of(tok, written[i], &call->arena));
+	{
+		/* One that was cut off goes on, even where no more than white space is seen of that. */
+		if (written[i].n >= (size_t) limit)
+			rows[i].answer->label = EXEC_NO_ANSWER;
+		else
+			rows[i].answer->label = find_form(forms, set->n_labels, form_of(tok, written[i], &call->arena));
+	}
 }
 
 void

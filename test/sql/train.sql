@@ -209,6 +209,13 @@ CALL fsi_train('longer', $$SELECT repeat('a b ', 40) || i AS prompt, 'alpha' AS 
 -- a prompt may be empty, though a model without a begin token cannot be asked with it; a row of nothing teaches nothing
 CALL fsi_train('no prompt', $$SELECT CASE WHEN g > 1 THEN 'p' || g ELSE '' END AS prompt, 'r' || g % 3 AS response, CASE WHEN g > 3 THEN 'train' ELSE 'valid' END AS split
 	FROM generate_series(1, 12) g$$, '{"model": "tiny bytes", "max_steps": 1, "load_best_model_at_end": false}');
+-- an answer that goes on is not the label that it begins with, though what is seen of the rest be a space
+CALL fsi_train('tr on and on', $$SELECT 'text ' || g || ' ->' AS prompt, 'go go go go' AS response FROM generate_series(1, 20) g$$,
+	'{"model": "tiny bytes", "max_steps": 100, "learning_rate": 0.01, "eval_split": 0}');
+SELECT DISTINCT fsi_generate('text ' || g || ' ->', 'tr on and on') AS writes, w.correct, w.outside, a.correct AS chosen
+FROM generate_series(1, 20) g, LATERAL (SELECT format('SELECT %L AS text, ''go'' AS intent', 'text ' || g) AS source) s,
+	fsi_evaluate_generation(source, ARRAY['go', 'no'], '{"model": "tr on and on", "template": "{text} ->"}') w,
+	fsi_evaluate(source, ARRAY['go', 'no'], '{"model": "tr on and on", "template": "{text} ->"}') a;
 CALL fsi_train('nothing', $$SELECT '' AS prompt, '' AS response, split FROM unnest(ARRAY['train', 'valid']) split$$, '{"model": "tiny bytes", "max_steps": 1}');
 -- a segments model reads head and tail, as it classifies
 CALL fsi_train('long text', $$SELECT text, intent FROM labelled UNION ALL SELECT repeat('a b ', 2000), 'alpha'$$, '{"model": "tiny segments", "freeze": true, "max_steps": 1}');
