@@ -208,7 +208,8 @@ gemm_i8(int m, const uint8_t *q, int ldq, const KernCode *code, const KernMatrix
 		for (int b = 0, i = 0, rows; b < blocks; b++, i += rows)
 		{
 			TileOut		out = {.acc = in_registers ? NULL : acc, .code = code + i, .comp = w->comp + col,
-				.wscale = w->scale + col, .bias = bias ? bias + col : NULL, .residual = residual, .y = y + (size_t) i * ldy + col, .ldy = ldy};
+				.wscale = w->scale + col, .bias = bias ? bias + col : NULL, .residual = residual,
+				.y = y + (size_t) i * ldy + col, .ldy = ldy};
 
 			/* Blocks of nearly equal height: the last one is not a thin rest. */
 			rows = (m - i) / (blocks - b);
