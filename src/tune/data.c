@@ -153,6 +153,32 @@ make_intents(const StoreModel *model, const TuneOptions *options, int n, const H
 	return out;
 }
 
+/* A split of the user's own may have left an intent without rows to learn from. */
+static void
+tell_untrained(const TrainData *train, const HostText *intents)
+{
+	bool	   *trained = palloc0(train->n_intent);
+	int			first = -1;
+	int			n = 0;
+
+	for (int i = 0; i < train->n_text; i++)
+		if (train->texts[i].intent != TRAIN_OTHER)
+			trained[train->texts[i].intent] = true;
+	for (int i = train->n_intent - 1; i >= 0; i--)
+		if (!trained[i])
+		{
+			first = i;
+			n++;
+		}
+	if (n > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%d intent has no rows to train on", "%d intents have no rows to train on", n, n),
+				 errdetail("All rows of \"%s\" are held out or belong to the split \"test\".",
+						   host_utf8_excerpt(intents[first])),
+				 errhint("In training it is never the right answer: give some of its rows the split \"train\".")));
+	pfree(trained);
+}
+
 void
 tune_segments_data(TuneRows *rows, const StoreModel *model, const TuneOptions *options, FsiArena *arena, TuneData *data)
 {
@@ -193,6 +219,7 @@ tune_segments_data(TuneRows *rows, const StoreModel *model, const TuneOptions *o
 	for (int i = 0; i < n; i++)
 		data->n_name += data->train.intents[i].n_description;
 	data->n_text = data->train.n_text + data->n_name;
+	tell_untrained(&data->train, intents);
 	pfree(intents);
 }
 

@@ -164,6 +164,14 @@ CREATE VIEW disputed AS SELECT 'wug ' || g AS text, CASE WHEN g < 4 THEN 'alpha'
 CALL fsi_train('tr disputed', 'disputed', '{"model": "small-1", "other": "the option ends it"}');
 CALL fsi_train('tr disputed', $$SELECT * FROM disputed WHERE text <> ' wug 2'$$, '{"model": "small-1", "other": "the option ends it"}');
 CALL fsi_train('tr disputed', $$SELECT * FROM disputed WHERE text = lower(trim(text))$$, '{"model": "small-1", "other": "the option ends it"}');
+-- intents that a split leaves without rows to learn from; too little memory ends it
+SET fsi_intent.train_memory = '1MB';
+\set VERBOSITY terse
+CALL fsi_train('tr untaught', $$SELECT text, intent, CASE WHEN btrim(intent) = 'alpha' THEN 'validation' WHEN text = 'wug 8' THEN 'test' ELSE 'train' END AS split
+	FROM disputed WHERE text = lower(trim(text)) AND split = 'train' UNION ALL SELECT 'wug 9', 'zeta', 'test'$$, '{"model": "small-1"}');
+CALL fsi_train('tr taught', $$SELECT text, intent, split FROM disputed WHERE text = lower(trim(text)) AND split = 'train'$$, '{"model": "small-1"}');
+\set VERBOSITY default
+RESET fsi_intent.train_memory;
 SET client_min_messages = warning;
 -- no rows are held out, and nothing is learned: that is told, too
 CALL fsi_train('tr unmoved', 'doubtful', '{"model": "small-1", "eval_steps": 0, "learning_rate": 0}');
