@@ -123,6 +123,9 @@ typedef struct TrainOptions
 	double		spelling_weight;		/* at most this (100: as the base) */
 	double		name_share;				/* at least this (0: as the base) */
 	double		discriminant_share;		/* at most this (100: as the base) */
+	/* freeze: told how many tokens of all texts have gone through the model, pass after pass of train_create(); or NULL */
+	void		(*encoded) (void *arg, uint64_t tokens, uint64_t all);
+	void	   *encoded_arg;
 } TrainOptions;
 
 extern const TrainOptions train_defaults;
@@ -175,9 +178,10 @@ extern FsiStatus train_create(const FsiHost *host, const KernOps *ops, const Gpt
 extern void train_destroy(Train *train);
 /*
  * Bytes that a training will take, data's longest row known (segments: any; n_text texts, n_name names and descriptions
- * among them).
+ * among them, and n_held_out that it is evaluated on).
  */
-extern size_t train_bytes(const Gpt2Config *cfg, const TrainOptions *options, int longest, int n_text, int n_name);
+extern size_t train_bytes(const Gpt2Config *cfg, const TrainOptions *options, int longest, int n_text, int n_name,
+						  int n_held_out);
 
 /* FSI_INVALID when loss or gradient is no finite number (nothing is updated) or max_steps are done. */
 extern FsiStatus train_step(Train *train, TrainReport *report, FsiError *err);

@@ -67,13 +67,14 @@ evaluation_bytes(const Gpt2Config *cfg, size_t n_name)
 }
 
 size_t
-train_bytes(const Gpt2Config *cfg, const TrainOptions *o, int longest, int n_text, int n_name)
+train_bytes(const Gpt2Config *cfg, const TrainOptions *o, int longest, int n_text, int n_name, int n_held_out)
 {
 	size_t		n_weight,
 				n_state,
 				bytes,
 				step,
-				evaluation;
+				evaluation,
+				frozen;
 	int			rows;
 
 	if (cfg->layout == GPT2_SEGMENTS)
@@ -85,8 +86,8 @@ train_bytes(const Gpt2Config *cfg, const TrainOptions *o, int longest, int n_tex
 		return bytes + train_loss_scratch(cfg) * sizeof(float);
 	step = episodes_bytes(cfg, o, (size_t) n_text, (size_t) n_name);
 	evaluation = evaluation_bytes(cfg, (size_t) n_name);
-	return bytes + (step > evaluation ? step : evaluation) +
-		(o->freeze ? (size_t) n_text * (size_t) cfg->n_embd * sizeof(float) : 0);
+	frozen = o->freeze ? (size_t) n_text + (size_t) n_name + (size_t) n_held_out : 0;
+	return bytes + (step > evaluation ? step : evaluation) + frozen * (size_t) cfg->n_embd * sizeof(float);
 }
 
 /* Updates that the options ask for. */
@@ -168,6 +169,7 @@ train_create(const FsiHost *host, const KernOps *ops, const Gpt2Model *model, co
 	t->data = data;
 	fsi_arena_init(&t->arena, &t->host);
 	fsi_arena_init(&t->work, &t->host);
+	fsi_arena_init(&t->kept.arena, &t->host);
 	status = build(t, model, err);
 	fsi_arena_free(&t->work);
 	if (status != FSI_OK)
@@ -189,6 +191,7 @@ train_destroy(Train *t)
 	host = t->host;
 	train_pool_destroy(t->pool);
 	fsi_arena_free(&t->work);
+	fsi_arena_free(&t->kept.arena);
 	fsi_arena_free(&t->arena);
 	host.release(host.ctx, t);
 }

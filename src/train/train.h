@@ -299,6 +299,18 @@ extern FsiStatus train_episode_draw(const TrainData *data, const TrainTexts *tex
 
 /* ---- train.c and its parts: train_prompt.c, train_segments.c. ---- */
 
+/*
+ * Vectors of what was evaluated last, in the order of its lists: of a body that stays as it is they do, too.  Names and
+ * held-out texts would go through it again at each evaluation, more of them in a training than texts that are trained on.
+ */
+typedef struct TrainKept
+{
+	FsiArena	arena;
+	uint64_t	key;			/* hash of their tokens */
+	int			n;				/* vectors; 0: none */
+	float	   *z;				/* (n, E) */
+} TrainKept;
+
 struct Train
 {
 	FsiHost		host;
@@ -315,6 +327,7 @@ struct Train
 	float	   *logits;			/* prompt layout: train_loss_scratch() */
 	TrainTexts	texts;			/* segments layout */
 	float	   *z;				/* freeze: (texts.n, E) */
+	TrainKept	kept;			/* freeze */
 	int64_t		step,
 				max_steps;
 	TrainBest	best;

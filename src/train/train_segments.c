@@ -159,16 +159,20 @@ list_forward(Train *t, List *l, int pass, bool keep, const TrainDrop *drop, Trai
 	return FSI_OK;
 }
 
-/* z of a whole list without dropout. */
+/* z of a whole list without dropout; tell: whoever waits for all texts. */
 static FsiStatus
-list_encode(Train *t, List *l)
+list_encode(Train *t, List *l, bool tell)
 {
 	TrainDrop	drop = train_drop(t, false);
 	TrainBatch	b;
 
 	list_cut(t, l);
 	for (int pass = 0; pass < l->passes; pass++)
+	{
 		FSI_TRY(list_forward(t, l, pass, false, &drop, &b));
+		if (tell && t->options.encoded != NULL)
+			t->options.encoded(t->options.encoded_arg, pass + 1 < l->passes ? l->row[pass + 1] : l->rows, l->rows);
+	}
 	return FSI_OK;
 }
 
@@ -180,7 +184,7 @@ train_segments_encode_all(Train *t, FsiError *err)
 	FSI_TRY(list_take(t, t->texts.n, false, t->z, &l, err));
 	for (int i = 0; i < t->texts.n; i++)
 		list_add(&l, t->texts.ids[i]);
-	return list_encode(t, &l);
+	return list_encode(t, &l, true);
 }
 
 static TrainReadout
@@ -305,18 +309,29 @@ add_candidate(Candidates *c, int owner, TrainKind kind, const TokIds *ids, const
 	list_add(&c->l, ids);
 }
 
-/* Room for names, all descriptions and the examples. */
+/* Names, all descriptions and the examples; with the messages they are no more than an int counts. */
 static FsiStatus
-take_candidates(Train *t, const TrainData *data, Candidates *c, FsiError *err)
+count_candidates(const TrainData *data, int *n, FsiError *err)
 {
-	int64_t		n = (int64_t) data->n_intent + data->n_example;
+	int64_t		total = (int64_t) data->n_intent + data->n_example;
+
+	for (int i = 0; i < data->n_intent; i++)
+		total += data->intents[i].n_description;
+	if (total + data->n_text > INT32_MAX)
+		return fsi_fail(err, FSI_LIMIT, "too many examples to evaluate with");
+	*n = (int) total;
+	return FSI_OK;
+}
+
+/* Room for them; z: where their vectors are or go, or NULL. */
+static FsiStatus
+take_candidates(Train *t, const TrainData *data, float *z, Candidates *c, FsiError *err)
+{
+	int			n = 0;
 
 	memset(c, 0, sizeof(*c));
-	for (int i = 0; i < data->n_intent; i++)
-		n += data->intents[i].n_description;
-	if (n > INT32_MAX)
-		return fsi_fail(err, FSI_LIMIT, "too many examples to evaluate with");
-	FSI_TRY(list_take(t, (int) n, false, NULL, &c->l, err));
+	FSI_TRY(count_candidates(data, &n, err));
+	FSI_TRY(list_take(t, n, false, z, &c->l, err));
 	c->e.n_candidate = data->n_intent;
 	c->e.owner = fsi_arena_array(&t->work, (size_t) n, sizeof(int));
 	c->e.kind = fsi_arena_array(&t->work, (size_t) n, sizeof(TrainKind));
@@ -328,11 +343,10 @@ take_candidates(Train *t, const TrainData *data, Candidates *c, FsiError *err)
 	return FSI_OK;
 }
 
-/* Their z in c->l. */
 static FsiStatus
-all_candidates(Train *t, const TrainData *data, Candidates *c, FsiError *err)
+all_candidates(Train *t, const TrainData *data, float *z, Candidates *c, FsiError *err)
 {
-	FSI_TRY(take_candidates(t, data, c, err));
+	FSI_TRY(take_candidates(t, data, z, c, err));
 	for (int i = 0; i < data->n_intent; i++)
 	{
 		const TrainIntent *intent = &data->intents[i];
@@ -347,7 +361,44 @@ all_candidates(Train *t, const TrainData *data, Candidates *c, FsiError *err)
 			add_candidate(c, data->examples[i].intent, TRAIN_EXAMPLE, &data->examples[i].ids, &data->examples[i].spell);
 	FSI_TRY(spell_index_build((size_t) c->e.n_segment, c->spell, &t->work, &c->index, err));
 	c->e.spelling = &c->index;
-	return list_encode(t, &c->l);
+	return FSI_OK;
+}
+
+static uint64_t
+hash_ids(uint64_t hash, const TokIds *ids)
+{
+	return fsi_hash64(ids->ids, ids->n * sizeof(int32_t), fsi_hash64(&ids->n, sizeof(ids->n), hash));
+}
+
+/* Of all that an evaluation encodes, in its order. */
+static uint64_t
+hash_lists(const TrainData *data, const List *candidates)
+{
+	uint64_t	hash = 0;
+
+	for (int i = 0; i < candidates->n; i++)
+		hash = hash_ids(hash, candidates->ids[i]);
+	for (int i = 0; i < data->n_text; i++)
+		hash = hash_ids(hash, &data->texts[i].ids);
+	return hash;
+}
+
+/* freeze: room for the vectors of an evaluation; they may be there already. */
+static FsiStatus
+kept_take(Train *t, int n, FsiError *err)
+{
+	size_t		E = (size_t) t->params.w.cfg.n_embd;
+
+	if (t->kept.n == n)
+		return FSI_OK;
+	t->kept.n = 0;
+	fsi_arena_free(&t->kept.arena);
+	t->kept.z = fsi_arena_array(&t->kept.arena, (size_t) n, E * sizeof(float));
+	if (t->kept.z == NULL)
+		return fsi_nomem(err, (size_t) n * E * sizeof(float));
+	t->kept.n = n;
+	t->kept.key = 0;
+	return FSI_OK;
 }
 
 static bool
@@ -381,10 +432,28 @@ train_segments_evaluate(Train *t, const TrainData *data, int n_weight, const dou
 						FsiError *err)
 {
 	Candidates	c;
+	size_t		E = (size_t) t->params.w.cfg.n_embd;
+	float	   *kept = NULL;	/* vectors of candidates, then of messages */
+	uint64_t	key = 0;
+	bool		known;
 
 	memset(scores, 0, (size_t) n_weight * sizeof(*scores));
 	FSI_TRY(train_segments_check(&t->params.w.cfg, data, err));
-	FSI_TRY(all_candidates(t, data, &c, err));
+	if (t->options.freeze)
+	{
+		int			n = 0;
+
+		FSI_TRY(count_candidates(data, &n, err));
+		FSI_TRY(kept_take(t, n + data->n_text, err));
+		kept = t->kept.z;
+	}
+	FSI_TRY(all_candidates(t, data, kept, &c, err));
+	if (kept != NULL)
+		key = hash_lists(data, &c.l) | 1;
+	known = kept != NULL && t->kept.key == key;
+	t->kept.key = known ? key : 0;
+	if (!known)
+		FSI_TRY(list_encode(t, &c.l, false));
 	c.e.offers_other = has_others(t->data) || has_others(data);
 	for (int at = 0; at < data->n_text; at += TRAIN_QUERY_CHUNK)
 	{
@@ -392,7 +461,7 @@ train_segments_evaluate(Train *t, const TrainData *data, int n_weight, const dou
 		List		l;
 
 		c.e.n_query = data->n_text - at < TRAIN_QUERY_CHUNK ? data->n_text - at : TRAIN_QUERY_CHUNK;
-		FSI_TRY(list_take(t, c.e.n_query, false, NULL, &l, err));
+		FSI_TRY(list_take(t, c.e.n_query, false, kept != NULL ? kept + (size_t) (c.l.n + at) * E : NULL, &l, err));
 		for (int i = 0; i < c.e.n_query; i++)
 		{
 			const TrainText *text = &data->texts[at + i];
@@ -401,11 +470,13 @@ train_segments_evaluate(Train *t, const TrainData *data, int n_weight, const dou
 			c.e.query_spell[i] = &text->spell;
 			list_add(&l, &text->ids);
 		}
-		FSI_TRY(list_encode(t, &l));
+		if (!known)
+			FSI_TRY(list_encode(t, &l, false));
 		for (int i = 0; i < n_weight; i++)
 			FSI_TRY(add_scores(t, &c, &l, weights[i], &scores[i]));
 		fsi_arena_release(&t->work, mark);
 	}
+	t->kept.key = key;
 	for (int i = 0; i < n_weight; i++)
 	{
 		scores[i].loss /= data->n_text;

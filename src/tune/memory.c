@@ -63,7 +63,8 @@ tune_check_memory(const StoreModel *model, const TuneOptions *options, const Tun
 {
 	const Gpt2Config *cfg = &model->file.model.cfg;
 	/* The base model as floats, until the trainer has its own copy: four bytes for each of the file's. */
-	double		need = (double) train_bytes(cfg, &options->train, data->longest, data->n_text, data->n_name) +
+	double		need = (double) train_bytes(cfg, &options->train, data->longest, data->n_text, data->n_name,
+										data->eval.n_text) +
 		4.0 * (double) model->size;
 	double		limit = train_memory_kb > 0 ? train_memory_kb * 1024.0 : available_bytes();
 

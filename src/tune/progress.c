@@ -104,7 +104,7 @@ void
 tune_progress_clear(TuneProgress *p)
 {
 	memset(p, 0, sizeof(*p));
-	p->epoch = p->tokens_per_second = p->loss = p->learning_rate = NAN;
+	p->epoch = p->tokens_per_second = p->seconds_left = p->loss = p->learning_rate = NAN;
 	p->eval = TUNE_NO_FIGURES;
 	p->best_step = -1;
 }
@@ -142,8 +142,8 @@ static const char *
 state_name(TuneState state)
 {
 	static const char *const names[] = {
-		[TUNE_READING] = "reading", [TUNE_TRAINING] = "training", [TUNE_EVALUATING] = "evaluating",
-		[TUNE_SAVING] = "saving", [TUNE_REGISTERING] = "registering", [TUNE_FINISHED] = "finished",
+		[TUNE_READING] = "reading", [TUNE_ENCODING] = "encoding", [TUNE_TRAINING] = "training",
+		[TUNE_EVALUATING] = "evaluating", [TUNE_SAVING] = "saving", [TUNE_REGISTERING] = "registering", [TUNE_FINISHED] = "finished",
 		[TUNE_FAILED] = "failed", [TUNE_CANCELED] = "canceled", [TUNE_INTERRUPTED] = "interrupted"
 	};
 
@@ -176,15 +176,13 @@ put_time(Columns *c, TimestampTz time)
 	put(c, TimestampTzGetDatum(time), time == 0);
 }
 
-/* When it will be at its last step, at the pace that it has had. */
+/* When it will be at its last step, or at its first, at the pace that it has had. */
 static TimestampTz
 expected_end(const TuneProgress *p)
 {
-	double		seconds = p->steps_per_second > 0 ? (double) (p->max_steps - p->step) / p->steps_per_second : 0;
-
-	if (is_over(p) || p->steps_per_second <= 0 || seconds > 1e9)
+	if (is_over(p) || isnan(p->seconds_left) || p->seconds_left > 1e9)
 		return 0;
-	return GetCurrentTimestamp() + (TimestampTz) (seconds * USECS_PER_SEC);
+	return GetCurrentTimestamp() + (TimestampTz) (p->seconds_left * USECS_PER_SEC);
 }
 
 static void

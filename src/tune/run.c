@@ -12,7 +12,6 @@
 #include "common/file_perm.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "storage/procsignal.h"
@@ -76,6 +75,28 @@ should_stop(void *ctx)
 	return plain.should_stop(ctx);
 }
 
+static double
+seconds_since(instr_time start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return INSTR_TIME_GET_DOUBLE(now);
+}
+
+/* Some of the texts have gone through the model: no step yet, but of a large table most of the time. */
+static void
+note_encoded(void *arg, uint64_t tokens, uint64_t all)
+{
+	TuneRun    *run = arg;
+	double		seconds = seconds_since(run->begun);
+
+	run->progress.tokens_per_second = seconds > 0 ? (double) tokens / seconds : 0;
+	run->progress.seconds_left = seconds / (double) tokens * (double) (all - tokens);
+	tune_show(run, TUNE_ENCODING);
+}
+
 static void
 create_trainer(TuneRun *run)
 {
@@ -91,8 +112,12 @@ create_trainer(TuneRun *run)
 	run->options.train.pass_tokens = Max(run->options.train.pass_tokens, run->data.longest);
 	store_check_unchanged(run->model);
 	HOST_TRY(fsifile_dequantize(&run->model->file, &arena, &model, &err));
+	run->options.train.encoded = note_encoded;
+	run->options.train.encoded_arg = run;
+	INSTR_TIME_SET_CURRENT(run->begun);
 	HOST_TRY(train_create(&run->host, gpt2_work_ops(exec_work()), &model, &run->options.train, &run->data.train,
 						  &run->train, &err));
+	run->progress.seconds_left = NAN;
 	MemoryContextDelete(context);
 }
 
@@ -231,7 +256,7 @@ note_step(TuneRun *run, const TrainReport *report, double seconds)
 	p->loss = report->loss;
 	p->learning_rate = report->learning_rate;
 	p->tokens_per_second = run->seconds > 0 ? (double) run->tokens / run->seconds : 0;
-	p->steps_per_second = run->seconds > 0 ? (double) run->steps / run->seconds : 0;
+	p->seconds_left = run->seconds / (double) run->steps * (double) (p->max_steps - p->step);
 	tune_show(run, TUNE_TRAINING);
 	if (report->step % run->options.logging_steps != 0 && report->step != report->max_steps)
 		return;
@@ -249,13 +274,10 @@ one_step(TuneRun *run)
 	FsiError	err = {0};
 	TrainReport report;
 	instr_time	start;
-	instr_time	end;
 
 	INSTR_TIME_SET_CURRENT(start);
 	HOST_TRY(train_step(run->train, &report, &err));
-	INSTR_TIME_SET_CURRENT(end);
-	INSTR_TIME_SUBTRACT(end, start);
-	note_step(run, &report, INSTR_TIME_GET_DOUBLE(end));
+	note_step(run, &report, seconds_since(start));
 }
 
 static bool

@@ -12,6 +12,7 @@
 #include "catalog/pg_extension.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
+#include "portability/instr_time.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -174,6 +175,7 @@ typedef enum TuneState
 {
 	TUNE_FREE = 0,
 	TUNE_READING,
+	TUNE_ENCODING,				/* freeze: the texts go through the model, once */
 	TUNE_TRAINING,
 	TUNE_EVALUATING,
 	TUNE_SAVING,
@@ -210,7 +212,7 @@ typedef struct TuneProgress
 	int64		max_steps;
 	double		epoch;
 	double		tokens_per_second;
-	double		steps_per_second;
+	double		seconds_left;	/* to its last step; while it encodes, to its first; NaN: not known */
 	double		loss;			/* NaN: not known yet; so below */
 	double		learning_rate;
 	TuneFigures eval;			/* of the last evaluation; of the result at the end */
@@ -272,6 +274,7 @@ typedef struct TuneRun
 	TrainEvents *events;
 	TuneSlot   *slot;
 	TuneProgress progress;
+	instr_time	begun;			/* to make the trainer */
 	double		seconds;		/* spent in steps, by this process */
 	int64		tokens;
 	int64		steps;

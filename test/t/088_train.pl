@@ -61,6 +61,13 @@ is($node->safe_psql('postgres', "SELECT backend_xmin IS NULL AND backend_xid IS 
 	'no snapshot is held');
 is($node->safe_psql('postgres', q{SELECT state IN ('training', 'saving', 'evaluating'), max_steps, tokens_per_second > 0, eta > now(), loss > 0,
 	learning_rate > 0 FROM fsi_training WHERE model = 'killed'}), "t|$steps|t|t|t|t", 'fsi_training shows it at work');
+# Where the texts go through the model before the first step, that is seen too.
+my $frozen = start($node, q{CALL fsi_train('frozen', $$SELECT 'row ' || i || ': where is my parcel, it was due on Monday' AS text,
+	CASE i % 2 WHEN 0 THEN 'even' ELSE 'odd' END AS intent FROM generate_series(1, 20000) i$$, '{"model": "small-1"}')});
+$node->poll_query_until('postgres', q{SELECT state = 'encoding' AND tokens_per_second > 0 AND eta BETWEEN now() AND now() + '1 hour'
+	AND step IS NULL FROM fsi_training WHERE model = 'frozen'}, 't') or die 'no text is encoded';
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM fsi_training WHERE model = 'frozen'});
+like(finish($frozen), qr/canceling statement due to user request/, 'fsi_training shows how fast texts are encoded');
 my ($rc, $out, $err) = $node->psql('postgres', call('killed', $steps));
 like($err, qr/model "killed" is being trained by another call.*PID $pid/s, 'one call at a time for a name');
 $node->safe_psql('postgres', "CREATE DATABASE neighbour; DROP DATABASE neighbour");

@@ -510,6 +510,95 @@ test_segments_learn(bool freeze)
 	unlink(path);
 }
 
+/* ---- a frozen body: what is evaluated again does not go through it again, and gets the same figures ---- */
+
+static int	normed;				/* rows of layer norms */
+
+static void
+counting_norm(int m, int k, const float *x, int ldx, const float *gain, const float *bias, float eps, float *y, int ldy)
+{
+	normed += m;
+	kern_ops(KERN_AUTO)->layer_norm(m, k, x, ldx, gain, bias, eps, y, ldy);
+}
+
+static TrainScores
+evaluated(Train *t, const TrainData *data, int *rows)
+{
+	TrainScores scores;
+
+	normed = 0;
+	must(train_evaluate(t, data, &scores, &err));
+	*rows = normed;
+	return scores;
+}
+
+static bool
+same_scores(const TrainScores *a, const TrainScores *b)
+{
+	return a->loss == b->loss && a->accuracy == b->accuracy && memcmp(a->loss_at, b->loss_at, sizeof(a->loss_at)) == 0;
+}
+
+static void
+test_evaluated_again(void)
+{
+	const Gpt2Model *m = train_test_model(shape, true);
+	TrainData	data = segments_data(4, 4),
+				one = segments_data(4, 4),
+				other = one;
+	TrainText  *texts = test_alloc(&arena, (size_t) one.n_text, sizeof(TrainText));
+	TrainOptions o = train_test_options();
+	KernOps		ops = *kern_ops(KERN_AUTO);
+	FsiHost		host = fsi_host_malloc;
+	TrainScores first,
+				scores,
+				alone;
+	int			rows,
+				all,
+				wrong = 0,
+				places = 0;
+	Train	   *t,
+			   *fresh;
+
+	/* as many texts, one of which is another */
+	memcpy(texts, one.texts, (size_t) one.n_text * sizeof(TrainText));
+	texts[7].ids = train_test_ids(60, (int) texts[7].ids.n);
+	other.texts = texts;
+	ops.layer_norm = counting_norm;
+	host.should_stop = stop_soon;
+	polls_left = INT32_MAX;
+	o.freeze = true;
+	must(train_create(&host, &ops, m, &o, &data, &t, &err));
+	first = evaluated(t, &one, &all);
+	scores = evaluated(t, &one, &rows);
+	ok(all > 0 && rows == 0 && same_scores(&scores, &first), "frozen: texts that were evaluated are not encoded again");
+	steps(t, 3);
+	scores = evaluated(t, &one, &rows);
+	ok(rows == 0 && scores.loss != first.loss, "... after some steps");
+	scores = evaluated(t, &other, &rows);
+	fresh = train_test_create(m, &o, &data);
+	steps(fresh, 3);
+	must(train_evaluate(fresh, &other, &alone, &err));
+	ok(rows == all && same_scores(&scores, &alone), "... others are");
+	for (FsiStatus status = FSI_CANCELLED; status == FSI_CANCELLED; places++)
+	{
+		must(train_evaluate(t, &one, &scores, &err));
+		polls_left = places;
+		status = train_evaluate(t, &other, &scores, &err);
+		polls_left = INT32_MAX;
+		must(train_evaluate(t, &other, &scores, &err));
+		wrong += !same_scores(&scores, &alone);
+	}
+	ok(places > 2 && wrong == 0, "... and where that was cancelled, in %d places", places);
+	train_destroy(t);
+	train_destroy(fresh);
+	o.freeze = false;
+	must(train_create(&host, &ops, m, &o, &data, &t, &err));
+	(void) evaluated(t, &one, &all);
+	(void) evaluated(t, &one, &rows);
+	ok(rows == all, "a body that learns: all are, each time");
+	train_destroy(t);
+}
+
 /* The result's logits get the factor that makes the scores likeliest: a model that has it already gives that loss. */
 static void
 test_calibration(bool others)
@@ -690,6 +779,7 @@ main(void)
 	test_segments_gradients(2048);
 	test_segments_gradients(30);
 	test_result_scalars();
+	test_evaluated_again();
 	test_calibration(false);
 	test_calibration(true);
 	test_spelling_choice(0, 2);
