@@ -146,6 +146,8 @@ typedef struct StoreNamed StoreNamed;
 extern StoreNamed *store_named(void);
 /* An expression whose answers this transaction may commit names that model; nothing happens if there is none. */
 extern void store_note_kept(const char *name);
+/* The same where only the calls themselves can tell the name: it may be any. */
+extern void store_note_any_kept(void);
 /*
  * The names of the models that an expression's (a query's) calls ask, "default" among them.  *unknown: there is a call
  * whose model its arguments alone can tell.  inside: also calls inside functions of the user's own, as far as they can be

@@ -17,26 +17,35 @@
 
 static ExecutorStart_hook_type prev_executor_start;
 
-static bool
-note_asked(Node *expr, void *named)
+/* Of one statement. */
+typedef struct Noting
 {
+	StoreNamed *named;
+	bool		unknown;		/* a column or a parameter says which model */
+} Noting;
+
+static bool
+note_asked(Node *expr, void *context)
+{
+	Noting	   *noting = context;
 	bool		unknown;
 	ListCell   *lc;
 
-	foreach(lc, store_models_asked(expr, named, &unknown))
+	foreach(lc, store_models_asked(expr, noting->named, &unknown))
 		store_note_kept(lfirst(lc));
+	noting->unknown |= unknown;
 	return false;
 }
 
 static bool
-note_plan(Plan *plan, void *named)
+note_plan(Plan *plan, void *noting)
 {
 	check_stack_depth();
 	/* The calls of our own node stand in neither its target list nor its filter. */
 	if (batch_is_node(plan))
-		(void) note_asked((Node *) ((CustomScan *) plan)->custom_scan_tlist, named);
-	(void) batch_walk_expressions(plan, note_asked, named);
-	return batch_walk_children(plan, note_plan, named);
+		(void) note_asked((Node *) ((CustomScan *) plan)->custom_scan_tlist, noting);
+	(void) batch_walk_expressions(plan, note_asked, noting);
+	return batch_walk_children(plan, note_plan, noting);
 }
 
 static void
@@ -44,13 +53,15 @@ note_statement(const PlannedStmt *stmt)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "fsi_intent asked", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	StoreNamed *named = store_named();
+	Noting		noting = {.named = store_named()};
 	ListCell   *lc;
 
-	(void) note_plan(stmt->planTree, named);
+	(void) note_plan(stmt->planTree, &noting);
 	foreach(lc, stmt->subplans)
 		if (lfirst(lc) != NULL)
-			(void) note_plan(lfirst(lc), named);
+			(void) note_plan(lfirst(lc), &noting);
+	if (noting.unknown)
+		store_note_any_kept();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

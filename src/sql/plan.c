@@ -263,6 +263,8 @@ note_model(const SupportRequestSimplify *request)
 		return;
 	foreach(lc, store_models_asked((Node *) request->fcall, NULL, &unknown))
 		store_note_kept(lfirst(lc));
+	if (unknown)
+		store_note_any_kept();
 }
 
 Datum

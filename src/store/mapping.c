@@ -555,6 +555,15 @@ store_note_kept(const char *name)
 		store_note_use(row.name, row.sha256);
 }
 
+void
+store_note_any_kept(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, store_rows())
+		store_note_kept(((const StoreRow *) lfirst(lc))->name);
+}
+
 const StoreModel *
 store_model(const char *name)
 {

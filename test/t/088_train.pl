@@ -436,6 +436,19 @@ $builder->query($_) for qq{CREATE FUNCTION all_answers() RETURNS SETOF text LANG
 	'CREATE MATERIALIZED VIEW kept AS SELECT * FROM all_answers() AS answer';
 is((replaced())[0], 0, 'replaced while a function fills a view by a plan that it has kept');
 builds('a materialized view by a plan from a former transaction', 'COMMIT');
+# The model's name is told by a column or a parameter.
+my $options = q{'{"model": "logged", "template": "{text}"}'};
+$builder->query($_) for "CREATE TABLE asks AS SELECT prompt, CAST($options AS jsonb) AS options FROM rows", 'ALTER TABLE asks SET (parallel_workers = 2)',
+	q{CREATE FUNCTION answers_by(options jsonb) RETURNS SETOF text LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$BEGIN
+	RETURN QUERY SELECT public.fsi_classify(prompt, ARRAY['refund', 'track order'], answers_by.options) FROM public.rows; END$$};
+my $told = q{fsi_classify(prompt, ARRAY['refund', 'track order'], options)};
+for my $kept ("MATERIALIZED VIEW kept AS SELECT $told FROM asks", "MATERIALIZED VIEW kept AS SELECT * FROM answers_by($options) AS answer",
+	"INDEX kept ON asks ($told) WHERE prompt = 'of no row'")
+{
+	$builder->query($_) for 'BEGIN', "CREATE $kept";
+	is((replaced())[0], 0, "replaced: $kept");
+	builds($kept, 'COMMIT');
+}
 $builder->query('RESET ALL');
 
 # So it is where a trigger makes it in a background worker, which runs no portal.
