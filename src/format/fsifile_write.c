@@ -190,31 +190,53 @@ remove_left_over(int parent, const char *name)
 	close(fd);
 }
 
+/* Make way, unless one at work has this process's number, in another container say; false, with errno: it cannot. */
+static bool
+remove_namesake(int parent, const char *name)
+{
+	int			fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	bool		busy = fd >= 0 && !format_lock_new(fd, parent, name);
+	int			code = busy || unlinkat(parent, name, 0) == 0 || errno == ENOENT ? 0 : errno;
+
+	if (fd >= 0)
+		close(fd);
+	errno = code;
+	return code == 0;
+}
+
 /* A new file, locked, or where the file system has no locks just so; -1 with errno. */
 static int
-create_locked(const char *path, const char *temp)
+create_locked(int parent, const char *name)
+{
+	for (int i = 0; i < FORMAT_TEMP_TRIES; i++)
+	{
+		int			fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+
+		if (fd < 0 && (errno != EEXIST || !remove_namesake(parent, name)))
+			return -1;
+		if (fd >= 0 && format_lock_new(fd, parent, name))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
+	errno = EBUSY;
+	return -1;
+}
+
+static int
+create_temp(const char *path, const char *temp)
 {
 	int			parent = format_open_parent(path);
-	int			fd = -1;
-	bool		locked = false;
+	int			fd,
+				code;
 
 	if (parent < 0)
 		return -1;
 	format_remove_left_overs(parent, format_base(path), remove_left_over);
-	for (int i = 0; i < FORMAT_TEMP_TRIES && !locked; i++)
-	{
-		if (fd >= 0)
-			close(fd);
-		fd = fsi_create_anew(temp, 0666);
-		locked = fd < 0 || format_lock_new(fd, parent, format_base(temp));
-	}
-	if (!locked)
-	{
-		close(fd);
-		fd = -1;
-		errno = EBUSY;
-	}
+	fd = create_locked(parent, format_base(temp));
+	code = errno;
 	close(parent);
+	errno = code;
 	return fd;
 }
 
@@ -230,7 +252,7 @@ write_file(FileWriter *w, const char *path, const HfModel *src, const FsifileHea
 	if (temp == NULL)
 		return fsi_nomem(w->err, temp_len);
 	snprintf(temp, temp_len, "%s" FORMAT_TEMP "%ld", path, (long) getpid());
-	w->fd = create_locked(path, temp);
+	w->fd = create_temp(path, temp);
 	if (w->fd < 0)
 		return fsi_fail_errno(w->err, "could not create model file \"%s\"", w->shown);
 	/* Locked until it has its name. */

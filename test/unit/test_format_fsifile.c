@@ -527,6 +527,7 @@ test_left_overs(void)
 {
 	static const char *const endings[] = {".tmp-4194305", ".tmp-4194306", ".tmp-4194307x", ".tmp-", "-not.tmp-4194308"};
 	uint8_t		sha256[FSI_SHA256_BYTES];
+	char		own[32];
 	int			busy;
 
 	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
@@ -543,6 +544,15 @@ test_left_overs(void)
 	close(busy);
 	ok(fine(fsifile_write(left_over(""), &source, &fsi_host_malloc, sha256, &err)) &&
 	   access(left_over(".tmp-4194306"), F_OK) != 0, "it goes when its process has");
+	snprintf(own, sizeof(own), ".tmp-%ld", (long) getpid());
+	write_text(left_over(own), "of a process in another container");
+	busy = open(left_over(own), O_RDONLY);
+	ok(flock(busy, LOCK_EX) == 0 &&
+	   refused(fsifile_write(left_over(""), &source, &fsi_host_malloc, sha256, &err), FSI_IO, "busy") &&
+	   access(left_over(own), F_OK) == 0, "what one of the same number is writing stays, too");
+	close(busy);
+	ok(fine(fsifile_write(left_over(""), &source, &fsi_host_malloc, sha256, &err)) &&
+	   access(left_over(own), F_OK) != 0, "and goes when that has");
 }
 
 static void
