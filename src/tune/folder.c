@@ -49,22 +49,21 @@ has_checkpoint(const char *path)
 	return file_exists(path, "last") || file_exists(path, "best");
 }
 
-/* With the files in it: there are no folders. */
-static void
+/* With the files in it: there are no folders.  False, with errno: it is still there. */
+static bool
 remove_now(const char *path)
 {
 	DIR		   *d = opendir(path);
 	struct dirent *entry;
 	char		file[MAXPGPATH];
 
-	if (d == NULL)
-		return;
-	while ((entry = readdir(d)) != NULL)
+	while (d != NULL && (entry = readdir(d)) != NULL)
 		if (snprintf(file, sizeof(file), "%s/%s", path, entry->d_name) < (int) sizeof(file) &&
 			strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			(void) unlink(file);
-	closedir(d);
-	(void) rmdir(path);
+	if (d != NULL)
+		closedir(d);
+	return rmdir(path) == 0 || errno == ENOENT;
 }
 
 /*
@@ -81,10 +80,10 @@ tune_folder_remove(const char *path)
 		return;
 	snprintf(going, sizeof(going), "%.*s/" FOLDER_PREFIX "0_%d", (int) (strrchr(path, '/') - path), path, MyProcPid);
 	if (strcmp(path, going) != 0)
-		remove_now(going);
+		(void) remove_now(going);
 	if (rename(path, going) == 0)
-		remove_now(going);
-	else if (errno != ENOENT)	/* else another process has just removed it */
+		(void) remove_now(going);
+	else if (errno != ENOENT && !remove_now(path))	/* another process may have just removed it */
 		ereport(WARNING,
 				(host_errcode_for_file_access(),
 				 errmsg("could not remove directory \"%s\": %m", path)));
@@ -338,7 +337,7 @@ tune_folder_open(const char *path, const char *name, const char *plan, bool rest
 	}
 	tune_folder_remove(path);
 	store_folder_stays(path);
-	if (MakePGDirectory(path) < 0 && errno != EEXIST)
+	if (MakePGDirectory(path) < 0)
 		ereport(ERROR,
 				(host_errcode_for_file_access(),
 				 errmsg("could not create directory \"%s\": %m", path)));

@@ -54,7 +54,7 @@ for my $case ([ 'a rollback', "BEGIN; $discard; $left; ROLLBACK" ], [ "a savepoi
 says("BEGIN; $discard; $discard", qr/ERROR:  42704: there is no unfinished training of model "mine"/, 'once in a transaction');
 says("BEGIN; $discard; PREPARE TRANSACTION 'p'", qr/ERROR:  0A000: cannot PREPARE a transaction that has discarded a training/, 'not prepared');
 is(folders(), 1, 'it is still there');
-my $giver = $node->background_psql('postgres');
+my $giver = $node->background_psql('postgres', on_error_stop => 0);
 $giver->query("BEGIN; SAVEPOINT s; $discard; RELEASE s");
 is($node->safe_psql('postgres', $left), 'left: 0', 'others do not see it any more');
 says($discard, qr/ERROR:  55006: model "mine" is being trained by another call\nDETAIL:  It is run by the process with PID \d+/, 'and wait for the end');
@@ -70,6 +70,21 @@ unlike(finish($s), qr/going on/, 'discarded, and begun anew');
 is(folders(), 1, 'the folder is there, of the new one');
 is($giver->query(q{BEGIN; SELECT fsi_discard_training('anew'); COMMIT}), '', 'given up');
 is(folders(), 0, 'and gone');
+# Its place on the way out is taken by what cannot go.
+my $pid = $giver->query('SELECT pg_backend_pid()');
+my $taken = $node->data_dir . "/fsi_intent/pgsql_tmp_train_0_$pid";
+interrupted('in place');
+mkdir $_ or die "$_: $!" for $taken, "$taken/folder";
+is($giver->query(q{SELECT fsi_discard_training('in place')}) . $giver->{stderr}, '', 'given up where it is');
+is(folders(), 1, 'gone but for what stood in the way');
+# One that cannot go is not gone on with by another plan.
+interrupted('stays');
+my ($stays) = grep { $_ ne $taken } glob($node->data_dir . '/fsi_intent/pgsql_tmp_train_*');
+mkdir "$stays/folder" or die $!;
+$giver->{stderr} = '';
+$giver->query(call('stays', ', "seed": 7, "restart": true'));
+like($giver->{stderr}, qr/WARNING:  could not remove directory.*ERROR:  could not create directory/s, 'what cannot be removed is not written to');
+rmdir $_ or die "$_: $!" for "$stays/folder", "$taken/folder", $taken, $stays;
 $giver->quit;
 
 # The role is dropped while it trains: the end says so, and another role's call of the same kind goes on there, and makes it its own.
