@@ -191,6 +191,8 @@ extern bool store_repin(void);
  * a constraint does not hold any more.
  */
 extern int64 store_remake(const StoreDependent *dependent);
+/* Lock the materialized views of a list, from the top down: before the first of them is made anew by itself. */
+extern void store_lock_views(const List *dependents);
 /* Whether the catalog can be read: not while the extension goes, nor while pg_upgrade makes it. */
 extern bool store_is_there(void);
 

@@ -281,7 +281,9 @@ fsi_rebuild(PG_FUNCTION_ARGS)
 	int64		changed = 0;
 	bool		repinned;
 	bool		there = false;
+	bool		views_locked = false;
 	Written		written = {InvalidOid, false};
+	List	   *list;
 	ListCell   *lc;
 
 	PreventCommandIfReadOnly("fsi_rebuild()");
@@ -290,11 +292,18 @@ fsi_rebuild(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	repinned = row.shipped && store_repin();
-	foreach(lc, store_dependents(row.name))
+	list = store_dependents(row.name);
+	foreach(lc, list)
 	{
 		const StoreDependent *d = lfirst(lc);
 
 		CHECK_FOR_INTERRUPTS();
+		/* They come last. */
+		if (!views_locked && strcmp(d->kind, "materialized view") == 0)
+		{
+			store_lock_views(list);
+			views_locked = true;
+		}
 		if (!d->again && (there = hold(d)))
 		{
 			bool		known = !was_written(d, &written);

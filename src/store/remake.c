@@ -242,6 +242,20 @@ store_lock_dependents(const char *name)
 	SPI_finish();
 }
 
+void
+store_lock_views(const List *dependents)
+{
+	List	   *locked = NIL;
+
+	for (int i = list_length(dependents) - 1; i >= 0; i--)
+	{
+		const StoreDependent *d = list_nth(dependents, i);
+
+		if (strcmp(d->kind, "materialized view") == 0)
+			locked = lock_dependent(d, LOCK_VIEWS, locked);
+	}
+}
+
 /*
  * Sessions keep the expressions of indexes and partition keys, and the bounds of partitions, as the planner simplifies
  * them: with what calls of constants have answered.

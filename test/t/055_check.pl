@@ -140,6 +140,12 @@ ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE
 $other->query("SELECT count(*) FROM seen; SELECT count(*) FROM kept WHERE $classify = 'refund'; COMMIT");
 is($other->{stderr}, '', 'who reads on');
 unlike(finish($trainer), qr/ERROR/, 'the training goes on then');
+$other->query('BEGIN; SELECT count(*) FROM seen_again');
+my $rebuild = start($node, q{SELECT object, changed FROM fsi_rebuild('m') WHERE kind = 'materialized view'});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE NOT granted}), 'so does a rebuild without new weights');
+$other->query('SELECT count(*) FROM seen; COMMIT');
+is($other->{stderr}, '', 'who reads on from a view to another');
+is(finish($rebuild) . $rebuild->{out}, "public.seen|\npublic.seen_again|\n", 'the rebuild goes on then');
 $other->quit;
 $node->safe_psql('postgres', 'DROP MATERIALIZED VIEW seen CASCADE');
 
