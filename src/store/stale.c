@@ -244,6 +244,7 @@ count_stale(const StoreDependent *d, const char *path, int64 *rows, int64 *stale
 		count_in_partitions(d->relid, path, rows, stale);
 	else if (relkind == RELKIND_INDEX)
 		count_in_index(d->address.objectId, path, rows, stale);
+	/* A view, or an index that REINDEX CONCURRENTLY has dropped, though its table is held. */
 	else if (relkind != RELKIND_PARTITIONED_INDEX)
 		*rows = *stale = STORE_UNKNOWN;
 }
@@ -266,12 +267,6 @@ store_count_stale(const StoreDependent *d, int64 *rows, int64 *stale)
 	 */
 	if (is_index)
 		LockRelationOid(d->address.objectId, AccessShareLock);
-	/* REINDEX CONCURRENTLY may have dropped it, though its table is held. */
-	if (is_index && !store_is_still_there(d))
-	{
-		UnlockRelationOid(d->address.objectId, AccessShareLock);
-		return;
-	}
 	PushActiveSnapshot(GetLatestSnapshot());
 	store_become_owner(d->relid, &self);
 	count_stale(d, path, rows, stale);
