@@ -303,6 +303,7 @@ struct StoreNamed
 {
 	MemoryContext context;
 	HTAB	   *functions;		/* of the user's own */
+	uint64		since;			/* asked_changes() by then */
 	HTAB	   *models;
 	uint64		texts;			/* that were searched */
 };
@@ -336,6 +337,7 @@ static void
 find_functions(StoreNamed *names)
 {
 	HTAB	   *all = by_name(names, "fsi_intent functions", sizeof(NamedFunctions));
+	uint64		since = asked_changes();
 	MemoryContext old = MemoryContextSwitchTo(names->context);
 	Relation	rel = table_open(ProcedureRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
@@ -358,7 +360,10 @@ find_functions(StoreNamed *names)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	MemoryContextSwitchTo(old);
+	if (names->functions != NULL)
+		hash_destroy(names->functions);
 	names->functions = all;
+	names->since = since;
 }
 
 typedef struct NamedModel
@@ -502,7 +507,7 @@ look_into_text(Asked *asked, HeapTuple function, const char *text, const Given *
 	Given		given;
 	ListCell   *lc;
 
-	if (asked->inside->functions == NULL)
+	if (asked->inside->functions == NULL || asked->inside->since != asked_changes())
 		find_functions(asked->inside);
 	asked->inside->texts++;
 	if (asked->inside->models == NULL)

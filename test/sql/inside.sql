@@ -55,6 +55,15 @@ CREATE TABLE kept (msg text);
 CREATE FUNCTION so_far(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN public.later(msg); END$$;
 CREATE INDEX kept_so_far ON kept (so_far(msg));
 SELECT object FROM fsi_dependents();
+BEGIN;
+-- while a statement looks, too
+CREATE FUNCTION comes() RETURNS bool LANGUAGE plpgsql AS $$BEGIN
+	CREATE FUNCTION public.later(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN public.by_tree(msg); END';
+	RETURN true; END$$;
+SELECT _fsi_models_asked(indexprs) FROM generate_series(1, 2) n JOIN pg_index ON n = 1 OR comes()
+WHERE indexrelid = 'kept_so_far'::regclass;
+SELECT object FROM fsi_dependents();
+ROLLBACK;
 CREATE FUNCTION later(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN public.by_tree(msg); END$$;
 SELECT object FROM fsi_dependents();
 CREATE OR REPLACE FUNCTION later(msg text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RETURN lower(msg); END$$;
