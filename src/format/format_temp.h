@@ -4,7 +4,7 @@
  *
  * Who is at work there holds a lock on it (flock), which goes with the process, however that ends.  So what a killed
  * one has left is told from what others are writing, be they of another server or in another container, and goes when
- * NAME is written again.  Where the file system has no locks nothing is removed.
+ * NAME is written again.  Where the file system has no locks, and NFS has none of folders, nothing is removed.
  */
 #ifndef FORMAT_TEMP_H
 #define FORMAT_TEMP_H

@@ -176,11 +176,18 @@ sync_directory(FileWriter *w, const char *path)
 	return FSI_OK;
 }
 
+/* What another has made of that name.  For writing: NFS locks nothing else. */
+static int
+open_other(int parent, const char *name)
+{
+	return openat(parent, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+}
+
 /* Remove a file of the right name. */
 static void
 remove_left_over(int parent, const char *name)
 {
-	int			fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int			fd = open_other(parent, name);
 	struct stat st;
 
 	if (fd < 0)
@@ -194,7 +201,7 @@ remove_left_over(int parent, const char *name)
 static bool
 remove_namesake(int parent, const char *name)
 {
-	int			fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int			fd = open_other(parent, name);
 	bool		busy = fd >= 0 && !format_lock_new(fd, parent, name);
 	int			code = busy || unlinkat(parent, name, 0) == 0 || errno == ENOENT ? 0 : errno;
 

@@ -533,7 +533,7 @@ test_left_overs(void)
 	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
 		write_text(left_over(endings[i]), "left over");
 	mkdir(left_over(".tmp-4194309"), 0755);
-	busy = open(left_over(".tmp-4194306"), O_RDONLY);
+	busy = open(left_over(".tmp-4194306"), O_WRONLY);
 	ok(flock(busy, LOCK_EX) == 0, "another process is at work");
 	ok(fine(fsifile_write(left_over(""), &source, &fsi_host_malloc, sha256, &err)), "a file is written");
 	ok(access(left_over(".tmp-4194305"), F_OK) != 0, "what another has left of it goes");
@@ -546,7 +546,7 @@ test_left_overs(void)
 	   access(left_over(".tmp-4194306"), F_OK) != 0, "it goes when its process has");
 	snprintf(own, sizeof(own), ".tmp-%ld", (long) getpid());
 	write_text(left_over(own), "of a process in another container");
-	busy = open(left_over(own), O_RDONLY);
+	busy = open(left_over(own), O_WRONLY);
 	ok(flock(busy, LOCK_EX) == 0 &&
 	   refused(fsifile_write(left_over(""), &source, &fsi_host_malloc, sha256, &err), FSI_IO, "busy") &&
 	   access(left_over(own), F_OK) == 0, "what one of the same number is writing stays, too");
