@@ -143,8 +143,9 @@ state_name(TuneState state)
 {
 	static const char *const names[] = {
 		[TUNE_READING] = "reading", [TUNE_ENCODING] = "encoding", [TUNE_TRAINING] = "training",
-		[TUNE_EVALUATING] = "evaluating", [TUNE_SAVING] = "saving", [TUNE_REGISTERING] = "registering", [TUNE_FINISHED] = "finished",
-		[TUNE_FAILED] = "failed", [TUNE_CANCELED] = "canceled", [TUNE_INTERRUPTED] = "interrupted"
+		[TUNE_EVALUATING] = "evaluating", [TUNE_SAVING] = "saving", [TUNE_REGISTERING] = "registering",
+		[TUNE_FINISHED] = "finished", [TUNE_FAILED] = "failed", [TUNE_CANCELED] = "canceled",
+		[TUNE_INTERRUPTED] = "interrupted"
 	};
 
 	return names[state];
