@@ -1,9 +1,12 @@
 /*
  * asked.h
- *	  What is being found of an expression: asked.c looks at its calls, asked_inside.c at the functions of the user's own.
+ *	  What is being found of an expression: asked.c looks at its calls, asked_inside.c at the functions of the user's own,
+ *	  with the names that are there (asked_named.c) and what a text says (asked_text.c).
  */
 #ifndef ASKED_H
 #define ASKED_H
+
+#include "catalog/pg_proc.h"
 
 #include "store.h"
 
@@ -57,6 +60,33 @@ extern List *asked_arguments(Node *node);
 extern void asked_note_functions(Asked *asked, Node *node);
 /* Look into those that were noted, and those that they call. */
 extern void asked_look_inside(Asked *asked);
+/* Whether a function takes what may be options. */
+extern bool asked_has_options(const FormData_pg_proc *form);
+
+/* --- asked_named.c --- */
+
+/* The user's own functions of one name. */
+typedef struct NamedFunctions
+{
+	char		name[NAMEDATALEN];
+	List	   *functions;		/* OIDs */
+	bool		options;		/* one of them takes options */
+	uint64		said_in;		/* the last text that had it */
+} NamedFunctions;
+
+typedef struct NamedModel
+{
+	char		name[NAMEDATALEN];
+	bool		dropped;
+} NamedModel;
+
+/* The next text is looked into: the names are as of now. */
+extern void asked_begin_text(StoreNamed *named);
+/* NULL: none has that name. */
+extern NamedFunctions *asked_functions_of(const StoreNamed *named, const char *name);
+extern NamedModel *asked_model_of(const StoreNamed *named, const char *name);
+/* Whether the text has not had these before. */
+extern bool asked_is_first_said(const StoreNamed *named, NamedFunctions *functions);
 
 /* --- asked_text.c --- */
 

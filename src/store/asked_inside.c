@@ -11,9 +11,7 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/transam.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_aggregate.h"
@@ -22,13 +20,11 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "asked.h"
@@ -192,8 +188,8 @@ defaults_of(Oid function, int n_args)
 	return defaults;
 }
 
-static bool
-has_options(const FormData_pg_proc *form)
+bool
+asked_has_options(const FormData_pg_proc *form)
 {
 	for (int i = 0; i < form->pronargs; i++)
 		if (base_of(form->proargtypes.values[i]) == JSONBOID)
@@ -205,7 +201,7 @@ static bool
 takes_options(Oid function)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	bool		takes = HeapTupleIsValid(tuple) && has_options((Form_pg_proc) GETSTRUCT(tuple));
+	bool		takes = HeapTupleIsValid(tuple) && asked_has_options((Form_pg_proc) GETSTRUCT(tuple));
 
 	if (HeapTupleIsValid(tuple))
 		ReleaseSysCache(tuple);
@@ -298,97 +294,6 @@ look_into_tree(Asked *asked, Node *body, const Given *given)
 	note_asked(asked, &by_caller);
 }
 
-/* Tables by name, each made when it is first needed. */
-struct StoreNamed
-{
-	MemoryContext context;
-	HTAB	   *functions;		/* of the user's own */
-	uint64		since;			/* asked_changes() by then */
-	HTAB	   *models;
-	uint64		texts;			/* that were searched */
-};
-
-StoreNamed *
-store_named(void)
-{
-	StoreNamed *named = palloc0(sizeof(StoreNamed));
-
-	named->context = CurrentMemoryContext;
-	return named;
-}
-
-static HTAB *
-by_name(const StoreNamed *named, const char *what, Size entrysize)
-{
-	HASHCTL		ctl = {.keysize = NAMEDATALEN, .entrysize = entrysize, .hcxt = named->context};
-
-	return hash_create(what, 256, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-}
-
-typedef struct NamedFunctions
-{
-	char		name[NAMEDATALEN];
-	List	   *functions;		/* OIDs */
-	bool		options;		/* one of them takes options */
-	uint64		said_in;		/* the last text that had it */
-} NamedFunctions;
-
-static void
-find_functions(StoreNamed *names)
-{
-	HTAB	   *all = by_name(names, "fsi_intent functions", sizeof(NamedFunctions));
-	uint64		since = asked_changes();
-	MemoryContext old = MemoryContextSwitchTo(names->context);
-	Relation	rel = table_open(ProcedureRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
-		NamedFunctions *named;
-		bool		found;
-
-		CHECK_FOR_INTERRUPTS();
-		if (form->oid < FirstNormalObjectId)
-			continue;
-		named = hash_search(all, NameStr(form->proname), HASH_ENTER, &found);
-		named->functions = lappend_oid(found ? named->functions : NIL, form->oid);
-		named->options = has_options(form) || (found && named->options);
-		named->said_in = 0;
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	MemoryContextSwitchTo(old);
-	if (names->functions != NULL)
-		hash_destroy(names->functions);
-	names->functions = all;
-	names->since = since;
-}
-
-typedef struct NamedModel
-{
-	char		name[NAMEDATALEN];
-	bool		dropped;
-} NamedModel;
-
-static void
-find_models(StoreNamed *names)
-{
-	HTAB	   *all = by_name(names, "fsi_intent models", sizeof(NamedModel));
-	ListCell   *lc;
-
-	foreach(lc, store_rows())
-	{
-		const StoreRow *row = lfirst(lc);
-		NamedModel *named = hash_search(all, row->name, HASH_ENTER, NULL);
-
-		named->dropped = row->dropped;
-	}
-	((NamedModel *) hash_search(all, STORE_DEFAULT_NAME, HASH_ENTER, NULL))->dropped = false;
-	names->models = all;
-}
-
 /* What one text says. */
 typedef struct Said
 {
@@ -410,7 +315,7 @@ note_identifier(void *context, const char *word)
 {
 	Said	   *said = context;
 	bool		asks = asked_is_asker(word);
-	NamedFunctions *named = asks ? NULL : hash_search(said->asked->inside->functions, word, HASH_FIND, NULL);
+	NamedFunctions *named = asks ? NULL : asked_functions_of(said->asked->inside, word);
 	ListCell   *lc;
 
 	said->asks |= asks;
@@ -418,17 +323,15 @@ note_identifier(void *context, const char *word)
 	foreach(lc, said->parameters)
 		said->handed += strcmp(lfirst(lc), word) == 0;
 	said->model |= strcmp(word, "model") == 0;
-	if (named == NULL || named->said_in == said->asked->inside->texts)
-		return;
-	named->said_in = said->asked->inside->texts;
-	said->functions = list_concat(said->functions, named->functions);
+	if (named != NULL && asked_is_first_said(said->asked->inside, named))
+		said->functions = list_concat(said->functions, named->functions);
 }
 
 static void
 note_quoted(void *context, const char *word)
 {
 	Said	   *said = context;
-	NamedModel *named = hash_search(said->asked->inside->models, word, HASH_FIND, NULL);
+	NamedModel *named = asked_model_of(said->asked->inside, word);
 
 	/* One that is an identifier has been met as such. */
 	if (!asked_is_identifier(word))
@@ -476,7 +379,7 @@ static List *
 parameters_of(HeapTuple function)
 {
 	List	   *found = NIL;
-	bool		options = has_options((Form_pg_proc) GETSTRUCT(function));
+	bool		options = asked_has_options((Form_pg_proc) GETSTRUCT(function));
 	Oid		   *types;
 	char	  **names;
 	char	   *modes;
@@ -507,11 +410,7 @@ look_into_text(Asked *asked, HeapTuple function, const char *text, const Given *
 	Given		given;
 	ListCell   *lc;
 
-	if (asked->inside->functions == NULL || asked->inside->since != asked_changes())
-		find_functions(asked->inside);
-	asked->inside->texts++;
-	if (asked->inside->models == NULL)
-		find_models(asked->inside);
+	asked_begin_text(asked->inside);
 	asked_identifiers(text, note_identifier, &said);
 	asked_quoted(text, note_quoted, &said);
 	if (said.models == NIL)

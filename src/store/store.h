@@ -131,7 +131,7 @@ extern void store_sweep_unless_busy(void);
  */
 extern void store_file_goes(const char *path, XactEvent when);
 
-/* --- mapping.c --- */
+/* --- open.c --- */
 
 /* Map a file into model, whose file's pointers live in context; check all of it if full. */
 extern FsiStatus store_open(const char *path, bool full, MemoryContext context, StoreModel *model, FsiError *err);
@@ -141,6 +141,9 @@ extern FsiStatus store_open_checked(const char *path, const char *sha256, Memory
 /* Raise what either has failed with, with a hint at what to do about it. */
 extern void store_report_open_failure(bool shipped, const char *path, FsiError *err);
 extern void store_close(StoreModel *model);
+
+/* --- mapping.c --- */
+
 /* Whether the name was looked up as that, and the catalog of models has not changed since, as far as this backend was told. */
 extern bool store_is_current(const char *name, const char *sha256);
 

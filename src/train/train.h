@@ -227,7 +227,6 @@ extern FsiStatus train_grad_norm(TrainPool *pool, const KernOps *ops, const Trai
 /* One update, number t >= 1; gradients are scaled first.  Cannot be stopped. */
 extern void train_adamw(TrainPool *pool, const KernOps *ops, const TrainOptions *o, TrainParams *params, int64_t t,
 						double learning_rate, double grad_scale);
-/* Learning rate of update number step + 1. */
 extern double train_clip_factor(double norm, double max_grad_norm);
 
 /* ---- train_pointing.c: the readout over unit vectors. ---- */
@@ -306,9 +305,9 @@ extern FsiStatus train_episode_draw(const TrainData *data, const TrainTexts *tex
 typedef struct TrainKept
 {
 	FsiArena	arena;
-	uint64_t	key;			/* hash of their tokens */
-	int			n;				/* vectors; 0: none */
 	float	   *z;				/* (n, E) */
+	int			n;
+	uint64_t	key;			/* hash of their tokens; 0: they are not all there */
 } TrainKept;
 
 struct Train

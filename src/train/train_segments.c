@@ -323,14 +323,11 @@ count_candidates(const TrainData *data, int *n, FsiError *err)
 	return FSI_OK;
 }
 
-/* Room for them; z: where their vectors are or go, or NULL. */
+/* Room for n of them; z: where their vectors are or go, or NULL. */
 static FsiStatus
-take_candidates(Train *t, const TrainData *data, float *z, Candidates *c, FsiError *err)
+take_candidates(Train *t, const TrainData *data, int n, float *z, Candidates *c, FsiError *err)
 {
-	int			n = 0;
-
 	memset(c, 0, sizeof(*c));
-	FSI_TRY(count_candidates(data, &n, err));
 	FSI_TRY(list_take(t, n, false, z, &c->l, err));
 	c->e.n_candidate = data->n_intent;
 	c->e.owner = fsi_arena_array(&t->work, (size_t) n, sizeof(int));
@@ -344,9 +341,9 @@ take_candidates(Train *t, const TrainData *data, float *z, Candidates *c, FsiErr
 }
 
 static FsiStatus
-all_candidates(Train *t, const TrainData *data, float *z, Candidates *c, FsiError *err)
+all_candidates(Train *t, const TrainData *data, int n, float *z, Candidates *c, FsiError *err)
 {
-	FSI_TRY(take_candidates(t, data, z, c, err));
+	FSI_TRY(take_candidates(t, data, n, z, c, err));
 	for (int i = 0; i < data->n_intent; i++)
 	{
 		const TrainIntent *intent = &data->intents[i];
@@ -389,15 +386,14 @@ kept_take(Train *t, int n, FsiError *err)
 {
 	size_t		E = (size_t) t->params.w.cfg.n_embd;
 
-	if (t->kept.n == n)
+	if (t->kept.z != NULL && t->kept.n == n)
 		return FSI_OK;
-	t->kept.n = 0;
+	t->kept.key = 0;
 	fsi_arena_free(&t->kept.arena);
 	t->kept.z = fsi_arena_array(&t->kept.arena, (size_t) n, E * sizeof(float));
 	if (t->kept.z == NULL)
 		return fsi_nomem(err, (size_t) n * E * sizeof(float));
 	t->kept.n = n;
-	t->kept.key = 0;
 	return FSI_OK;
 }
 
@@ -435,23 +431,24 @@ train_segments_evaluate(Train *t, const TrainData *data, int n_weight, const dou
 	size_t		E = (size_t) t->params.w.cfg.n_embd;
 	float	   *kept = NULL;	/* vectors of candidates, then of messages */
 	uint64_t	key = 0;
-	bool		known;
+	bool		known = false;
+	int			n = 0;
 
 	memset(scores, 0, (size_t) n_weight * sizeof(*scores));
 	FSI_TRY(train_segments_check(&t->params.w.cfg, data, err));
+	FSI_TRY(count_candidates(data, &n, err));
 	if (t->options.freeze)
 	{
-		int			n = 0;
-
-		FSI_TRY(count_candidates(data, &n, err));
 		FSI_TRY(kept_take(t, n + data->n_text, err));
 		kept = t->kept.z;
 	}
-	FSI_TRY(all_candidates(t, data, kept, &c, err));
+	FSI_TRY(all_candidates(t, data, n, kept, &c, err));
 	if (kept != NULL)
+	{
 		key = hash_lists(data, &c.l) | 1;
-	known = kept != NULL && t->kept.key == key;
-	t->kept.key = known ? key : 0;
+		known = t->kept.key == key;
+		t->kept.key = known ? key : 0;
+	}
 	if (!known)
 		FSI_TRY(list_encode(t, &c.l, false));
 	c.e.offers_other = has_others(t->data) || has_others(data);
